@@ -1,0 +1,1 @@
+"""The stack's data: snapshots, restores and migrations in either database."""

@@ -1,0 +1,184 @@
+"""SQLite, by its backup API: what runs on the file goes on running."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from composed.calls import Calls
+from composed.data.database import MADE_BY_MIGRATE, Database, Dump, Facts
+from composed.data.progress import Progress
+from composed.errors import DataError, InputOutputError, NotFoundError
+
+__all__ = ["SQLite"]
+
+# As long as the server's own connections wait for a lock.
+SECONDS_TO_WAIT = 20.0
+PAGES_AT_ONCE = 4096
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
+TABLES = """
+SELECT name FROM sqlite_master
+ WHERE type = 'table' AND name NOT LIKE 'sqlite^_%' ESCAPE '^' ORDER BY name
+"""
+APPLIED = "SELECT app || '.' || name FROM django_migrations ORDER BY id"
+
+
+class SQLite(Database):
+    """The database in ``file``; ``scratch`` is where a copy stands beside it.
+
+    ``swaps`` keeps a record while it does, for the next verb to :meth:`heal`.
+    """
+
+    engine = "sqlite"
+
+    def __init__(self, file: Path, scratch: Path, swaps: Calls) -> None:
+        self._file, self._scratch, self._swaps = file, scratch, swaps
+
+    def check_version(self, version: str) -> None:
+        """Accept all: the file format has been one since 2004."""
+
+    def commands(self, *what: str) -> list[list[str]]:
+        """Return none: all is done in this process."""
+        return []
+
+    def dump(self, file: Path) -> tuple[Facts, str]:
+        """Copy the pages as they were at one moment; writers do not wait."""
+        if not self._file.exists():
+            raise NotFoundError(f"There is no {self._file}.", "Type: inv migrate")
+        with _errors(self._file), _connected(self._file) as live, _connected(file) as target:
+            live.execute("BEGIN")
+            facts = _facts(live)  # this read holds the moment for the backup too
+            _copy(live, target, "Dumping")
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, and nothing beside it
+        with _errors(file), _connected(file) as copy:
+            _check(copy, file)
+        with file.open("rb") as whole:
+            return facts, f"sha256:{hashlib.file_digest(whole, 'sha256').hexdigest()}"
+
+    def check(self, dump: Dump) -> None:
+        """Leave it to ``replace``, which looks at a copy and never touches the file itself."""
+
+    def replace(self, dump: Dump) -> Facts:
+        """Back up a checked copy of the dump into the live file: see :class:`Database`."""
+        with self._beside() as copy:
+            with _errors(dump.file):
+                copy.write_bytes(b"")
+                for suffix in ("", *SIDE_FILES):
+                    if (part := _part(dump.file, suffix)).exists():
+                        shutil.copyfile(part, _part(copy, suffix))
+                with _connected(copy) as source:
+                    _check(source, dump.file)
+                    facts = _facts(source)
+                    facts.check(dump.rows)
+            with _errors(self._file), _connected(copy) as source, _connected(self._file) as live:
+                _match_pages(source, live)
+                _copy(source, live, "Restoring")
+        return facts
+
+    def reset(self) -> None:
+        """Back up nothing into the live file."""
+        with (
+            _errors(self._file),
+            _connected(Path(":memory:")) as empty,
+            _connected(self._file) as live,
+        ):
+            _match_pages(empty, live)
+            _copy(empty, live, "Emptying")
+
+    def has_rows(self) -> bool:
+        """Ask each table for one; a file that is not there is not made."""
+        if not self._file.exists():
+            return False
+        with _errors(self._file), _connected(self._file) as live:
+            tables = {name for (name,) in live.execute(TABLES)} - {*MADE_BY_MIGRATE}
+            one = "SELECT 1 FROM {} LIMIT 1"
+            return any(live.execute(one.format(_quoted(t))).fetchone() for t in tables)
+
+    @contextlib.contextmanager
+    def copied(self) -> Iterator[str]:
+        """Give the path of a file that the backup API filled."""
+        if not self._file.exists():
+            raise NotFoundError(f"There is no {self._file}.", "Type: inv migrate")
+        with self._beside() as copy:
+            with _errors(self._file), _connected(self._file) as live, _connected(copy) as target:
+                _copy(live, target, "Copying")
+            yield str(copy)
+
+    def heal(self) -> None:
+        """Remove the copy that a restore which was cut off left, and what stands beside it."""
+        for file in self._scratch.parent.glob(f"{self._scratch.name}*"):
+            file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[Path]:
+        with self._swaps.under_way(keep_failed=True):
+            self.heal()
+            try:
+                yield self._scratch
+            finally:
+                self.heal()
+
+
+@contextlib.contextmanager
+def _connected(file: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(file, timeout=SECONDS_TO_WAIT)) as connection:
+        connection.isolation_level = None  # BEGIN where it is written
+        yield connection
+
+
+@contextlib.contextmanager
+def _errors(file: Path) -> Iterator[None]:
+    """Say in our words what is wrong with a file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise InputOutputError(f"{file} failed: {error}. The database is as it was.") from None
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{file} is damaged: {error}. The database is as it was.") from None
+
+
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, what: str) -> None:
+    """Back up in one transaction of the target."""
+    page = source.execute("PRAGMA page_size").fetchone()[0]
+    with Progress(what) as progress:
+        source.backup(
+            target,
+            pages=PAGES_AT_ONCE,
+            progress=lambda _, left, total: progress.reach((total - left) * page),
+        )
+
+
+def _facts(connection: sqlite3.Connection) -> Facts:
+    tables = [name for (name,) in connection.execute(TABLES)]
+    count = "SELECT count(*) FROM {}"
+    rows = {t: connection.execute(count.format(_quoted(t))).fetchone()[0] for t in tables}
+    names = connection.execute(APPLIED) if "django_migrations" in rows else ()
+    return Facts(sqlite3.sqlite_version, tuple(name for (name,) in names), rows)
+
+
+def _check(connection: sqlite3.Connection, file: Path) -> None:
+    (found,) = connection.execute("PRAGMA integrity_check").fetchone()
+    if found != "ok":
+        raise DataError(f"{file} is damaged: {found}.")
+
+
+def _match_pages(source: sqlite3.Connection, live: sqlite3.Connection) -> None:
+    """Give the source pages as large as the live file's, which cannot change in WAL mode."""
+    (wanted,) = live.execute("PRAGMA page_size").fetchone()
+    if source.execute("PRAGMA page_size").fetchone()[0] != wanted:
+        source.execute("PRAGMA journal_mode = DELETE")
+        source.execute(f"PRAGMA page_size = {wanted}")
+        source.execute("VACUUM")
+
+
+def _part(file: Path, suffix: str) -> Path:
+    return file.with_name(file.name + suffix)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,85 @@
+"""What could keep the stack from working: every check there is, and nothing is changed."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+
+from composed.diagnosis.complaints import complaints
+from composed.diagnosis.findings import Finding, State, any_wrong
+from composed.docker import engine
+from composed.env import copies
+from composed.env.check import check_env
+from composed.env.settings import env_files
+from composed.errors import ComposedError
+from composed.modes import open_stack
+from composed.process import Gateway
+from composed.project import Project
+from composed.stack import Service, Stack
+
+__all__ = ["examine", "row", "service_rows"]
+
+BYTES_NEEDED = 1 << 30
+
+
+def examine(project: Project, gateway: Gateway) -> list[Finding]:
+    """Return a row for each thing looked at; works without settings, engine and server."""
+    found = [_python(), _disk(project), *copies.findings(project)]
+    if not env_files(project)[0].exists():  # no fault: `inv up` makes it
+        return [*found, Finding(".env", "warning", "not made yet", "inv up"), *_engine(gateway)]
+    found += check_env(project, gateway)
+    try:
+        stack = open_stack(project, gateway)
+        found += [Finding("mode", "ok", stack.mode), *stack.findings()]
+        return found if any_wrong(found) else [*found, *_complaints(stack)]
+    except ComposedError as error:
+        return [*found, row("stack", error)]
+
+
+def _engine(gateway: Gateway) -> list[Finding]:
+    return engine.findings(gateway) if engine.is_set_up() else []
+
+
+def _python() -> Finding:
+    return Finding("Python", "ok", f"{platform.python_version()} ({sys.executable})")
+
+
+def _disk(project: Project) -> Finding:
+    free = shutil.disk_usage(project.root).free
+    state: State = "ok" if free > BYTES_NEEDED else "warning"
+    return Finding(
+        "disk", state, f"{free / 2**30:.1f} GiB free", "" if state == "ok" else "df -h ."
+    )
+
+
+def _complaints(stack: Stack) -> Iterator[Finding]:
+    """Return a row for what each running backend complains of: migrations, its host."""
+    if url := next((service.url for service in stack.ps() if service.url and service.ready), ""):
+        for complaint in complaints(stack, url):
+            found = stack.explain(complaint)
+            seen = found.sentence if found else complaint.splitlines()[0]
+            state: State = "warning" if found and not found.fatal else "wrong"
+            yield Finding("what it answers", state, seen, found.cure if found else "inv logs")
+
+
+def row(what: str, error: ComposedError | None, seen: str = "") -> Finding:
+    """Return what an error says as a row; without one, what was ``seen``."""
+    if not error:
+        return Finding(what, "ok", seen)
+    said, *cures = str(error).splitlines()
+    return Finding(what, "wrong", said, cures[0].strip() if cures else "")
+
+
+def service_rows(services: Sequence[Service]) -> Iterator[Finding]:
+    """Return a row for each service that exists; one that was never started is no fault."""
+    for service in services:
+        seen = service.health or service.state
+        cure = f"inv logs --service {service.service}"
+        if service.health == "unhealthy" or service.state not in ("running", "created"):
+            yield Finding(service.service, "wrong", seen, cure)
+        else:
+            yield Finding(service.service, "ok" if service.ready else "warning", seen)
+    if not services:
+        yield Finding("services", "ok", "none runs", "inv up")

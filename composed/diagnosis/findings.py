@@ -1,0 +1,43 @@
+"""What a check found: a row each, for `inv doctor` and `inv env --check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from composed.table import table
+
+__all__ = ["Finding", "State", "any_wrong", "as_json", "as_table"]
+
+State: TypeAlias = Literal["ok", "warning", "wrong"]
+
+HEADINGS = ("CHECK", "STATE", "SEEN", "TYPE")
+
+
+class Finding(NamedTuple):
+    """One row: what was looked at, how it is, the value seen, the next command to type.
+
+    Only ``wrong`` makes a check fail. ``seen`` never holds a secret.
+    """
+
+    what: str
+    state: State
+    seen: str
+    cure: str = ""
+
+
+def any_wrong(findings: Sequence[Finding]) -> bool:
+    """Say whether the checks failed; warnings do not count."""
+    return any(finding.state == "wrong" for finding in findings)
+
+
+def as_table(findings: Sequence[Finding]) -> str:
+    """Return a row for each finding, for people."""
+    return table([HEADINGS, *((f.what, f.state, f.seen or "-", f.cure) for f in findings)])
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """Return the same as one JSON object, for programs."""
+    rows = [finding._asdict() for finding in findings]
+    return json.dumps({"ok": not any_wrong(findings), "findings": rows}, indent=2)

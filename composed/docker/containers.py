@@ -1,0 +1,82 @@
+"""Containers as the engine sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from composed.process import Gateway
+
+__all__ = ["Container", "Probe", "inspect"]
+
+_FORMAT = (
+    '{"id":{{json .Id}},"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
+    '"state":{{json .State}},"restarts":{{.RestartCount}}}'
+)
+_ENDED = ("exited", "dead", "restarting")
+
+
+class Probe(NamedTuple):
+    """One run of a health check; ``at`` names it, in the engine's time."""
+
+    at: str
+    ok: bool
+    said: str
+
+
+class Container(NamedTuple):
+    """A container at one moment; ``health`` is empty without a health check."""
+
+    id: str
+    service: str
+    state: str
+    health: str = ""
+    probes: Sequence[Probe] = ()
+    started: str = ""
+    restarts: int = 0
+    code: int = 0
+    out_of_memory: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it runs and is healthy, or has done its one job well."""
+        done = self.state == "exited" and not self.code and not self.health
+        return done or (self.state == "running" and self.health in ("", "healthy"))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, unless that is what it is for."""
+        return self.state in _ENDED and not self.ready
+
+    def in_words(self, *, hopeless: bool = False) -> str:
+        """Return what it does, to be put after its name."""
+        if self.state in _ENDED:
+            return f"ended with {self.code}" + (" (out of memory)" if self.out_of_memory else "")
+        if hopeless and self.health == "starting":
+            return "fails its health check"
+        return f"is {self.health if self.state == 'running' and self.health else self.state}"
+
+
+def inspect(gateway: Gateway, ids: Iterable[str]) -> list[Container]:
+    """Ask ``docker inspect``; a container that is gone is left out."""
+    answer = gateway.ask(["docker", "inspect", "--format", _FORMAT, *ids])
+    return [_container(json.loads(line)) for line in answer.out.splitlines() if line.strip()]
+
+
+def _container(row: Mapping[str, Any]) -> Container:
+    state = row["state"]
+    health = state.get("Health") or {}
+    probes = [Probe(p["Start"], not p["ExitCode"], p["Output"]) for p in health.get("Log") or ()]
+    status = health.get("Status", "")
+    return Container(
+        id=row["id"],
+        service=row["service"],
+        state=state["Status"],
+        health="" if status == "none" else status,
+        probes=probes,
+        started=state["StartedAt"],
+        restarts=row["restarts"],
+        code=state["ExitCode"],
+        out_of_memory=bool(state.get("OOMKilled")),
+    )

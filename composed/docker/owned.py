@@ -1,0 +1,73 @@
+"""What the engine keeps under a Compose project's own label, and what only looks like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from composed.docker import engine
+from composed.docker.compose import Compose
+from composed.errors import InputOutputError, RefusedError
+
+__all__ = ["Owned"]
+
+LABEL = "com.docker.compose.project"
+
+# How each kind is listed and removed; containers first, since they hold the others.
+KINDS = (
+    (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+    (("volume", "ls", "--quiet"), ("volume", "rm")),
+    (("network", "ls", "--quiet"), ("network", "rm")),
+    (("image", "ls", "--quiet"), ("image", "rm", "--force")),
+)
+
+
+class Owned:
+    """Containers, volumes, networks and images of the project ``name``."""
+
+    def __init__(self, dc: Compose, name: str) -> None:
+        self._dc, self._name = dc, name
+
+    def has_volume(self, service: str) -> bool:
+        """Say whether a volume that the service mounts exists; without any, its data may."""
+        model = self._dc.model()
+        mounts = model.get("services", {}).get(service, {}).get("volumes") or ()
+        sources = [mount["source"] for mount in mounts if mount["type"] == "volume"]
+        names = [model["volumes"][source]["name"] for source in sources]
+        return not names or any(name in self._volumes() for name in names)
+
+    def check_volumes(self) -> None:
+        """Raise :class:`RefusedError` when a volume of ours belongs to another project.
+
+        Compose would remove it by its name.
+        """
+        owners = self._volumes()
+        for volume in (self._dc.model().get("volumes") or {}).values():
+            owner = owners.get(volume["name"], "")
+            if owner not in ("", self._name) and not volume.get("external"):
+                raise RefusedError(
+                    f"Volume {volume['name']} belongs to another project, {owner}.",
+                    "Name one of your own: POSTGRES_VOLUME in .env",
+                )
+
+    def remove(self) -> int:
+        """Remove what bears the label; raises :class:`InputOutputError` when the engine refuses."""
+        for listing, removal in KINDS:
+            found = self._ask(*listing, "--filter", f"label={LABEL}={self._name}").split()
+            if found:
+                self._ask(*removal, *dict.fromkeys(found))
+        return 0
+
+    def _volumes(self) -> dict[str, str]:
+        """Return every volume's name and project."""
+        form = f'{{{{.Name}}}} {{{{.Label "{LABEL}"}}}}'
+        lines = self._ask("volume", "ls", "--format", form).splitlines()
+        return {name: owner for name, _, owner in (line.partition(" ") for line in lines)}
+
+    def _ask(self, *args: str) -> str:
+        argv: Sequence[str] = ["docker", *args]
+        answer = self._dc.gateway.ask(argv)
+        if answer.code == 0:
+            return answer.out
+        raise engine.problem(self._dc.gateway) or InputOutputError(
+            f"{' '.join(argv)} failed: {answer.err.strip()}"
+        )

@@ -1,0 +1,508 @@
+"""Docker mode: the stack as Compose runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from composed.calls import Calls, alone
+from composed.diagnosis.findings import Finding, any_wrong
+from composed.docker import engine
+from composed.docker.compose import Compose
+from composed.docker.images import Recipe, recipe, stale, stale_rows
+from composed.docker.leftovers import LABEL, MARK, clean_up
+from composed.docker.owned import Owned
+from composed.env.settings import Settings, load_settings
+from composed.errors import ComposedError, Interrupted, NotFoundError, NotReadyError, end_with
+from composed.ports.published import governing, in_the_way, published
+from composed.process import Answer, Gateway
+from composed.project import Project
+from composed.stack import Service, Stack, UpOptions
+from composed.talk import say
+from composed.terminal import is_plain, plain_environment
+
+if TYPE_CHECKING:  # few verbs need them
+    from composed.data.credentials import Server
+    from composed.data.fit import Fit
+    from composed.data.postgres import PostgreSQL
+    from composed.docker.watch import Watch
+
+__all__ = ["DockerStack", "parse_ps"]
+
+STARTS = 5  # of an `up` whose ports are taken again and again
+ERASE_LINE = "\x1b[2K"  # Compose 2.26 writes it before every log line, for a terminal or not
+
+
+class DockerStack(Stack):
+    """Says in Compose's words what the verbs ask for."""
+
+    mode = "docker"
+    database_engine = "postgresql"
+
+    def __init__(self, project: Project, settings: Settings, gateway: Gateway) -> None:
+        super().__init__(project, settings, gateway)
+        keys = {project.backend: "backend", project.database: "database"}
+        self.dc = Compose(gateway, settings.files, keys)
+        self._calls = Calls(self.folder / "calls")
+        self._swaps = Calls(self.folder / "swaps")
+        self._upgrades = Calls(self.folder / "upgrades")
+
+    def clean_up(self) -> None:
+        """Remove the containers, processes and databases of verbs that were killed."""
+        clean_up(self.dc, self._calls)
+        for call in self._swaps.abandoned():
+            with contextlib.suppress(ComposedError):  # it does not run: later
+                self._postgresql("heal").heal(call)
+                self._swaps.forget(call)
+        for call, name in self._upgrades.abandoned().items():
+            if self._is_ours_now(name) or self._remove_volume(name):
+                self._upgrades.forget(call)
+
+    def _is_ours_now(self, volume: str) -> bool:
+        """Say whether an upgrade got as far as to write its volume into the env file."""
+        now = self._fit(self.dc.model()).volume
+        return now is not None and now.name == volume
+
+    def _remove_volume(self, name: str) -> bool:
+        """Remove it where it was made; say whether it is gone."""
+        self.gateway.ask(["docker", "volume", "rm", name])
+        return self.gateway.ask(["docker", "volume", "inspect", name]).code != 0
+
+    # --- lifecycle -----------------------------------------------------------
+
+    def up(self, options: UpOptions) -> None:
+        """Start with ``docker compose up --detach``, ports checked first, then wait."""
+        self._up(options)
+
+    def restart(self, options: UpOptions) -> None:
+        """Recreate the containers: ``docker compose restart`` would keep the old settings."""
+        self._up(options, "--force-recreate")
+
+    def down(self, *, volumes: bool = False) -> int:
+        """Remove containers and network, one-off containers too; data with ``volumes``."""
+        if volumes:
+            Owned(self.dc, self.name).check_volumes()
+        with self._alone(), self._stopping():
+            return self.dc.run("down", "--remove-orphans", *_flag("--volumes", volumes))
+
+    def destroy(self) -> int:
+        """Remove what Compose knows of, then what else bears the project's label."""
+        owned = Owned(self.dc, self.name)
+        owned.check_volumes()
+        with self._alone(), self._stopping():
+            code = self.dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local")
+            return code or owned.remove()
+
+    def has_data(self) -> bool:
+        """Look for the volume that the database is on."""
+        return Owned(self.dc, self.name).has_volume(self.project.database)
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[PostgreSQL]:
+        """Give PostgreSQL; when the block raises, what runs for it inside is ended."""
+        if self.gateway.dry:
+            yield self._postgresql("dry")
+            return
+        self._start_database()
+        try:
+            with self._calls.under_way(self.project.database, keep_failed=True) as call:
+                yield self._postgresql(call)
+        except BaseException:
+            self.clean_up()
+            raise
+
+    def _postgresql(self, call: str) -> PostgreSQL:
+        from composed.data.postgres import PostgreSQL  # noqa: PLC0415
+
+        mark = ("exec", "--no-TTY", "--env", f"{MARK}={call}", self.project.database)
+        return PostgreSQL(
+            self.gateway,
+            lambda *argv: self.dc.argv(*mark, *argv),
+            self.settings[self.project.database_user],
+            self.settings[self.project.database_name],
+            self._swaps,
+        )
+
+    # --- what the volume and the settings have in common ----------------------
+
+    def _fit(self, model: Mapping[str, Any]) -> Fit:
+        from composed.data.fit import Fit  # noqa: PLC0415  # few verbs need it
+
+        return Fit(self.dc, model, self.project.database, self.folder / "volume.json")
+
+    def _check_fit(self, model: Mapping[str, Any], services: Sequence[str]) -> None:
+        """Raise :class:`SettingError` before a container starts that cannot work.
+
+        With credentials that are new to the volume, the database starts alone first.
+        """
+        database = self.project.database
+        if self.gateway.dry or (fit := self._fit(model)).is_known:
+            return
+        exists = fit.check_volume()
+        if list(services) == [database]:  # for its own programs, which need no password
+            return
+        if exists and self.dc.run("up", "--detach", "--wait", database):
+            return  # starting it all says why
+        if exists:
+            fit.check_credentials()
+        fit.remember()
+
+    def change_credentials(self) -> list[str]:
+        """Change what the volume has; return what was done."""
+        from composed.data.credentials import change  # noqa: PLC0415
+
+        server = self._fit(self.dc.model()).server
+        if self.gateway.dry or server is None:
+            return []
+        self._start_database()
+        return change(server, lambda: self._rename_user(server))
+
+    def _rename_user(self, server: Server) -> str:
+        with self._alone():
+            end_with(self.dc.run("stop", self.project.database))
+            with self._calls.under_way(keep_failed=True) as call:
+                one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
+                single = (self.project.database, "postgres", "--single", "postgres")
+                server.add_helper(self.dc.argv(*one_off, *single))
+        self._start_database()
+        return server.rename_user()
+
+    def upgrade(self, old_image: str = "") -> list[str]:
+        """Copy into a new volume and name that in the env file; return what was done."""
+        from composed.data import upgrade  # noqa: PLC0415
+
+        fit, service = self._fit(self.dc.model()), self.project.database
+        if self.gateway.dry or fit.wanted is None:
+            return []
+        with self._alone():
+            todo = upgrade.plan(self.dc, fit, self.settings, service, old_image)
+            if todo is None:
+                return []
+            end_with(self.dc.run("stop"))
+            try:
+                with (
+                    self._upgrades.under_way(todo.new.name, keep_failed=True),
+                    self._calls.under_way(keep_failed=True) as call,
+                ):
+                    upgrade.run(self.dc, service, fit.wanted, todo, call)
+                    upgrade.switch(self.settings, todo)
+            except BaseException:
+                self.clean_up()
+                raise
+        return todo.lines
+
+    def ps(self) -> list[Service]:
+        """Ask ``docker compose ps``."""
+        return parse_ps(
+            self.dc.ask("ps", "--all", "--orphans=false", "--format", "json"), self.project.backend
+        )
+
+    def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
+        """Show ``docker compose logs``."""
+        options = [*_flag("--follow", follow), *_value("--tail", tail), *_value("--since", since)]
+        self.dc.check(services)  # Compose ends with 0 and shows nothing for a service unknown
+        plain = is_plain() or not sys.stdout.isatty()
+        return self.dc.run(
+            "logs", *options, *services, without=ERASE_LINE.encode() if plain else b""
+        )
+
+    def findings(self) -> list[Finding]:
+        """Return how the engine, the ports, the images and the services are."""
+        from composed.diagnosis.doctor import service_rows  # noqa: PLC0415  # `inv doctor` alone needs them
+        from composed.ports.choice import findings as port_rows  # noqa: PLC0415
+
+        rows = engine.findings(self.gateway)
+        if any_wrong(rows):
+            return rows
+        model, services = self.dc.model(), self.ps()
+        ours = {at for service in services for at in service.ports.values()}
+        ports = port_rows(self.gateway, published(model), ours)
+        images = stale_rows(self.gateway, recipe(model))
+        running = any(s.service == self.project.database and s.ready for s in services)
+        data = self._fit(model).findings(running=running)
+        return [*rows, *ports, *images, *data, *service_rows(services)]
+
+    def evidence(self) -> dict[str, str]:
+        """Return logs, state, health and configuration; what fails is told in its place."""
+        ids = self.gateway.ask(self.dc.argv("ps", "--all", "--quiet")).out.split()
+        state = "{{.Name}} {{json .State}}"
+        wanted = {
+            "logs.txt": self.dc.argv("logs", "--no-color", "--timestamps", "--tail", "2000"),
+            "ps.txt": self.dc.argv("ps", "--all"),
+            "health.txt": ["docker", "inspect", "--format", state, *ids],
+            "config.yml": self.dc.argv("config", "--no-interpolate"),
+            "engine.txt": ["docker", "version"],
+            "compose.txt": ["docker", "compose", "version"],
+        }
+        answers = {name: self.gateway.ask(argv) for name, argv in wanted.items()}
+        return {name: answer.out + answer.err for name, answer in answers.items()}
+
+    def build(self, *, pull: bool, no_cache: bool) -> int:
+        """Build the images."""
+        options = [*_flag("--pull", pull), *_flag("--no-cache", no_cache)]
+        return self.dc.run("build", *options, env=recipe(self.dc.model()).label)
+
+    def _up(self, options: UpOptions, *extra: str) -> None:
+        began = time.monotonic()
+        with self._alone():
+            self._finish_stopping()
+            with self._stopping() if "--force-recreate" in extra else contextlib.nullcontext():
+                code = self._start(options, *extra)
+            self._open_database()
+        if code:
+            raise self._why_not_started(code, began)
+        if options.migrate:  # while the backend loads
+            options.migrate()
+        self._wait(options, began)
+
+    def _open_database(self) -> None:
+        """Heal now, before ``backend`` is waited for, what a restore left closed."""
+        if not self.gateway.dry:
+            self.clean_up()
+
+    def _finish_stopping(self) -> None:
+        """Wait for what an interrupted ``inv`` was stopping: Compose would take it to run."""
+        if self.stop_mark.exists() and not self.gateway.dry:
+            end_with(self.dc.run("stop"))
+            self.stop_mark.unlink()
+
+    def _start(self, options: UpOptions, *extra: str) -> int:
+        """Run ``up``; again when a port was taken between our look and its start."""
+        services, model = options.services, self.dc.model()
+        self._give_way(model, options)
+        self._check_fit(model, services)
+        now = recipe(model)
+        build = _build(options.build, now, [] if options.build else stale(self.gateway, now))
+        words = ("up", "--detach", *build, *extra, *services)
+        for _ in range(STARTS):
+            code = self.dc.run(*words, services=services, env=now.label)
+            if not code or not self._give_way(self.dc.model(), options):
+                break
+        return code
+
+    def _give_way(self, model: Mapping[str, Any], options: UpOptions) -> bool:
+        """Say whether ports were taken and others are chosen; raises when they may not be."""
+        if self.gateway.dry:
+            return False
+        ours = {at for service in self.ps() for at in service.ports.values()}
+        self.dc.find([self.project.backend], model["services"])
+        wanted = published(model, options.services)
+        taken = in_the_way([at for at in wanted if f"{at.host}:{at.port}" not in ours])
+        if not taken:
+            return False
+        # Imported late: nearly every start finds its ports free.
+        from composed.ports.choice import give_way  # noqa: PLC0415
+
+        # Read anew: the one that is taken may be one that was chosen a moment ago.
+        values = {**load_settings(self.project).values, **os.environ}
+        raw = self.dc.model("--no-interpolate")
+        named = {at: governing(raw, at, values) for at in taken}
+        avoid = {at.port for at in published(model)}
+        give_way(self.gateway, self.settings, named, avoid=avoid, strict=options.strict_ports)
+        return True
+
+    def _wait(self, options: UpOptions, began: float) -> None:
+        """Return when all is ready; Compose's own ``--wait`` looks twice a second, and longer."""
+        if self.gateway.dry:
+            return
+        found = [s for s in self.ps() if not options.services or s.service in options.services]
+        if not all(service.health == "healthy" for service in found):
+            self._watch(found, began).wait(options.timeout)
+
+    def _why_not_started(self, code: int, began: float) -> ComposedError:
+        """Say what kept Compose from starting."""
+        from composed.docker.pulls import pull_problem  # noqa: PLC0415  # only a failure needs it
+
+        if error := pull_problem(self.gateway, self.dc.model(), code):
+            return error
+        culprit = engine.disk_problem(self.gateway) or self._watch(self.ps(), began).culprit()
+        return culprit or NotReadyError(
+            f"docker compose up ended with {code}; the reason stands above."
+        )
+
+    def _watch(self, services: Sequence[Service], began: float) -> Watch:
+        from composed.docker.watch import Watch  # noqa: PLC0415  # what is healthy needs none
+
+        ids = [service.container for service in services]
+        return Watch(self.dc, self.explain, ids, began)
+
+    # --- commands inside -----------------------------------------------------
+
+    def manage(
+        self, *args: str, writes_source: bool = False, env: Mapping[str, str] | None = None
+    ) -> int:
+        """Run in a container of its own: a killed ``exec`` would go on inside ``backend``."""
+        if self._start_database():
+            self._check_fit(self.dc.model(), ())
+        inside = plain_environment() | dict(env or {})
+        with self._call() as call:
+            return self.dc.run(
+                *("run", "--rm", "--no-deps", *_no_tty(), "--label", f"{LABEL}={call}"),
+                *(self._as_owner() if writes_source else ()),
+                *(part for name in inside for part in ("--env", name)),
+                *(self.project.backend, *self.project.manage, *args),
+                env=inside,
+                services=[self.project.backend],
+            )
+
+    def ask_manage(
+        self, *args: str, beside: bool = False, env: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Ask with ``exec`` in the running ``backend``, else in a container of its own."""
+        words = (self.project.backend, *self.project.manage, *args)
+        if not beside:
+            answer = self.gateway.ask(self.dc.argv("exec", "--no-TTY", *words))
+            if answer.code == 0 or self.project.backend in self.dc.running():
+                return answer
+        told = (part for name in env or {} for part in ("--env", name))
+        with self._call() as call:
+            one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
+            return self.gateway.ask(self.dc.argv(*one_off, *told, *words), env=env)
+
+    def pointed_at(self, place: str) -> dict[str, str]:
+        """Name the database as the Compose file's ``${…}`` does."""
+        return {self.project.database_name: place}
+
+    def current_url(self) -> str:
+        """Look whether the container was made from the image as it is now."""
+        url = next((service.url for service in self.ps() if service.url), "")
+        if not url:
+            return ""
+        ids = self.dc.ask("ps", "--quiet", self.project.backend).split()
+        images = "{{.Image}} {{.Config.Image}}"
+        used = self.gateway.ask(["docker", "inspect", "--format", images, *ids]).out.split()
+        now = ["docker", "image", "inspect", "--format", "{{.Id}}", *used[1:]]
+        return url if used[:1] == self.gateway.ask(now).out.split() else ""
+
+    def shell(self, service: str, argv: Sequence[str]) -> int:
+        """Run ``docker compose exec``, marked so that a killed one can be found."""
+        with self._call(service) as call:
+            inside = {MARK: call} | plain_environment()
+            told = (part for name, value in inside.items() for part in ("--env", f"{name}={value}"))
+            code = self.dc.run("exec", *_no_tty(), *told, service, *argv, services=[service])
+        if code and service not in self.dc.running():
+            raise NotFoundError(f"{service} is not running.", "Type: inv up")
+        return code
+
+    def dbshell(self, args: Sequence[str], command: str = "") -> int:
+        """Run psql in the database's own container; a script stops at its first error."""
+        user = self.settings[self.project.database_user]
+        database = self.settings[self.project.database_name]
+        typed = sys.stdin.isatty() and not command
+        stop = () if typed else ("--set", "ON_ERROR_STOP=1")
+        login = ("--username", user, "--dbname", database)
+        psql = ["psql", *login, *stop, *_value("--command", command), *args]
+        return self.shell(self.project.database, psql)
+
+    def compose(self, args: Sequence[str]) -> int:
+        """Run ``docker compose`` with our env files and project."""
+        return self.dc.run(*args, insist=False)  # twice is an order to kill, for `up`
+
+    def _start_database(self) -> bool:
+        """Say whether it had to be started."""
+        database = self.project.database
+        if self.gateway.dry or any(s.service == database and s.ready for s in self.ps()):
+            return False
+        self._up(UpOptions(services=[database]))
+        return True
+
+    def _as_owner(self) -> list[str]:
+        """Name the tree's owner where ``backend`` itself runs as somebody else.
+
+        With ``APP_UID`` that is root's tree alone: there `backend` runs as 1000.
+        On a rootless engine the container's 0 is the caller. Without ``APP_UID``
+        nobody knows who `backend` runs as.
+        """
+        owner, app = self.project.owner, self.settings.values.get("APP_UID")
+        if app == "0" or (app and owner.st_uid):
+            return []
+        if not app and engine.is_rootless(self.gateway):
+            return ["--user", "0:0"]
+        return ["--user", f"{owner.st_uid}:{owner.st_gid}"]
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.gateway.dry else alone(self.folder / "lock")
+
+    def _stopping(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.gateway.dry else self.stopping()
+
+    @contextlib.contextmanager
+    def _call(self, service: str = "") -> Iterator[str]:
+        """Name a call; what an interrupted one may have left inside ends before we do."""
+        if self.gateway.dry:
+            yield "dry"
+            return
+        try:
+            with self._calls.under_way(service) as call:
+                yield call
+        except Interrupted:
+            self.clean_up()
+            raise
+
+
+def parse_ps(lines: str, backend: str) -> list[Service]:
+    """Return the services in the output of ``docker compose ps --format json``.
+
+    One-off containers are left out; ``backend`` is the service that gets a URL.
+    """
+    rows = (json.loads(line) for line in lines.splitlines() if line.strip())
+    found = [_service(row, backend) for row in rows if "oneoff=True" not in row["Labels"]]
+    return sorted(found, key=lambda service: service.service)
+
+
+def _service(row: Mapping[str, object], backend: str) -> Service:
+    publishers = row.get("Publishers")
+    # A port on every address has a row for IPv6 too, which must not hide the other.
+    rows = sorted(publishers if isinstance(publishers, list) else [], key=_is_ipv4)
+    ports = {
+        at["TargetPort"]: f"{at['URL']}:{at['PublishedPort']}" for at in rows if at["PublishedPort"]
+    }
+    name = str(row["Service"])
+    return Service(
+        service=name,
+        state=str(row["State"]),
+        health=str(row["Health"]),
+        age=str(row["RunningFor"]).removesuffix(" ago"),
+        ports=ports,
+        url=_url(next(iter(ports.values()))) if name == backend and ports else "",
+        container=str(row.get("ID", "")),
+    )
+
+
+def _is_ipv4(publisher: Mapping[str, object]) -> bool:
+    return ":" not in str(publisher["URL"])
+
+
+def _url(address: str) -> str:
+    """Return where a browser here reaches a published port; every address has this one."""
+    host, _, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _build(wanted: bool | None, now: Recipe, stale: Sequence[str]) -> list[str]:
+    """Return what to tell Compose, which by itself builds only what is missing."""
+    for service in stale:
+        then = "left as it is (--no-build)" if wanted is False else "building it anew"
+        say(f"The image of {service} does not fit {now}: {then}.")
+    if wanted is False:
+        return ["--no-build"]
+    return ["--build"] if wanted or stale else []
+
+
+def _flag(name: str, wanted: bool) -> list[str]:
+    return [name] if wanted else []
+
+
+def _value(name: str, value: str) -> list[str]:
+    return [name, value] if value else []
+
+
+def _no_tty() -> list[str]:
+    """Ask for no terminal unless stdin and stdout both are one: a pipe would get its codes."""
+    return [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]

@@ -1,0 +1,1 @@
+"""The settings: where they stand, what they may be, whether they are right."""

@@ -1,0 +1,232 @@
+"""The settings in force: process environment, then ``.env``, then ``.env.example``."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv.parser import Binding, parse_stream
+
+from composed.errors import RefusedError, SettingError
+from composed.project import Project
+
+__all__ = [
+    "Problem",
+    "Settings",
+    "assignments",
+    "bindings",
+    "declared",
+    "env_files",
+    "example_of",
+    "generated_names",
+    "line_number",
+    "load_settings",
+    "read_text",
+]
+
+# What the verbs themselves read, for a project whose .env.example does not name it.
+_FALLBACKS = {
+    "COMPOSED_MODE": "auto",
+    "GUNICORN_GRACEFUL_TIMEOUT": "30",  # Gunicorn's own default
+}
+
+SAVE = "Save it as plain UTF-8."
+
+_DECLARATION = re.compile(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
+
+
+class Problem(NamedTuple):
+    """A setting that no verb would accept; ``given`` unless it has no value at all."""
+
+    name: str
+    seen: str
+    cure: str
+    given: bool = True
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting by name, and its default; Compose reads the same ``files``.
+
+    ``generated`` names those that have no default, since each project needs its own.
+    """
+
+    values: Mapping[str, str]
+    files: tuple[Path, ...]
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    generated: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> str:
+        """Return the value, or the default of an empty one; raises :class:`SettingError`."""
+        if value := self.values.get(name) or self.defaults.get(name):
+            return value
+        cure = "Type: inv env" if name in self.generated else f"Write there: {name}=…"
+        raise SettingError(f"{name} has no value in {self.files[-1].name}.", cure)
+
+    def file_of(self, name: str) -> Path:
+        """Return the env file whose value counts, else the one that we complete."""
+        naming = [file for file in self.files if name in assignments(read_text(file))]
+        return (naming or self.files)[-1 if naming else 0]
+
+    def choice(self, name: str, *valid: str) -> str:
+        """Return the value, which has to be one of ``valid``."""
+        if (value := self[name]) in valid:
+            return value
+        raise SettingError(f"{name} is {value!r}.", f"Valid: {', '.join(valid)}.")
+
+    def check(self) -> None:
+        """Raise :class:`SettingError` for the first of the :meth:`problems`."""
+        for problem in self.problems():
+            raise SettingError(f"{problem.name} {problem.seen}.", problem.cure)
+
+    def problems(self) -> Iterator[Problem]:
+        """Return each value that is missing or not of its setting's kind.
+
+        Empty means the default, but for those that are made for each project.
+        """
+        for name in self.generated:
+            if not (self.values.get(name) or self.defaults.get(name)):
+                seen = f"has no value in {self.files[-1].name}"
+                yield Problem(name, seen, "Type: inv env", given=False)
+        for name, default in {**dict.fromkeys(self.generated, ""), **self.defaults}.items():
+            value, kind = self.values.get(name, ""), _kind(name, default)
+            if kind and value and not kind.matches(value):
+                yield Problem(name, f"is {value!r}", f"Valid: {kind.valid}.")
+
+
+class _Kind(NamedTuple):
+    """What the values of a setting look like, in words and as a pattern."""
+
+    valid: str
+    pattern: str
+
+    def matches(self, value: str) -> bool:
+        if not re.fullmatch(self.pattern, value, re.ASCII | re.IGNORECASE):
+            return False
+        return self is not _PORT or int(value) <= 65535
+
+
+_PORT = _Kind("a port from 1 to 65535, or 0 for any", r"\d+")
+_COUNT = _Kind("a whole number from 1", r"0*[1-9]\d*")
+_ID = _Kind("the number of a user or group", r"\d+")
+_TRUTH = _Kind("true or false", "1|true|yes|on|0|false|no|off")
+_NAME = _Kind("lower-case letters, digits, - and _", "(?-i:[a-z0-9][a-z0-9_-]*)")
+_COUNTS = (
+    *("WEB_CONCURRENCY", "GUNICORN_THREADS", "GUNICORN_TIMEOUT", "GUNICORN_GRACEFUL_TIMEOUT"),
+    "STATEMENT_TIMEOUT",
+)
+_NAMED = {
+    **dict.fromkeys(_COUNTS, _COUNT),
+    **dict.fromkeys(("DEBUG", "HTTPS_ONLY"), _TRUTH),
+    **dict.fromkeys(("APP_UID", "APP_GID"), _ID),
+    "COMPOSE_PROJECT_NAME": _NAME,
+}
+
+
+def _kind(name: str, default: str) -> _Kind | None:
+    """Return what a setting takes; None for one that only the server knows."""
+    is_port = name.rsplit("_", maxsplit=1)[-1] == "PORT" and default.isdecimal()
+    return _PORT if is_port else _NAMED.get(name)
+
+
+def declared(example: str) -> dict[str, str]:
+    """Return the settings that the text of an ``.env.example`` names, with their defaults.
+
+    A commented ``# NAME=value`` names a setting too: its default is the value.
+    """
+    return dict(_DECLARATION.findall(example))
+
+
+def example_of(project: Project) -> dict[str, str]:
+    """Return what the project's ``.env.example`` declares: nothing where it has none."""
+    return declared(read_text(project.example)) if project.example.exists() else {}
+
+
+def generated_names(project: Project, example: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the settings to make for each project: its name, and what the example leaves empty.
+
+    Of the empty ones, only ids and the project's ``secrets``: another may stay empty.
+    """
+    made = ("APP_UID", "APP_GID", *project.secrets)
+    return ("COMPOSE_PROJECT_NAME", *(name for name in made if example.get(name) == ""))
+
+
+def env_files(project: Project, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Return the env files: those of ``COMPOSE_ENV_FILES``, as Compose has it, or ``.env``."""
+    names = environ.get("COMPOSE_ENV_FILES") or ".env"
+    return tuple(project.root / name.strip() for name in names.split(","))
+
+
+def load_settings(
+    project: Project,
+    environ: Mapping[str, str] = os.environ,
+    drafts: Mapping[Path, str] | None = None,
+) -> Settings:
+    """Read the settings; raises :class:`SettingError` when an env file is missing.
+
+    ``drafts`` are texts of env files that a dry run has not written. Nothing of
+    it is pushed into the process environment, where it would win over
+    Compose's ``--env-file``.
+    """
+    files, drafts = env_files(project, environ), drafts or {}
+    example = example_of(project)
+    fallbacks = {**_FALLBACKS, project.backend_port: "8000", "SQLITE_PATH": project.sqlite}
+    values = dict(example)
+    for file in files:
+        text = drafts[file] if file in drafts else read_text(file)
+        values |= assignments(text, file.name)
+    generated = generated_names(project, example)
+    known = {*values, *fallbacks, *generated}
+    values |= {name: environ[name] for name in known if name in environ}
+    return Settings(values, files, fallbacks | example, generated)
+
+
+def assignments(text: str, name: str = ".env") -> dict[str, str]:
+    """Return what the text of an env file sets; a bare ``NAME`` without ``=`` sets nothing.
+
+    ``name`` is the file's. Raises :class:`SettingError` for a line that is no
+    assignment: python-dotenv would pass over it, and Compose end at it.
+    """
+    found = {}
+    for line in bindings(text):
+        if line.error:
+            raise SettingError(
+                f"{name} has a line that is no assignment: line {line_number(line)}.",
+                "Write it as NAME=value; see every problem: inv env --check",
+            )
+        if line.key is not None:
+            found[line.key] = line.value
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def bindings(text: str) -> list[Binding]:
+    """Return the text of an env file as python-dotenv takes it apart, nothing interpolated."""
+    return list(parse_stream(io.StringIO(text)))
+
+
+def line_number(line: Binding) -> int:
+    """Return where the assignment itself stands, counted from 1, after its empty lines."""
+    text = line.original.string
+    return line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a settings file; raises :class:`SettingError` when that fails."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # Windows' editors begin with a mark
+    except FileNotFoundError:
+        raise SettingError(f"There is no {file.name} in {file.parent}.", "Type: inv up") from None
+    except PermissionError:
+        raise RefusedError(f"{file} is not yours to read.", f"sudo chown $USER {file}") from None
+    except UnicodeDecodeError:
+        raise SettingError(f"{file} cannot be read: it is no UTF-8 text.", SAVE) from None
+    except OSError as error:
+        raise SettingError(f"{file} cannot be read: {error.strerror}.") from None
+    if "\0" in text:
+        raise SettingError(f"{file} cannot be read: it has a NUL in it.", SAVE)
+    return text

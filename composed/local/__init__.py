@@ -1,0 +1,1 @@
+"""Local mode: the server as an ordinary process."""

@@ -1,0 +1,1 @@
+"""The ports that a stack publishes, and who else has them."""

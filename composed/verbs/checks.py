@@ -1,0 +1,63 @@
+"""The verbs that check: the project, and what it runs on."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from invoke import Context, task
+
+from composed.diagnosis.findings import any_wrong, as_json, as_table
+from composed.docker import engine
+from composed.errors import NotFoundError, NotReadyError, end_with
+from composed.modes import get_gateway, open_stack
+from composed.project import Project
+from composed.talk import say
+from composed.verbs.arguments import after_dashes
+
+
+@task(
+    help={
+        "json": "Print JSON, for programs.",
+        "bundle": "Write it down too, with logs and configuration, without secrets.",
+    }
+)
+def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
+    """Check all that could keep the stack from working; change nothing."""
+    from composed.diagnosis.doctor import examine
+
+    project, gateway = Project.of(c), get_gateway(c)
+    found = examine(project, gateway)
+    print((as_json if json else as_table)(found))
+    if bundle:
+        from composed.diagnosis.bundle import write_bundle
+
+        say(f"Written down: {write_bundle(open_stack(project, gateway))}")
+    end_with(NotReadyError.exit_code if any_wrong(found) else 0)
+
+
+@task
+def test(c: Context) -> None:
+    """Run every nox session that this machine can; what follows -- goes to nox."""
+    project, gateway = Project.of(c), get_gateway(c)
+    _need_nox(project)
+    problem = engine.problem(gateway) if project.engine_sessions else None
+    sessions = [*project.sessions, *(() if problem else project.engine_sessions)]
+    chosen = ["--session", *sessions] if sessions else []
+    code = gateway.run([sys.executable, "-m", "nox", *chosen, *after_dashes()])
+    if problem:
+        print(f"Not run: {', '.join(project.engine_sessions)}. {problem}", file=sys.stderr)
+    end_with(code)
+
+
+def _need_nox(project: Project) -> None:
+    if not (project.root / "noxfile.py").exists():
+        raise NotFoundError(
+            f"There is no noxfile.py in {project.root}, so there are no sessions to run.",
+            "Write one: https://nox.thea.codes, or leave `test` out of tasks.py",
+        )
+    if not find_spec("nox"):
+        raise NotFoundError(
+            f"{sys.executable} has no nox to run the sessions with.",
+            "Install it: pip install nox",
+        )

@@ -1,0 +1,166 @@
+"""The verbs that keep, bring back and throw away data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke import Collection, Context, task
+
+from composed import consent
+from composed.errors import ValueWrongError, end_with
+from composed.modes import get_stack
+from composed.stack import Stack
+
+if TYPE_CHECKING:
+    from composed.data.database import Dump
+
+YES = "Do not ask; needed where there is no terminal."
+NO_SNAPSHOT = "Take no snapshot first: what is there is lost for good."
+
+
+@task(help={"name": "What to call it; the time, when left out."})
+def snapshot(c: Context, name: str = "") -> None:
+    """Write all data to data/snapshots/, whole or not at all."""
+    from composed.data import actions as data
+
+    if taken := data.snapshot(get_stack(c), name):
+        print(f"{taken.name}: {taken.summary}")
+
+
+@task(name="list", help={"json": "Print JSON, for programs."})
+def list_(c: Context, json: bool = False) -> None:
+    """List the snapshots, the oldest first."""
+    from composed.data import snapshot_list
+    from composed.data.snapshots import Snapshots
+
+    store = Snapshots(get_stack(c).project.snapshots)
+    print((snapshot_list.as_json if json else snapshot_list.as_table)(store))
+
+
+@task(
+    auto_shortflags=False,  # a slip would cost data
+    help={
+        "name": "The snapshot of this name.",
+        "latest": "The newest snapshot of this stack.",
+        "from": "A file of pg_dump, custom or SQL, gzip or not; in local mode one of SQLite.",
+        "no-snapshot": NO_SNAPSHOT,
+        "yes": YES,
+    },
+)
+def restore(
+    c: Context,
+    name: str = "",
+    latest: bool = False,
+    from_: str = "",
+    no_snapshot: bool = False,
+    yes: bool = False,
+) -> None:
+    """Put a snapshot in place of the live data. Asks, and takes a snapshot first."""
+    from composed.data import actions as data
+    from composed.data.migrations import differences
+
+    stack = get_stack(c)
+    dump, words = _chosen(stack, name, latest, from_)
+    _ask(stack, f"Replace all data of {stack.name} with {dump.title}?", f"db.restore {words}", yes)
+    if facts := data.restore(stack, dump, safety=not no_snapshot):
+        print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
+
+
+@task(
+    help={
+        "keep": "How many of this stack's snapshots stay: the newest.",
+        "yes": YES,
+    }
+)
+def prune(c: Context, keep: str = "", yes: bool = False) -> None:
+    """Remove this stack's oldest snapshots. Asks first."""
+    from composed.data import actions as data
+
+    if not (keep.isascii() and keep.isdecimal()):
+        raise ValueWrongError(f"--keep is {keep!r}.", "Type how many stay: inv db.prune --keep 5")
+    stack = get_stack(c)
+    names = data.oldest(stack, keep=int(keep))
+    if not names:
+        print(f"{stack.name} has no more than {keep} snapshots: none removed.")
+        return
+    _ask(stack, f"Remove {', '.join(names)}?", f"db.prune --keep {keep}", yes)
+    for name in data.prune(stack, names):
+        print(f"Removed {name}.")
+
+
+@task(auto_shortflags=False, help={"no-snapshot": NO_SNAPSHOT, "yes": YES})
+def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
+    """Put an empty database in place of the live one. Asks, and takes a snapshot first."""
+    from composed.data import actions as data
+
+    stack = get_stack(c)
+    _ask(stack, f"Remove all data of {stack.name}?", "db.reset", yes)
+    data.reset(stack, safety=not no_snapshot)
+    print("The database is empty. Fill it: inv migrate")
+
+
+@task
+def credentials(c: Context) -> None:
+    """Give the volume the user, password and database name that .env has."""
+    from composed.data import actions as data
+
+    stack = get_stack(c)
+    done = data.change_credentials(stack)
+    if not stack.gateway.dry:
+        print("\n".join([*done, "  Type: inv up"] if done else ["They fit: nothing was changed."]))
+
+
+@task(help={"old-image": "The image the volume was made with, where it is not postgres:MAJOR."})
+def upgrade(c: Context, old_image: str = "") -> None:
+    """Move the data into a new volume, for the newer PostgreSQL of POSTGRES_IMAGE."""
+    from composed.data import actions as data
+
+    stack = get_stack(c)
+    done = data.upgrade(stack, old_image)
+    if not stack.gateway.dry:
+        print("\n".join(done or ["The data is of this version: nothing was changed."]))
+
+
+@task(auto_shortflags=False, help={"no-snapshot": NO_SNAPSHOT, "yes": YES})
+def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
+    """Remove all the stack has but .env and snapshots. Asks, and takes a snapshot first."""
+    from composed.data import actions as data
+
+    stack = get_stack(c)
+    _ask(stack, f"Remove {stack.name}, with all its data and images?", "destroy", yes)
+    end_with(data.destroy(stack, safety=not no_snapshot))
+
+
+@task
+def rehearse(c: Context) -> None:
+    """Run the pending migrations on a copy: what each takes, writes and locks."""
+    from composed.data import rehearsal
+
+    stack = get_stack(c)
+    done = rehearsal.rehearse(stack)
+    if not stack.gateway.dry and not (done.code and not done.migrations):
+        print(rehearsal.as_table(done))
+    end_with(done.code)
+
+
+db = Collection("db", snapshot, list_, restore, prune, reset, rehearse, credentials, upgrade)
+
+
+def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str]:
+    """Return the dump that one of three options names, checked, and the option as typed."""
+    from composed.data import actions as data
+
+    if sum(map(bool, (name, latest, file))) != 1:
+        raise ValueWrongError(
+            "What to restore is one of --name, --latest and --from.", "See all: inv db.list"
+        )
+    if name:
+        return data.find(stack, name), f"--name {name}"
+    if latest:
+        return data.latest(stack), "--latest"
+    return data.open_file(stack, file), f"--from {file}"
+
+
+def _ask(stack: Stack, question: str, again: str, yes: bool) -> None:
+    if not stack.gateway.dry:
+        consent.ask(question, yes=yes, again=f"inv {again} --yes")

@@ -1,0 +1,180 @@
+"""The verbs that bring the stack to life, look at it and end it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from invoke import Context, task
+
+from composed import consent
+from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
+from composed.modes import get_stack
+from composed.report import as_json, as_table
+from composed.stack import Service, Stack, UpOptions
+
+SERVICE = "Only this service; may be repeated."
+TIMEOUT = "Seconds to wait for every service, once images are there."
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "build": "Build the images first, even when they exist.",
+        "no-build": "Never build; fail when an image is missing.",
+        "timeout": TIMEOUT,
+        "migrate": "Apply pending migrations as well, as inv migrate does.",
+        "strict-ports": "Fail when a port is taken, instead of taking the next free one.",
+    },
+)
+def up(
+    c: Context,
+    service: list[str],
+    build: bool = False,
+    no_build: bool = False,
+    timeout: str = "120",
+    migrate: bool = False,
+    strict_ports: bool = False,
+) -> None:
+    """Start the stack and wait until it is ready."""
+    if build and no_build:
+        raise ValueWrongError("--build and --no-build exclude each other.")
+    stack = get_stack(c, make_env=True)
+    chosen = True if build else False if no_build else None
+    apply = (lambda: _migrate(stack)) if migrate else None
+    options = UpOptions(service, chosen, _seconds(timeout), apply, strict_ports)
+    stack.remember()
+    try:
+        _start(stack, lambda: stack.up(options))
+    except EngineError:
+        stack.forget()  # nothing was started, and the way out is another mode
+        raise
+
+
+@task(
+    auto_shortflags=False,  # a slip would cost data
+    help={
+        "volumes": "Remove the database's volume too, WITH ALL ITS DATA. Asks, and takes a "
+        "snapshot first.",
+        "no-snapshot": "Take no snapshot first: what is there is lost for good.",
+        "yes": "Do not ask; needed where there is no terminal.",
+    },
+)
+def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool = False) -> None:
+    """Stop and remove the containers; the data stays."""
+    stack = get_stack(c)
+    if volumes and not c.config.run.dry:
+        consent.ask(f"Remove all data of {stack.name}?", yes=yes, again="inv down --volumes --yes")
+    end_with(_down_volumes(stack, safety=not no_snapshot) if volumes else stack.down())
+    stack.forget()
+
+
+@task(iterable=["service"], help={"service": SERVICE, "timeout": TIMEOUT})
+def restart(c: Context, service: list[str], timeout: str = "120") -> None:
+    """Recreate the containers, so that a changed .env counts."""
+    stack = get_stack(c, make_env=True)
+    options = UpOptions(service, timeout=_seconds(timeout))
+    _start(stack, lambda: stack.restart(options))
+
+
+@task(help={"json": "Print JSON, for programs."})
+def ps(c: Context, json: bool = False) -> None:
+    """List the services with state, health, address and age."""
+    stack = get_stack(c)
+    print((as_json if json else as_table)(stack, stack.ps()))
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE,
+        "follow": "Go on until Ctrl-C.",
+        "tail": "Only the last lines, as many as this.",
+        "since": "Only what is newer: 10m, 2h, 2026-01-31T12:00:00.",
+    },
+)
+def logs(
+    c: Context, service: list[str], follow: bool = False, tail: str = "", since: str = ""
+) -> None:
+    """Show what the services wrote."""
+    end_with(get_stack(c).logs(service, follow=follow, tail=tail, since=since))
+
+
+@task(
+    help={
+        "pull": "Ask the registry for newer base images.",
+        "no-cache": "Build every layer anew.",
+    }
+)
+def build(c: Context, pull: bool = False, no_cache: bool = False) -> None:
+    """Build the images."""
+    end_with(get_stack(c, make_env=True).build(pull=pull, no_cache=no_cache))
+
+
+@task(name="open")
+def open_(c: Context) -> None:
+    """Print the stack's URL, and open it in the browser when on a terminal."""
+    stack = get_stack(c)
+    url = _url(stack.ps())
+    if not url:
+        raise NotFoundError(f"{stack.project.backend} is not running.", "Type: inv up")
+    print(url)
+    if sys.stdout.isatty() and not c.config.run.dry:  # a pipe wants the URL, not lynx
+        import webbrowser
+
+        webbrowser.open(url)
+
+
+def _start(stack: Stack, start: Callable[[], None]) -> None:
+    """Start and show what runs; what is known about a failure is kept."""
+    from composed.diagnosis.bundle import kept
+
+    with kept(stack):
+        start()
+        _show(stack)
+
+
+def _down_volumes(stack: Stack, *, safety: bool) -> int:
+    from composed.data import actions as data
+
+    return data.down_volumes(stack, safety=safety)
+
+
+def _migrate(stack: Stack) -> None:
+    from composed.data.way_back import migrate
+
+    migrate(stack)
+
+
+def _seconds(value: str) -> int:
+    """Return the option as a number; Invoke's own ``int`` would end in a traceback."""
+    if value.isascii() and value.isdecimal():
+        return int(value)
+    raise ValueWrongError(f"--timeout is {value!r}.", "Valid: a whole number of seconds.")
+
+
+def _show(stack: Stack) -> None:
+    if stack.gateway.dry:
+        return
+    services = stack.ps()
+    print(as_table(stack, services))
+    if url := _url(services):
+        _show_complaints(stack, url)
+
+
+def _show_complaints(stack: Stack, url: str) -> None:
+    """Print what the backend complains of; raises when it does not load at all."""
+    from composed.diagnosis.complaints import complaints
+
+    for complaint in complaints(stack, url):
+        found = stack.explain(complaint)
+        if not found:
+            raise NotReadyError(f"{url} answers: {complaint}", "See more: inv logs")
+        if found.fatal:
+            raise NotReadyError(found.sentence, f"Type: {found.cure}")
+        print(f"\n{found.sentence}\n  Type: {found.cure}")
+
+
+def _url(services: Sequence[Service]) -> str:
+    return next((service.url for service in services if service.url), "")

@@ -1,0 +1,48 @@
+"""The WSGI application in development: an import error becomes an answer, not an exit."""
+
+import logging
+import os
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["application"]
+
+
+def load() -> "WSGIApplication":
+    """Return the application or, whatever its import raises, one that shows the traceback."""
+    try:
+        from task_api.wsgi import application  # noqa: PLC0415
+    except (Exception, SystemExit):
+        text = traceback.format_exc()
+        logging.getLogger("gunicorn.error").exception("The application does not load")
+        return failing(text)
+    return application
+
+
+def failing(text: str) -> "WSGIApplication":
+    """Make an application that answers everything with 500 and the text."""
+    body = text.encode(errors="backslashreplace")
+
+    def answer(_: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+        ]
+        start_response("500 Internal Server Error", headers)
+        return [body]
+
+    return answer
+
+
+def tell_supervisor() -> None:
+    """Let reload.py know that this worker has loaded, so that the next reload may come."""
+    if descriptor := os.environ.get("RELOAD_LOADED_FD"):
+        os.write(int(descriptor), b".")
+
+
+application = load()
+tell_supervisor()

@@ -1,0 +1,1 @@
+"""A small task API: the Django project and its only app."""

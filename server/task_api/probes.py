@@ -1,0 +1,50 @@
+"""Two probes for whatever watches the process: is it alive, is it ready."""
+
+import logging
+from collections.abc import Callable
+
+from django.db import Error, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from task_api.migration_state import migration_state
+from task_api.quiet import PROBES
+
+__all__ = ["ProbeMiddleware"]
+
+_log = logging.getLogger(__name__)
+
+
+def healthz() -> HttpResponse:
+    """Say whether this process and its database answer."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error as error:
+        _log.error("The database does not answer: %s", str(error).strip())
+        return JsonResponse({"healthy": False, "error": str(error).strip()}, status=503)
+    return JsonResponse({"healthy": True})
+
+
+def readyz() -> HttpResponse:
+    """Say whether, besides, no migration is pending."""
+    try:
+        state = migration_state()
+    except Error as error:
+        return JsonResponse({"ready": False, "error": str(error).strip()}, status=503)
+    ready = not state.pending
+    body = {"ready": ready, "pending": state.pending, "unknown": state.unknown}
+    return JsonResponse(body, status=200 if ready else 503)
+
+
+_PROBES = dict(zip(PROBES, (healthz, readyz), strict=True))
+
+
+class ProbeMiddleware:
+    """Answers the probes before any other middleware can redirect or refuse them."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        probe = _PROBES.get(request.path_info)
+        return probe() if probe else self._get_response(request)

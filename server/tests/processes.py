@@ -1,0 +1,87 @@
+"""Start the real programs beside a test, on that test's database."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+from django.db import connection
+
+SERVER = Path(__file__).resolve().parent.parent
+PATIENCE = 30  # seconds until a test gives up; none is expected to come near
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    """Point a process at the test's PostgreSQL database, or at a SQLite file of its own."""
+    if connection.vendor == "postgresql":
+        changes |= {"POSTGRES_DB": str(connection.settings_dict["NAME"])}
+    else:
+        changes |= {"SQLITE_PATH": f"{folder}/test.sqlite3"}
+    return os.environ | {"WEB_CONCURRENCY": "2", "DEBUG": "true"} | changes
+
+
+def manage(*command: str, env: dict[str, str]) -> "subprocess.Popen[str]":
+    """Start a management command."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *command],
+        cwd=SERVER,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def started(
+    command: list[str], env: dict[str, str], folder: Path = SERVER
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """Run a server until the end of the block; give the process and its port."""
+    port = free_port()
+    process = subprocess.Popen(command, cwd=folder, env=env | {"PORT": str(port)})
+    try:
+        wait_for(lambda: accepts(port))
+        yield process, port
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+
+
+def accepts(port: int) -> bool:
+    try:
+        return get(port, "/healthz")[0] > 0
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Ask until the answer is yes."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Ask on a new connection; return status and text."""
+    client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        client.request("GET", path, headers=headers or {})
+        response = client.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        client.close()

@@ -1,0 +1,217 @@
+"""The probes and the gate: what is answered while the database is not as it should be."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from task_api import gate
+from task_api.migration_state import MigrationState, migration_state
+
+READY = {"ready": True, "pending": [], "unknown": []}
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture
+def pending(transactional_db: None) -> Iterator[None]:
+    """Undo our own migration for the length of a test."""
+    call_command("migrate", "task_api", "zero", verbosity=0)
+    yield
+    call_command("migrate", verbosity=0)
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(name, fail)
+
+
+# -- Probes -------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_depend_on_neither_host_nor_https(client: Client, settings: Any, path: str) -> None:
+    settings.ALLOWED_HOSTS = ["example.org"]
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert Client().get(path, headers={"host": "elsewhere"}).status_code == 200
+    assert client.get("/", headers={"host": "example.org"}).status_code == 301
+
+
+@pytest.mark.django_db
+def test_ready_is_said_with_nothing_pending(client: Client) -> None:
+    assert client.get("/readyz").json() == READY
+    assert client.get("/healthz").json() == {"healthy": True}
+
+
+def test_readyz_names_what_is_pending(client: Client, pending: None) -> None:
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json()["ready"] is False
+    assert "task_api.0001_initial" in response.json()["pending"]
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.django_db
+def test_readyz_names_what_only_the_database_knows(client: Client) -> None:
+    MigrationRecorder(connection).record_applied("task_api", "0999_of_a_later_release")
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 200
+    assert response.json() == READY | {"unknown": ["task_api.0999_of_a_later_release"]}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_say_that_the_database_does_not_answer(
+    client: Client, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    fail_with(monkeypatch, "task_api.probes.connection.cursor", OperationalError("gone\n"))
+    fail_with(monkeypatch, "task_api.probes.migration_state", OperationalError("gone\n"))
+
+    response = client.get(path)
+
+    assert response.status_code == 503
+    assert response.json()["error"] == "gone"
+
+
+# -- The gate -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_while_migrations_are_pending_everything_says_so(
+    client: Client, settings: Any, pending: None, *, debug: bool
+) -> None:
+    settings.DEBUG = debug
+
+    for path in ("/", "/admin/", "/api/tasks", "/api/docs"):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert "inv migrate" in response.content.decode()
+    assert client.get("/").headers["Content-Type"].startswith("text/html")
+    assert client.get("/api/tasks").json()["detail"][0]["field"] is None
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_tables_that_vanish_under_way_are_noticed(
+    client: Client, settings: Any, transactional_db: None, *, debug: bool
+) -> None:
+    settings.DEBUG = debug
+    assert client.get("/api/tasks").status_code == 200  # from here on the gate stands open
+
+    call_command("migrate", "task_api", "zero", verbosity=0)
+    assert client.get("/api/tasks").status_code == 503
+    assert "inv migrate" in client.get("/api/tasks").content.decode()
+    assert client.get("/").status_code == 503
+
+    call_command("migrate", verbosity=0)
+    assert client.get("/api/tasks").status_code == 200
+
+
+@pytest.mark.django_db
+def test_an_open_gate_asks_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.get("/api/tasks")
+    fail_with(monkeypatch, "task_api.gate.migration_state", AssertionError("asked again"))
+
+    assert client.get("/api/tasks").status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed")])
+def test_a_database_that_fails_under_way_is_a_503_and_logged(
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    fail_with(monkeypatch, "task_api.api._row", error)
+
+    response = client.get("/api/tasks/00000000-0000-0000-0000-000000000000")
+
+    assert response.status_code == 503
+    assert "does not answer" in response.json()["detail"][0]["message"]
+    assert "Traceback" in caplog.text
+
+
+def test_a_database_that_fails_from_the_start_is_a_503(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_with(monkeypatch, "task_api.gate.migration_state", OperationalError("gone"))
+
+    assert client.get("/").status_code == 503
+    assert "does not answer" in client.get("/").content.decode()
+    assert client.get("/api/tasks").json()["detail"][0]["message"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", [IntegrityError("our fault"), ProgrammingError("our fault")])
+def test_an_error_of_ours_stays_a_500(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: DatabaseError
+) -> None:
+    fail_with(monkeypatch, "task_api.api._row", error)
+
+    response = client.get("/api/tasks/00000000-0000-0000-0000-000000000000")
+
+    assert response.status_code == 500
+    assert response.json()["detail"] == [{"field": None, "message": "Internal server error."}]
+
+
+@pytest.mark.django_db
+def test_a_statement_that_takes_too_long_is_a_503(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "postgresql":
+        error = OperationalError("canceling statement due to statement timeout")
+        error.__cause__ = type("QueryCanceled", (Exception,), {"pgcode": "57014"})()
+        fail_with(monkeypatch, "task_api.api._row", error)
+    else:
+
+        def sleep(_: object) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = 50")
+                cursor.execute("SELECT pg_sleep(10)")
+
+        monkeypatch.setattr("task_api.api._row", sleep)
+        # the test's own transaction is lost with the statement
+        monkeypatch.setattr(gate, "migration_state", lambda: MigrationState([], []))
+
+    response = client.get("/api/tasks/00000000-0000-0000-0000-000000000000")
+
+    assert response.status_code == 503
+    assert "STATEMENT_TIMEOUT" in response.json()["detail"][0]["message"]
+
+
+# -- Pages --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_the_home_page_links_to_what_there_is(client: Client) -> None:
+    page = client.get("/").content.decode()
+
+    for path in ("/api/docs", "/api/tasks", "/admin/"):
+        assert f'href="{path}"' in page
+        assert client.get(path, follow=True).status_code == 200
+    assert "://" not in page
+
+
+@pytest.mark.django_db
+def test_no_migration_is_missing() -> None:
+    call_command("makemigrations", check=True, verbosity=0)
+    assert migration_state() == MigrationState([], [])

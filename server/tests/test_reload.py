@@ -1,0 +1,122 @@
+"""Hot reload: what counts as a change, and that none is lost."""
+
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from processes import PATIENCE, SERVER, get, started, wait_for
+from reload import snapshot
+
+APP = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "3")])
+    return [b"{}"]
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A project with the real supervisor and loader, and an application of one file."""
+    for name in ("reload.py", "guarded_wsgi.py", "gunicorn.conf.py"):
+        (tmp_path / name).write_text((SERVER / name).read_text())
+    (tmp_path / "task_api").mkdir()
+    (tmp_path / "task_api" / "__init__.py").touch()
+    (tmp_path / "task_api" / "wsgi.py").write_text(APP.format("one"))
+    return tmp_path
+
+
+@pytest.fixture
+def port(tree: Path) -> Iterator[int]:
+    command = [sys.executable, "reload.py", sys.executable, "-m", "gunicorn"]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "DEBUG": "true"}
+    with started([*command, "guarded_wsgi:application"], env, tree) as (process, port):
+        yield port
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+def served(port: int, status: int, text: str) -> bool:
+    """Tell whether every worker answers so: more answers in a row than chance would give."""
+    try:
+        answers = [get(port, "/") for _ in range(12)]
+    except OSError:
+        return False
+    return all(code == status and text in body for code, body in answers)
+
+
+def test_edits_are_served_the_last_one_for_good(tree: Path, port: int) -> None:
+    source = tree / "task_api" / "wsgi.py"
+    wait_for(lambda: served(port, 200, "one"))
+
+    for number in range(20):  # of one size, within a second
+        source.write_text(APP.format(f"{number:03}"))
+
+    wait_for(lambda: served(port, 200, "019"))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    ["def (", "no_such_name", "import no_such_module", "raise SystemExit('bye')"],
+)
+def test_a_mistake_is_shown_and_its_correction_served(tree: Path, port: int, mistake: str) -> None:
+    source = tree / "task_api" / "wsgi.py"
+    source.write_text(f"{mistake}\n")
+    wait_for(lambda: served(port, 500, mistake))
+
+    source.write_text(APP.format("two"))
+    wait_for(lambda: served(port, 200, "two"))
+
+
+def test_a_broken_configuration_is_waited_out(tree: Path, port: int) -> None:
+    config = tree / "gunicorn.conf.py"
+    good = config.read_text()
+    config.write_text("no_such_name\n")
+    wait_for(lambda: not served(port, 200, "one"))
+
+    config.write_text(good)
+    wait_for(lambda: served(port, 200, "one"))
+
+
+# -- What counts as a change --------------------------------------------------------------
+
+
+def test_a_snapshot_tells_every_kind_of_change(tmp_path: Path) -> None:
+    source = tmp_path / "a.py"
+    source.write_text("1")
+    states = [snapshot(tmp_path)]
+
+    source.write_text("22")
+    states.append(snapshot(tmp_path))
+    os.utime(source, ns=(1, 1))
+    states.append(snapshot(tmp_path))
+    (tmp_path / "b.html").write_text("")
+    states.append(snapshot(tmp_path))
+    source.unlink()
+    states.append(snapshot(tmp_path))
+
+    assert all(before != after for before, after in pairwise(states))
+
+
+def test_what_is_not_source_changes_nothing(tmp_path: Path) -> None:
+    before = snapshot(tmp_path)
+    for name in ("db.sqlite3", ".hidden/a.py", "__pycache__/a.py", "tests/a.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+
+    assert snapshot(tmp_path) == before
+
+
+def test_the_loader_tells_the_supervisor(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setenv("RELOAD_LOADED_FD", str(writer))
+
+    runpy.run_path(str(tree / "guarded_wsgi.py"))
+
+    assert os.read(reader, 10) == b"."
+    os.close(reader)
+    os.close(writer)

@@ -1,0 +1,117 @@
+"""Copied and moved folders, and worktrees: whose stack is whose."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.conftest import Copy, end
+
+NewCopy = Callable[..., Copy]
+
+
+@pytest.fixture
+def adopt() -> Iterator[Callable[[Copy, Path], Copy]]:
+    """Take a folder made from another copy's; its stack too is gone after the test."""
+    made: list[Copy] = []
+
+    def take(first: Copy, root: Path) -> Copy:
+        made.append(Copy(root, dict(first.env)))
+        return made[-1]
+
+    yield take
+    for copy in made:
+        end(copy)
+
+
+def everything(copy: Copy) -> dict[str, set[str]]:
+    """Return the ids of all that the engine has of the copy's project."""
+    mine = f"label=com.docker.compose.project={copy.project}"
+    kinds = {
+        "containers": ("ps", "--all"),
+        "networks": ("network", "ls"),
+        "volumes": ("volume", "ls"),
+        "images": ("images",),
+    }
+    return {
+        kind: set(copy.docker(*words, "--quiet", "--filter", mine).split())
+        for kind, words in kinds.items()
+    }
+
+
+def images(copy: Copy) -> set[str]:
+    names = copy.docker("images", "--format", "{{.Repository}}").split()
+    return {name for name in names if name.startswith(f"{copy.project}-")}
+
+
+def test_a_copied_folder_and_a_worktree_have_stacks_of_their_own(
+    new_copy: NewCopy, adopt: Callable[[Copy, Path], Copy], tmp_path: Path
+) -> None:
+    first = new_copy()
+    first.ok("up", "--migrate")
+    first.ask("/api/tasks", "POST", {"title": "first"})
+    before, env = everything(first), (first.root / ".env").read_text()
+
+    copied = adopt(first, shutil.copytree(first.root, tmp_path / "copied"))
+    done = copied.inv("down", "--volumes", "--yes")  # the worst verb to begin with
+    assert done.returncode == 0, done.stderr
+    assert f"A copy of {first.root}: it gets copied-" in done.stderr
+    assert everything(first) == before
+    copied.ok("up", "--migrate")
+
+    tree = tmp_path / "tree"
+    assert first.run("git", "worktree", "add", "--quiet", str(tree)).returncode == 0
+    worktree = adopt(first, tree)
+    shutil.copy(first.root / ".env", tree)
+    worktree.ok("up", "--service", "db")
+
+    assert copied.titles() == set()
+    assert worktree.ok("dbshell", "--command", "\\dt", "--", "-qtA") == ""
+    found = [everything(copy) for copy in (first, copied, worktree)]
+    assert found[0] == before
+    for kind in ("containers", "networks", "volumes"):
+        assert len(set.union(*(one[kind] for one in found))) == sum(len(o[kind]) for o in found)
+    assert len(images(first) | images(copied)) == 2
+    worktree.ok("down", "--volumes", "--yes")
+    assert first.titles() == {"first"}
+    assert (first.root / ".env").read_text() == env
+
+
+def test_a_moved_folder_keeps_its_stack_and_data(
+    new_copy: NewCopy, adopt: Callable[[Copy, Path], Copy], tmp_path: Path
+) -> None:
+    first = new_copy()
+    first.ok("up", "--migrate")
+    first.ask("/api/tasks", "POST", {"title": "kept"})
+    project, volumes = first.project, everything(first)["volumes"]
+
+    shutil.move(first.root, tmp_path / "moved")
+    moved = first.root = tmp_path / "moved"
+    here = adopt(first, moved)
+    here.ok("up")
+
+    assert (here.project, everything(here)["volumes"]) == (project, volumes)
+    assert here.titles() == {"kept"}
+    file = moved / "server/task_api/urls.py"
+    file.write_text(f"{file.read_text()}\nurlpatterns = []\n")
+    assert here.ok("shell", "--", "tail", "-1", "/app/task_api/urls.py") == "urlpatterns = []\n"
+
+
+def test_a_volume_named_by_hand_is_not_shared_with_a_copy(
+    new_copy: NewCopy, adopt: Callable[[Copy, Path], Copy], tmp_path: Path
+) -> None:
+    first = new_copy()
+    name = f"composed-test-{tmp_path.name}-{id(first)}".lower()
+    with (first.root / ".env").open("a") as env:
+        env.write(f"POSTGRES_VOLUME={name}\n")
+    first.ok("up", "--service", "db")
+    copied = adopt(first, shutil.copytree(first.root, tmp_path / "copied"))
+
+    copied.ok("up", "--service", "db")
+    copied.ok("down", "--volumes", "--yes")
+
+    assert first.docker("volume", "ls", "--quiet", "--filter", f"name={name}") == f"{name}\n"
+    assert first.ok("dbshell", "--command", "select 1", "--", "-qtA") == "1\n"

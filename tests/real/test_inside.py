@@ -1,0 +1,154 @@
+"""The verbs that lead inside: through a terminal, a pipe, and with what is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pexpect
+import pytest
+
+from tests.real.conftest import Copy, wait_until
+
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+def test_a_shell_in_a_terminal_resizes_and_survives_ctrl_c(stack: Copy) -> None:
+    shell = stack.terminal("shell")
+    shell.expect_exact("$ ")
+    shell.sendline("stty size")
+    shell.expect_exact("30 100")
+    shell.setwinsize(20, 70)
+    wait_until(lambda: size(shell) == "20 70", "the terminal's new size inside")
+
+    shell.sendline("sleep 600 && echo slept")
+    (backend,) = stack.containers("--filter", "label=com.docker.compose.service=backend")
+    top = ("top", backend, "-o", "pid,args")
+    wait_until(lambda: "sleep 600" in stack.docker(*top), "the sleep inside")
+    shell.sendintr()
+    shell.sendline("echo $((40 + 2))")
+    shell.expect_exact("42")
+    shell.sendeof()
+    shell.expect(pexpect.EOF)
+
+    assert "slept\r\n" not in str(shell.before).replace("echo slept\r\n", "")
+    shell.close()
+    assert shell.exitstatus == 0
+
+
+def size(shell: pexpect.spawn[str]) -> str:
+    shell.sendline("stty size")
+    shell.expect(r"\d+ \d+\r\n")
+    return str(shell.after).strip()
+
+
+def test_psql_in_a_terminal_survives_ctrl_c(stack: Copy) -> None:
+    psql = stack.terminal("dbshell")
+    psql.expect_exact("task_db=# ")
+    psql.sendline("select pg_sleep(600);")
+    asleep = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
+    count = ("dbshell", "--command", asleep, "--", "--no-align", "--tuples-only")
+    wait_until(lambda: stack.ok(*count) == "1\n", "the statement being executed")
+    canceled = "canceling statement due to user request"
+    for _ in range(10):  # a cancel request that comes while the server is busy can be lost
+        psql.sendintr()
+        if psql.expect_exact([canceled, pexpect.TIMEOUT], timeout=3) == 0:
+            break
+    assert psql.after == canceled
+    psql.sendline("select 40 + 2;")
+    psql.expect_exact("42")
+    psql.sendeof()
+    psql.expect(pexpect.EOF)
+    psql.close()
+
+    assert psql.exitstatus == 0
+
+
+def test_a_pipe_goes_through_without_terminal_codes(stack: Copy) -> None:
+    assert stack.ok("shell", text="echo $((40 + 2)); tty || true") == "42\nnot a tty\n"
+    assert stack.ok("dbshell", "--", "--no-align", "--tuples-only", text="select 6 * 7;") == "42\n"
+    assert stack.ok("shell", "--django", text="print(6 * 7)").splitlines()[-1] == "42"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["shell", "--", "sh", "-c", "exit 7"], 7),
+        (["manage", "--", "shell", "-c", "raise SystemExit(9)"], 9),
+        (["manage", "--", "check", "--fail-level", "WARNING"], 0),
+        (["manage", "--", "check", "--deploy", "--fail-level", "WARNING"], 1),
+        (["manage", "--", "no-such-command"], 1),
+        (["dbshell", "--command", "select nothing"], 1),
+        (["makemigrations", "--check"], 0),
+        (["migrate", "--check"], 0),
+        (["shell", "--service", "web"], 66),
+        (["logs", "--service", "web"], 66),
+    ],
+    ids=str,
+)
+def test_the_code_is_kept(words: list[str], code: int, stack: Copy) -> None:
+    done = stack.inv(*words)
+
+    assert done.returncode == code, done.stderr
+
+
+def test_a_script_stops_at_its_first_error(stack: Copy) -> None:
+    done = stack.inv("dbshell", text="select nothing; select 6 * 7;")
+
+    assert done.returncode != 0
+    assert "42" not in done.stdout
+
+
+def test_logs_are_followed_until_ctrl_c(stack: Copy) -> None:
+    logs = stack.start("logs", "--follow", "--service", "backend")
+    assert logs.stdout
+    assert "backend" in logs.stdout.readline()
+
+    logs.send_signal(signal.SIGINT)
+    logs.communicate(timeout=30)
+
+    assert logs.returncode == 130
+
+
+def test_ctrl_c_in_a_terminal_ends_with_130(stack: Copy) -> None:
+    logs = stack.terminal("logs", "--follow")
+    logs.expect_exact("backend")
+    logs.sendintr()
+    logs.expect(pexpect.EOF)
+    logs.close()
+
+    assert logs.exitstatus == 130
+
+
+def test_the_next_verb_ends_a_command_whose_inv_was_killed(stack: Copy) -> None:
+    before = stack.containers("--all")
+    killed = stack.start("manage", "--", "shell", "-c", "import time; time.sleep(600)", **SILENT)
+    wait_until(lambda: stack.containers() - before, "the one-off container")
+    killed.kill()
+    killed.wait()
+
+    stack.ok("ps")
+
+    assert stack.containers("--all") == before
+
+
+def test_the_next_verb_ends_what_a_killed_shell_left_running(stack: Copy) -> None:
+    (backend,) = stack.containers("--filter", "label=com.docker.compose.service=backend")
+
+    def asleep() -> bool:  # asked without a verb, which would clean up
+        return "sleep 611" in stack.docker("top", backend, "-o", "pid,args")
+
+    shell = stack.terminal("shell")
+    shell.expect_exact("$ ")
+    shell.sendline("sleep 611")
+    wait_until(asleep, "the sleep inside")
+    assert shell.pid
+    os.killpg(shell.pid, signal.SIGKILL)  # inv and the docker client at once
+    wait_until(lambda: not shell.isalive(), "the end of inv")
+    assert asleep()
+
+    stack.ok("ps")
+
+    assert not asleep()
+    shell.close(force=True)

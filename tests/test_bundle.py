@@ -1,0 +1,105 @@
+"""What is kept of a failure: the newest ten, for the owner alone, without secrets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from composed.process import Answer
+from composed.project import Project
+from tests.conftest import ENV, PS_ROW, Recorder, container, ps_answer
+
+Inv = Callable[..., int]
+
+SECRET = "no'good$secret"
+
+
+@pytest.fixture
+def failures(project: Project, recorder: Recorder) -> Path:
+    """Let ``up`` fail; everything that is asked then tells the secret."""
+    (project.root / "key").write_text(f"{SECRET} in a file\n")
+    (project.root / ".env").write_text(f'{ENV}POSTGRES_PASSWORD="{SECRET}"\nSECRET_KEY_FILE=key\n')
+    recorder.answers["ps --all --quiet"] = Answer(0, "abc\n", "")
+    recorder.answers["ps --all --orphans"] = ps_answer({**PS_ROW, "State": "exited", "Health": ""})
+    del recorder.answers["ps --all"]
+    for words in ("logs", "ps --all", "inspect", "config --no-interpolate", "version"):
+        recorder.answers[words] = Answer(0, f"{words} {SECRET!r}", f" {SECRET} in a file")
+    recorder.answers["version --format"] = Answer(0, "26", "")
+    recorder.answers = {"restarts": Answer(0, container(Status="exited"), ""), **recorder.answers}
+    return project.root / ".composed" / "shop" / "failures"
+
+
+def test_a_failure_is_kept_for_its_owner_without_secrets(inv: Inv, failures: Path) -> None:
+    assert inv("up") == 75
+
+    kept = {file.name: file.read_text() for file in (failures / "NOW").iterdir()}
+    assert {"logs.txt", "ps.txt", "health.txt", "config.yml", "what-happened.txt"} < kept.keys()
+    assert kept["what-happened.txt"].startswith("$ inv up\n\nWaiting for backend ")
+    assert kept["config.yml"] == 'config --no-interpolate "[secret]" [secret]'
+    assert not [name for name, text in kept.items() if "good" in text]
+    assert {file.stat().st_mode & 0o777 for file in (failures / "NOW").iterdir()} == {0o600}
+    assert (failures / "NOW").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_project_calls_a_secret_is_one(
+    inv: Inv, failures: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dataclasses.replace(project, secrets=("SALT",))
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+    settings = (project.root / ".env").read_text().replace("POSTGRES_PASSWORD", "SALT")
+    (project.root / ".env").write_text(settings)
+    (project.root / "key").unlink()
+
+    inv("up")
+
+    assert "good" not in (failures / "NOW" / "logs.txt").read_text()
+
+
+def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([f"2026-01-{day:02}" for day in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 11)])
+    monkeypatch.setattr("composed.diagnosis.bundle.utc_now", lambda: next(times))
+    for _ in range(12):
+        inv("up")
+
+    names = sorted(folder.name for folder in failures.iterdir())
+    assert (len(names), names[0], names[-1]) == (10, "2026-01-03", "2026-01-11-2")
+
+
+def test_a_failure_inside_is_kept_too(
+    inv: Inv, recorder: Recorder, failures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder.codes = {"manage.py": 23}
+
+    assert inv("up", "--migrate") == 23
+
+    assert capsys.readouterr().err == (
+        "The command inside ended with 23.\n"
+        "  All that is known about it: .composed/shop/failures/NOW\n"
+    )
+
+
+def test_a_full_disk_does_not_hide_the_failure(
+    inv: Inv, failures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("composed.diagnosis.bundle._new_folder", full)
+
+    assert inv("up") == 75
+
+    assert "Waiting for backend" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["up --service nope", "up --timeout soon"])
+def test_what_is_said_whole_is_not_kept(
+    words: str, inv: Inv, recorder: Recorder, failures: Path
+) -> None:
+    recorder.codes = {"up": 1}
+
+    assert inv(*words.split()) in (64, 66)
+
+    assert not failures.exists()

@@ -1,0 +1,86 @@
+"""Who has a port, as far as the system tells."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from composed.ports import holders
+from composed.ports.holders import holder, listeners
+from composed.process import Answer, Gateway
+from tests.conftest import Recorder
+
+GATEWAY = Gateway(Path())
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port that this very process listens on."""
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind((request.param, 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_process_is_named_with_its_pid(port: int) -> None:
+    found = listeners(GATEWAY, port)
+
+    assert list(found) == [os.getpid()]
+    assert holder(GATEWAY, port) == f"{found[os.getpid()]} (PID {os.getpid()})"
+
+
+def test_nobody_has_a_free_port(recorder: Recorder) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound is not listening
+        assert holder(GATEWAY, bound.getsockname()[1]) == ""
+
+
+@pytest.mark.parametrize("seen", [{}, {7: "docker-proxy"}, {8: "com.docker.backend"}])
+def test_a_container_says_more_than_the_process_that_forwards_to_it(
+    seen: dict[int, str], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holders, "listeners", lambda *_: seen)
+    recorder.answers["publish=8000"] = Answer(0, "shop-db-1\tshop\n", "")
+
+    assert holder(GATEWAY, 8000) == "container shop-db-1 of Compose project shop"
+
+    recorder.answers["publish=8000"] = Answer(0, "alone\t\n", "")
+    assert holder(GATEWAY, 8000) == "container alone"
+
+
+def test_of_what_may_not_be_seen_the_owner_is_told(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holders, "listeners", lambda *_: {})
+    monkeypatch.setattr(holders, "_sockets", lambda _: {"1": 987654, "2": 0})
+    recorder.answers["docker ps"] = Answer(1, "", "Cannot connect to the Docker daemon")
+
+    assert holder(GATEWAY, 8000) == "a process of root"
+
+
+def test_where_there_is_no_proc_lsof_is_asked(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(holders, "PROC", tmp_path)
+    recorder.answers["lsof"] = Answer(0, "p4711\ncnode\nf12\np4712\ncpython3.11\n", "")
+
+    assert listeners(GATEWAY, 8000) == {4711: "node", 4712: "python3.11"}
+    assert recorder.asked == [["lsof", "-nP", "-iTCP:8000", "-sTCP:LISTEN", "-Fpc"]]
+    assert holder(GATEWAY, 8000) == "node (PID 4711)"
+
+
+def test_what_ends_while_we_look_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "net").mkdir()
+    row = "0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 1000 0 4242 1"
+    (tmp_path / "net/tcp").write_text(f"sl local\n{row}\n")
+    (tmp_path / "77").mkdir()  # without fd
+    monkeypatch.setattr(holders, "PROC", tmp_path)
+
+    assert listeners(GATEWAY, 8000) == {}

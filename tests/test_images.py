@@ -1,0 +1,149 @@
+"""An image that no longer fits its files is found by the hash in its label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composed.docker.images import LABEL, recipe, stale
+from composed.process import Answer, Gateway
+from tests.conftest import Recorder
+
+Inv = Callable[..., int]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    context = tmp_path / "app"
+    (context / "pages" / "cache").mkdir(parents=True)
+    for name in ("Dockerfile", "lock.txt", "views.py", "pages/a.html", "pages/cache/x", "run.log"):
+        (context / name).write_text(name)
+    (context / "Dockerfile").write_text("RUN --mount=source=lock.txt,target=/t pip\nCOPY . .\n")
+    return context
+
+
+def model(context: Path, **service: Any) -> dict[str, Any]:
+    build = {"context": str(context), "labels": {LABEL: ""}}
+    return {"name": "shop", "services": {"web": {"build": build, **service}, "db": {}}}
+
+
+def names(context: Path, **service: Any) -> set[str]:
+    return {str(f.relative_to(context)) for f in recipe(model(context, **service)).files.values()}
+
+
+def test_a_built_image_counts_its_whole_context(context: Path) -> None:
+    everything = {"Dockerfile", "lock.txt", "views.py", "pages/a.html", "pages/cache/x", "run.log"}
+
+    assert names(context) == everything
+
+
+@pytest.mark.parametrize(
+    ("ignored", "left_out"),
+    [
+        ("*.log", {"run.log"}),
+        ("# *.log\n\nviews.py", {"views.py"}),
+        ("pages", {"pages/a.html", "pages/cache/x"}),
+        ("**/cache", {"pages/cache/x"}),
+        ("pages/*/x", {"pages/cache/x"}),
+        ("**/[ax]*", {"pages/a.html", "pages/cache/x"}),
+        ("view?.py", {"views.py"}),
+        ("pages\n!pages/a.html", {"pages/cache/x"}),
+        ("/views.py", {"views.py"}),
+    ],
+)
+def test_dockerignore_keeps_files_out(context: Path, ignored: str, left_out: set[str]) -> None:
+    everything = names(context)
+    (context / ".dockerignore").write_text(ignored)
+
+    assert everything - names(context) == left_out
+
+
+def test_under_a_mount_only_what_the_dockerfile_names_counts(context: Path) -> None:
+    mounted = [{"type": "bind", "source": str(context), "target": "/app"}]
+
+    assert names(context, volumes=mounted) == {"Dockerfile", "lock.txt"}
+
+
+def test_content_name_and_run_bit_change_the_hash(context: Path) -> None:
+    hashes = {recipe(model(context)).hash}
+    for change in (
+        lambda: (context / "views.py").write_text("more"),
+        lambda: (context / "views.py").rename(context / "other.py"),
+        lambda: (context / "other.py").chmod(0o755),
+    ):
+        change()
+        hashes.add(recipe(model(context)).hash)
+
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize(
+    "unlike", [{}, {"services": {"web": {"build": {"context": "."}}}}, {"services": {"db": {}}}]
+)
+def test_images_without_our_label_are_left_alone(unlike: dict[str, Any]) -> None:
+    assert not recipe(unlike).images
+    assert recipe(unlike).label == {}
+
+
+def test_a_context_elsewhere_is_not_looked_into() -> None:
+    assert recipe(model(Path("https://example.org/x.git"))).files == {}
+
+
+def inspected(tag: str, label: str | None) -> Answer:
+    labels = None if label is None else {LABEL: label}
+    return Answer(1, json.dumps([{"RepoTags": [tag], "Config": {"Labels": labels}}]), "No such …")
+
+
+@pytest.mark.parametrize(
+    ("label", "found"), [("HASH", []), ("other", ["web"]), ("", ["web"]), (None, ["web"])]
+)
+def test_stale_is_what_has_another_label(
+    context: Path, recorder: Recorder, label: str | None, found: list[str]
+) -> None:
+    now = recipe(model(context))
+    recorder.answers["image inspect"] = inspected(
+        "shop-web:latest", now.hash if label == "HASH" else label
+    )
+
+    assert stale(Gateway(context), now) == found
+
+
+def test_an_image_that_is_missing_is_not_stale(context: Path, recorder: Recorder) -> None:
+    recorder.answers["image inspect"] = Answer(1, "[]", "No such image")
+
+    assert stale(Gateway(context), recipe(model(context, image="shop/web:1"))) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "said"),
+    [
+        ("up", "--build", "does not fit Dockerfile"),
+        ("up --no-build", "--no-build", "left as it is (--no-build)"),
+        ("up --build", "--build", ""),
+    ],
+)
+def test_up_builds_a_stale_image_anew(
+    words: str,
+    option: str,
+    said: str,
+    context: Path,
+    inv: Inv,
+    recorder: Recorder,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with_backend = model(context)
+    with_backend["services"]["backend"] = {}
+    recorder.answers["config --format"] = Answer(0, json.dumps(with_backend), "")
+    recorder.answers["image inspect"] = inspected("shop-web:latest", "old")
+    (context / ".dockerignore").write_text("*\n!Dockerfile")
+
+    assert inv(*words.split()) == 0
+
+    assert recorder.ran[0][-1] == option
+    assert recorder.environments[0] == recipe(model(context)).label
+    err = capsys.readouterr().err
+    assert said in err if said else err == ""

@@ -1,0 +1,463 @@
+"""Every verb in local mode: what it starts, and what it says instead."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from composed.local import stack as local
+from composed.local.daemon import Start
+from composed.process import Answer
+from composed.project import Project
+from tests.conftest import READY, Recorder
+
+Inv = Callable[..., int]
+PYTHON = sys.executable
+
+
+@dataclass
+class FakeDaemon:
+    """Stands for the process in the background."""
+
+    log: Path
+    start_: Start | None = None
+    alive: bool = True
+    started: list[Sequence[str]] = field(default_factory=list)
+    env: Mapping[str, str] = field(default_factory=dict)
+    stops: int = 0
+    says: str = ""  # when it starts
+
+    def start(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
+        self.started.append(argv)
+        self.env = env
+        self.start_ = Start(1, "", port, 0)
+        with self.log.open("a") as log:
+            log.write(self.says)
+
+    def running(self) -> Start | None:
+        return self.start_ if self.alive else None
+
+    def last(self) -> Start | None:
+        return self.start_
+
+    def pids(self) -> set[int]:
+        return {1}
+
+    def log_size(self) -> int:
+        return self.log.stat().st_size
+
+    def said(self, since: int) -> str:
+        return self.log.read_text()[since:]
+
+    def stop(self, *, seconds: float) -> None:
+        self.start_, self.stops = None, self.stops + 1
+
+
+@pytest.fixture
+def daemon(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> FakeDaemon:
+    """Put every verb in local mode, on a machine with a healthy server."""
+    it = FakeDaemon(project.root / "backend.log")
+    it.log.write_text("one\ntwo\n")
+    monkeypatch.setenv("COMPOSED_MODE", "local")
+    monkeypatch.setattr(local, "Daemon", lambda *_: it)
+    monkeypatch.setattr(local, "listeners", lambda *_: {1: "python"})
+    monkeypatch.setattr("composed.ports.published.is_taken", lambda *_: False)
+    monkeypatch.setattr("time.time", lambda: 7200.0)
+    return it
+
+
+def test_up_starts_the_reloading_server_once(inv: Inv, daemon: FakeDaemon) -> None:
+    assert inv("up") == 0
+    assert inv("up") == 0
+
+    gunicorn = [PYTHON, "-m", "gunicorn", "guarded_wsgi:application"]
+    assert daemon.started == [[PYTHON, "reload.py", *gunicorn, "--bind", "127.0.0.1:8000"]]
+
+
+def test_the_server_gets_its_settings_and_sqlite(
+    inv: Inv, daemon: FakeDaemon, project: Project
+) -> None:
+    inv("up")
+
+    assert daemon.env["SECRET_KEY"] == "not-a-secret-either"
+    assert daemon.env["DATABASE_ENGINE"] == "sqlite"
+    assert daemon.env["SQLITE_PATH"] == str(project.root / "data/db.sqlite3")
+    assert daemon.env["DEBUG"] == "true"
+    assert not {"POSTGRES_PASSWORD", "PORT", "ALLOWED_HOSTS_"} & daemon.env.keys()
+
+
+def test_another_project_starts_its_server_with_its_names(
+    inv: Inv, daemon: FakeDaemon, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dataclasses.replace(
+        project,
+        source=".",
+        serve=("python", "-m", "gunicorn", "shop.wsgi"),
+        local_environment={"DB_HOST": ""},
+        sqlite="db.sqlite3",
+        backend_port="WEB_PORT",
+    )
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+    project.example.unlink()
+    settings = "COMPOSE_PROJECT_NAME=shop\nDB_HOST=db\nAPP_NAME=x\nWEB_PORT=8123\nPORT=1\n"
+    (project.root / ".env").write_text(settings)
+
+    assert inv("up") == 0
+
+    assert daemon.started == [
+        [PYTHON, "-m", "gunicorn", "shop.wsgi", "--bind", "127.0.0.1:8123"],
+    ]
+    assert daemon.env["SQLITE_PATH"] == str(project.root / "db.sqlite3")
+    assert (daemon.env["DB_HOST"], daemon.env["APP_NAME"]) == ("", "x")
+    assert not {"DATABASE_ENGINE", "WEB_PORT", "PORT", "COMPOSE_PROJECT_NAME"} & daemon.env.keys()
+
+
+def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
+    inv: Inv,
+    daemon: FakeDaemon,
+    project: Project,
+    recorder: Recorder,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (404, ""))
+    recorder.answers["showmigrations"] = Answer(0, "[ ]  a.0001_initial\n", "")
+
+    assert inv("up") == 0
+
+    assert "Pending migrations: a.0001_initial\n" in capsys.readouterr().out
+    question = recorder.asked.index([PYTHON, "manage.py", "showmigrations", "--plan"])
+    assert recorder.asked_in[question] == project.root / "server"
+
+
+def test_a_mode_that_nobody_asked_for_is_explained(
+    inv: Inv,
+    daemon: FakeDaemon,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("COMPOSED_MODE")
+    monkeypatch.setattr("composed.docker.engine.is_set_up", lambda _: False)
+
+    assert inv("up") == 0
+
+    assert capsys.readouterr().err == f"{local.UNASKED}\n"
+
+
+def test_other_verbs_follow_the_record(
+    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inv("up")
+    monkeypatch.delenv("COMPOSED_MODE")  # an engine is set up: auto alone would take it
+
+    assert inv("down") == 0
+
+    assert daemon.stops == 2  # one before the start
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("migrate", [PYTHON, "manage.py", "migrate"]),
+        ("makemigrations --app x", [PYTHON, "manage.py", "makemigrations", "x", "--noinput"]),
+        ("manage -- check", [PYTHON, "manage.py", "check"]),
+        ("shell", ["bash"]),
+        ("shell --django", [PYTHON, "manage.py", "shell"]),
+        ("shell -- ls -l", ["ls", "-l"]),
+        ("logs", ["tail", "-n", "+1", "LOG"]),
+        ("logs --tail 5 --follow", ["tail", "-n", "5", "-f", "LOG"]),
+        ("up --migrate", [PYTHON, "manage.py", "migrate"]),
+    ],
+)
+def test_a_verb_runs_this_command(
+    words: str, command: list[str], inv: Inv, daemon: FakeDaemon, recorder: Recorder
+) -> None:
+    assert inv(*words.split()) == 0
+
+    assert recorder.ran == [[str(daemon.log) if w == "LOG" else w for w in command]]
+
+
+def test_dbshell_opens_the_file(
+    inv: Inv,
+    daemon: FakeDaemon,
+    recorder: Recorder,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = project.root / "data/db.sqlite3"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/sqlite3")
+
+    assert inv("dbshell", "--command", "select 1", "--", "-csv") == 0
+
+    assert recorder.ran == [["sqlite3", "-csv", str(file), "select 1"]]
+
+
+def test_down_with_volumes_removes_the_file(inv: Inv, daemon: FakeDaemon, project: Project) -> None:
+    file = project.root / "data/db.sqlite3"
+    file.parent.mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).touch()
+
+    assert inv("down", "--volumes") == 77
+    assert file.exists()
+    assert inv("down", "--volumes", "--no-snapshot", "--yes") == 0
+
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_dry_run_starts_and_writes_nothing(
+    inv: Inv, daemon: FakeDaemon, project: Project
+) -> None:
+    before = sorted(project.root.rglob("*"))
+
+    assert inv("--dry", "up", "down", "restart") == 0
+
+    assert (daemon.started, daemon.stops) == ([], 0)
+    assert sorted(project.root.rglob("*")) == before
+
+
+def taken(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    for module in ("ports.published", "ports.choice"):
+        monkeypatch.setattr(f"composed.{module}.is_taken", lambda host, port: port in ports)
+    monkeypatch.setattr("composed.ports.choice.holder", lambda *_: "other (PID 7)")
+
+
+def test_the_usual_port_gives_way_and_the_choice_is_kept(
+    inv: Inv,
+    daemon: FakeDaemon,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    taken(monkeypatch, 8000)
+
+    assert inv("up") == 0
+
+    assert (
+        "Port 8000, for backend, is taken by other (PID 7): "
+        "using 8001, kept as BACKEND_PORT in .env.\n"
+    ) in capsys.readouterr().err
+    taken(monkeypatch)
+    assert inv("restart") == 0
+    assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8001"] * 2
+
+
+@pytest.mark.parametrize("words", ["up", "up --strict-ports"])
+def test_a_port_that_was_asked_for_does_not(
+    words: str,
+    inv: Inv,
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken(monkeypatch, 8000)
+    if "strict" not in words:
+        monkeypatch.setenv("BACKEND_PORT", "8000")
+
+    assert inv(*words.split()) == 73
+
+    assert "Port 8000, for backend, is taken by other (PID 7)." in capsys.readouterr().err
+    assert daemon.started == []
+
+
+def test_with_port_0_any_will_do(
+    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BACKEND_PORT", "0")
+
+    assert inv("up") == 0
+
+    assert daemon.start_
+    assert daemon.start_.port > 0
+
+
+def test_a_port_that_another_takes_meanwhile_is_left_to_it(
+    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[str] = []
+
+    def answer(url: str) -> tuple[int, str]:
+        answered.append(url)
+        return 200, READY
+
+    def listeners(_: object, port: int) -> dict[int, str]:
+        """Show the other from the moment on that it answers in our place."""
+        taken(monkeypatch, 8000)
+        return {} if not answered else {7: "other"} if port == 8000 else {1: "python"}
+
+    monkeypatch.setattr("composed.diagnosis.readiness.answer", answer)
+    monkeypatch.setattr(local, "listeners", listeners)
+
+    assert inv("up") == 0
+
+    assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8000", "127.0.0.1:8001"]
+
+
+def test_where_every_port_is_taken_meanwhile_it_is_73(
+    inv: Inv,
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "listeners", lambda *_: {7: "other"})
+
+    assert inv("up") == 73
+
+    assert len(daemon.started) == local.STARTS
+    assert daemon.start_ is None
+    assert "Each port was taken by another at once.\n  Type: inv up" in capsys.readouterr().err
+
+
+def test_a_server_from_before_a_move_is_started_anew(
+    inv: Inv, daemon: FakeDaemon, project: Project
+) -> None:
+    daemon.start_ = Start(1, "", 8000, 0, "/somewhere/else/.composed/shop")
+
+    assert inv("up") == 0
+    daemon.start_ = Start(1, "", 8000, 0, str(project.folder("shop")))
+    assert inv("up") == 0
+
+    assert len(daemon.started) == 1
+
+
+def test_a_server_that_does_not_know_the_path_is_well(
+    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (404, ""))
+
+    assert inv("up") == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "health"),
+    [
+        (500, "answers 500", "  Its health check says:\n    healthz: 500\n    NameError: x\n"),
+        (0, "does not answer", ""),
+    ],
+)
+def test_a_server_that_does_not_load_is_75_and_shows_its_log(
+    code: int,
+    said: str,
+    health: str,
+    inv: Inv,
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (code, "NameError: x"))
+
+    assert inv("up", "--timeout", "0") == 75
+
+    assert capsys.readouterr().err == (
+        f"Waiting for backend to become healthy, 0 s: it {said}.\n{health}"
+        "  Its last lines:\n    one\n    two\n"
+        "  See more: inv logs --service backend\n"
+        "  All that is known about it: .composed/shop/failures/NOW\n"
+    )
+
+
+@pytest.mark.parametrize(("ran", "alive"), [(True, True), (False, True), (False, False)])
+def test_a_server_that_has_ended_is_not_waited_for(
+    ran: bool,
+    alive: bool,
+    inv: Inv,
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    daemon.alive = alive
+    said = "PORT: 'x' is not valid, set it to 1.\nreload: the server ended with 78, and so on\n"
+    before = "NameError\nreload: urls.py changed\n"
+    if ran:
+        daemon.start_ = Start(1, "", 8000, 0)
+        daemon.log.write_text(f"{before}{said}")
+    else:
+        daemon.says = said
+    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (0, ""))
+
+    assert inv("up") == 75
+
+    err = capsys.readouterr().err
+    assert f"it {'does not answer' if alive else 'has ended'}.\n" in err
+    assert "  PORT: 'x' is not valid, set it to 1. Correct it in .env.\n  Type: inv up\n" in err
+
+
+def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
+    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = itertools.chain([(0, "")], itertools.repeat((200, READY)))
+    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: next(answers))
+    daemon.log.write_text("PORT: 'x' is wrong\nreload: the server ended with 78, and so on\n")
+
+    assert inv("up") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("dc -- ps", 69, "This stack runs without Docker: local mode."),
+        ("logs --since 10m", 64, "--since needs Compose."),
+        ("shell --service db", 66, "There is no service 'db' in local mode."),
+        ("up --service web", 66, "There is no service 'web' in local mode."),
+        ("dbshell", 66, "Type: inv migrate"),
+    ],
+)
+def test_what_this_mode_cannot_do_is_said(
+    words: str,
+    code: int,
+    said: str,
+    inv: Inv,
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert inv(*words.split()) == code
+
+    assert said in capsys.readouterr().err
+
+
+def test_without_the_servers_packages_it_says_what_to_install(
+    inv: Inv,
+    daemon: FakeDaemon,
+    project: Project,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "find_spec", lambda _: None)
+
+    assert inv("migrate") == 69
+
+    (project.root / "server/requirements.txt").touch()
+    assert inv("manage", "--", "check") == 69
+
+    said = f"{PYTHON} has no Gunicorn to run the server with.\n  Install it: pip install "
+    hints = ("gunicorn\n", "--requirement server/requirements.txt\n")
+    assert capsys.readouterr().err == "".join(said + hint for hint in hints)
+
+
+def test_ps_shows_what_runs_and_what_has_ended(
+    inv: Inv, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inv("ps")
+    assert capsys.readouterr().out == "shop (local mode): nothing runs. Start it: inv up\n"
+
+    daemon.start_ = Start(1, "", 8000, 0)
+    inv("ps")
+    assert "backend  running  healthy  http://127.0.0.1:8000  2 hours\n" in capsys.readouterr().out
+
+    daemon.alive = False
+    inv("ps")
+    assert "backend  exited  -       -        2 hours\n" in capsys.readouterr().out
+
+
+def test_build_has_nothing_to_do(inv: Inv, daemon: FakeDaemon, recorder: Recorder) -> None:
+    assert inv("build") == 0
+
+    assert recorder.ran == []

@@ -1,0 +1,191 @@
+"""A port that is taken gives way, or says whose it is."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from composed.diagnosis.findings import Finding
+from composed.env.settings import Settings, load_settings
+from composed.errors import PortTakenError
+from composed.ports import choice as port_choice
+from composed.ports.choice import findings, give_way, with_choice
+from composed.ports.published import Published
+from composed.process import Gateway
+from composed.project import Project
+
+WEB = Published("backend", "127.0.0.1", 8000)
+DB = Published("db", "127.0.0.1", 5433)
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8000 and 5433 are taken, the ports after them are free."""
+    monkeypatch.setattr(port_choice, "holder", lambda _, port: f"other (PID {port})")
+    monkeypatch.setattr(port_choice, "is_taken", lambda host, port: True)
+    monkeypatch.setattr(
+        "composed.ports.published.is_taken", lambda host, port: port in (8000, 5433)
+    )
+
+
+Choose = Callable[..., dict[str, int]]
+
+
+@pytest.fixture
+def choose(project: Project) -> Choose:
+    def run(taken: Mapping[Published, str], *, strict: bool = False) -> dict[str, int]:
+        settings = load_settings(project, os.environ)
+        return give_way(Gateway(project.root), settings, taken, avoid={8001}, strict=strict)
+
+    return run
+
+
+def add(project: Project, text: str) -> None:
+    with (project.root / ".env").open("a") as env:
+        env.write(text)
+
+
+def test_the_next_free_port_is_kept_and_said(
+    choose: Choose, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (project.root / ".env").read_text()
+
+    assert choose({WEB: "BACKEND_PORT", DB: "DB_PORT"}) == {"BACKEND_PORT": 8002, "DB_PORT": 5434}
+
+    assert (project.root / ".env").read_text() == before + (
+        "# 8000 was taken: inv chose BACKEND_PORT=8002. Change it and it stays as it is.\n"
+        "BACKEND_PORT=8002\n"
+        "# 5433 was taken: inv chose DB_PORT=5434. Change it and it stays as it is.\n"
+        "DB_PORT=5434\n"
+    )
+    assert (project.root / ".env").stat().st_mode & 0o777 == 0o600
+    assert capsys.readouterr().err == (
+        "Port 8000, for backend, is taken by other (PID 8000): "
+        "using 8002, kept as BACKEND_PORT in .env.\n"
+        "Port 5433, for db, is taken by other (PID 5433): using 5434, kept as DB_PORT in .env.\n"
+    )
+
+
+def test_a_choice_may_be_made_again(choose: Choose, project: Project) -> None:
+    add(project, with_choice("EXTRA=1\n", "BACKEND_PORT", 7999, 8000))
+
+    assert choose({WEB: "BACKEND_PORT"}) == {"BACKEND_PORT": 8002}
+
+    text = (project.root / ".env").read_text()
+    assert text.count("BACKEND_PORT") == 2
+    assert load_settings(project)["BACKEND_PORT"] == "8002"
+    assert "EXTRA=1\n# 8000 was taken" in text
+
+
+@pytest.mark.parametrize("before", ["A=1\nDB_PORT=\nB=2\n", "A=1\nB=2"])
+def test_a_choice_stands_where_the_value_is_empty_or_at_the_end(before: str) -> None:
+    text = with_choice(before, "DB_PORT", 5433, 5434)
+
+    assert dotenv_values(stream=io.StringIO(text)) == {"A": "1", "B": "2", "DB_PORT": "5434"}
+    assert text.count("\nDB_PORT=") == 1
+
+
+OWN = "BACKEND_PORT=8000\n"
+EDITED = with_choice("", "BACKEND_PORT", 8000, 8005).replace("\nBACKEND_PORT=8005", f"\n{OWN}")
+
+
+@pytest.mark.parametrize("line", [OWN, EDITED, with_choice("", "BACKEND_PORT", 1, 2) + OWN])
+def test_a_line_of_the_users_own_is_left_alone(line: str, choose: Choose, project: Project) -> None:
+    add(project, line)
+    before = (project.root / ".env").read_text()
+
+    with pytest.raises(PortTakenError) as caught:
+        choose({WEB: "BACKEND_PORT"})
+
+    assert caught.value.code == 73
+    assert str(caught.value) == (
+        "Port 8000, for backend, is taken by other (PID 8000).\n"
+        "  Use another: BACKEND_PORT=8002 inv up\n"
+        "  Or take BACKEND_PORT out of .env: inv then chooses one itself"
+    )
+    assert (project.root / ".env").read_text() == before
+
+
+def test_a_port_in_the_environment_was_meant(
+    choose: Choose, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(project, "BACKEND_PORT=0\n")
+    monkeypatch.setenv("BACKEND_PORT", "8000")
+
+    with pytest.raises(PortTakenError, match=r"\.\n  Use another: BACKEND_PORT=8002 inv up$"):
+        choose({WEB: "BACKEND_PORT"})
+
+
+def test_who_insists_gets_what_is_taken_on_ipv6_alone(
+    choose: Choose, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_choice, "is_taken", lambda host, port: False)
+    add(project, OWN)
+
+    assert choose({WEB: "BACKEND_PORT"}) == {}
+
+
+@pytest.mark.parametrize("ci", [True, False])
+def test_strict_and_ci_choose_nothing(
+    ci: bool, choose: Choose, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (project.root / ".env").read_text()
+    if ci:
+        monkeypatch.setenv("CI", "true")
+
+    with pytest.raises(PortTakenError) as caught:
+        choose({WEB: "BACKEND_PORT", DB: "DB_PORT"}, strict=not ci)
+
+    assert str(caught.value) == (
+        "Port 8000, for backend, is taken by other (PID 8000).\n"
+        "  Port 5433, for db, is taken by other (PID 5433).\n"
+        "  Use another: BACKEND_PORT=8002 DB_PORT=5434 inv up"
+    )
+    assert (project.root / ".env").read_text() == before
+
+
+def test_a_port_without_a_setting_says_where_to_make_one(
+    choose: Choose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_choice, "holder", lambda *_: "")
+
+    with pytest.raises(PortTakenError) as caught:
+        choose({Published("mail-hog", "0.0.0.0", 8000): ""})
+
+    assert str(caught.value) == (
+        "Port 8000, for mail-hog, is taken.\n"
+        "  See by whom: sudo ss -ltnp 'sport = :8000'\n"
+        "  No setting chooses it. In the Compose file, write ${MAIL_HOG_PORT:-8000} for 8000"
+    )
+
+
+def test_the_file_that_counts_is_the_one_written(project: Project) -> None:
+    second = project.root / "second.env"
+    second.write_text("BACKEND_PORT=\n")
+    settings = Settings({}, (project.root / ".env", second))
+
+    give_way(Gateway(project.root), settings, {WEB: "BACKEND_PORT", DB: "DB_PORT"})
+
+    assert second.read_text().endswith("\nBACKEND_PORT=8001\n")
+    assert (project.root / ".env").read_text().endswith("\nDB_PORT=5434\n")
+
+
+def test_a_row_for_each_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = Published("web", "127.0.0.1", 81)
+    gateway = Gateway(tmp_path)
+
+    assert findings(gateway, [WEB, DB, free], ours=["127.0.0.1:5433"]) == [
+        Finding(
+            "port 8000 (backend)",
+            "warning",
+            "taken by other (PID 8000)",
+            "inv up (takes the next free one, unless you chose this)",
+        ),
+        Finding("port 5433 (db)", "ok", "ours"),
+        Finding("port 81 (web)", "ok", "free"),
+    ]

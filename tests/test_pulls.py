@@ -1,0 +1,86 @@
+"""Why an image cannot be pulled, in words of ours for each of Docker's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composed.docker.pulls import BUILD_FAILED, PULL_FAILED, pull_problem
+from composed.process import Answer, Gateway
+from tests.conftest import Recorder
+
+GATEWAY = Gateway(Path())
+MODEL: dict[str, Any] = {"services": {"db": {"image": "postgres:15"}, "backend": {"build": {}}}}
+DAEMON = "Error response from daemon: "
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (
+            "toomanyrequests: You have reached your pull rate limit.",
+            "its registry's limit is reached",
+        ),
+        ("denied", "its registry refuses you, or has no such image"),
+        ("unauthorized: authentication required", "its registry refuses you, or has no such image"),
+        ("pull access denied for x, repository does not exist", "its registry refuses you, or has"),
+        ("manifest unknown", "there is no such image"),
+        ('Get "https://r/v2/": dial tcp: lookup r: no such host', "its registry cannot be reached"),
+        ("failed to register layer: write /x: no space left on device", "the disk is full"),
+    ],
+)
+def test_each_reason_has_its_words(reason: str, words: str, recorder: Recorder) -> None:
+    recorder.answers = {
+        "image inspect": Answer(1, "", ""),
+        "docker pull --quiet postgres:15": Answer(1, "", f"{DAEMON}{reason}\n"),
+    }
+
+    error = pull_problem(GATEWAY, MODEL, PULL_FAILED)
+
+    assert error
+    assert error.code == 69
+    assert str(error).startswith(f"The image postgres:15 cannot be pulled: {words}")
+    assert reason in str(error)
+
+
+def test_a_reason_that_is_not_known_is_not_made_up(recorder: Recorder) -> None:
+    recorder.answers = {"image inspect": Answer(1, "", ""), "docker pull": Answer(1, "", "odd\n")}
+
+    assert str(pull_problem(GATEWAY, MODEL, PULL_FAILED)) == (
+        "The image postgres:15 cannot be pulled.\n  odd"
+    )
+
+
+def test_images_that_are_there_or_come_at_last_are_no_problem(recorder: Recorder) -> None:
+    assert pull_problem(GATEWAY, MODEL, PULL_FAILED) is None
+    recorder.answers["image inspect"] = Answer(1, "", "")
+    assert pull_problem(GATEWAY, MODEL, PULL_FAILED) is None
+    assert pull_problem(GATEWAY, MODEL, 1) is None
+
+
+def test_what_a_build_starts_from_is_asked_for_and_not_fetched(
+    recorder: Recorder, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM --platform=linux/amd64 one:1 AS a\nFROM a AS b\nFROM scratch\nFROM $X\nfrom two:2\n"
+    )
+    model = {"services": {"backend": {"build": {"context": str(tmp_path)}}, "db": {"image": "x"}}}
+    recorder.answers = {
+        "image inspect": Answer(1, "", ""),
+        "manifest inspect two:2": Answer(1, "", "no such manifest: two:2"),
+    }
+
+    error = pull_problem(GATEWAY, model, BUILD_FAILED)
+
+    assert str(error).startswith("The image two:2 cannot be pulled: there is no such image.")
+    asked = [argv[-1] for argv in recorder.asked if "manifest" in argv]
+    assert asked == ["one:1", "two:2"]
+
+
+def test_an_engine_that_uses_a_mirror_knows_better_than_the_client(recorder: Recorder) -> None:
+    recorder.answers = {"docker info": Answer(0, "[https://mirror/]", "")}
+
+    assert pull_problem(GATEWAY, MODEL, BUILD_FAILED) is None
+    assert len(recorder.asked) == 1

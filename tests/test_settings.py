@@ -1,0 +1,197 @@
+"""Settings: where they come from, which wins, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from composed.env.settings import Settings, assignments, declared, env_files, load_settings
+from composed.errors import SettingError
+from composed.project import Project
+from tests.conftest import GENERATED, ROOT
+
+EXAMPLE = declared((ROOT / ".env.example").read_text())
+COMPLETE = dict.fromkeys(GENERATED, "1")
+
+
+def test_a_commented_line_declares_a_setting_with_its_default() -> None:
+    text = "# About it: FOO=bar is meant.\n# PORT=8000\n#DEBUG=true\nSECRET=\nNAME=x\n# prose = y\n"
+
+    assert declared(text) == {"PORT": "8000", "DEBUG": "true", "SECRET": "", "NAME": "x"}
+
+
+def test_the_process_beats_the_file_and_the_file_beats_the_default(project: Project) -> None:
+    (project.root / ".env").write_text("BACKEND_PORT=1\nDB_PORT=2\nCOMPOSE_PROJECT_NAME=x\n")
+
+    settings = load_settings(project, {"BACKEND_PORT": "9", "UNRELATED": "z"})
+
+    assert (settings["BACKEND_PORT"], settings["DB_PORT"]) == ("9", "2")
+    assert settings["WEB_CONCURRENCY"] == "2"
+    assert "UNRELATED" not in settings.values
+
+
+def test_env_files_follow_compose_and_start_at_the_root() -> None:
+    project = Project(Path("/srv/shop"))
+
+    assert env_files(project, {}) == (Path("/srv/shop/.env"),)
+    assert env_files(project, {"COMPOSE_ENV_FILES": "a, /b/c"}) == (
+        Path("/srv/shop/a"),
+        Path("/b/c"),
+    )
+
+
+def test_a_later_env_file_wins(project: Project) -> None:
+    (project.root / "more").write_text("POSTGRES_DB=other\n")
+
+    settings = load_settings(project, {"COMPOSE_ENV_FILES": ".env,more"})
+
+    assert settings["POSTGRES_DB"] == "other"
+    assert settings["COMPOSE_PROJECT_NAME"] == "shop"
+
+
+def test_values_are_read_as_they_stand() -> None:
+    text = "A=ab$cd\nB='x y'\nC\nD=${A}\nE=\n"
+
+    assert assignments(text) == {"A": "ab$cd", "B": "x y", "D": "${A}", "E": ""}
+
+
+def test_an_empty_setting_names_itself_and_the_cure() -> None:
+    empty = {"SECRET_KEY": "", "DB_USER": ""}
+    settings = Settings(empty, (Path(".env"),), {}, ("SECRET_KEY",))
+
+    with pytest.raises(SettingError) as caught:
+        settings["SECRET_KEY"]
+    assert str(caught.value) == "SECRET_KEY has no value in .env.\n  Type: inv env"
+    assert caught.value.code == 78
+
+    with pytest.raises(SettingError) as caught:
+        settings["DB_USER"]
+    assert str(caught.value) == "DB_USER has no value in .env.\n  Write there: DB_USER=…"
+
+
+def test_an_empty_setting_has_its_default() -> None:
+    assert Settings({"DB_PORT": ""}, (), {"DB_PORT": "5433"})["DB_PORT"] == "5433"
+
+
+def test_a_choice_names_the_valid_values() -> None:
+    settings = Settings({"COMPOSED_MODE": "dokcer"}, (Path(".env"),))
+
+    with pytest.raises(SettingError) as caught:
+        settings.choice("COMPOSED_MODE", "auto", "docker")
+
+    assert str(caught.value) == "COMPOSED_MODE is 'dokcer'.\n  Valid: auto, docker."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "valid"),
+    [
+        *(("DB_PORT", port, "a port") for port in ("-1", "65536", "80 ", "²", "http")),
+        *(("WEB_CONCURRENCY", count, "a whole number") for count in ("two", "-2", "1.5", "0")),
+        *(("APP_UID", user, "the number of a user") for user in ("me", "-1")),
+        *((name, "maybe", "true or false") for name in ("DEBUG", "HTTPS_ONLY")),
+        *(("COMPOSE_PROJECT_NAME", name, "lower-case letters") for name in ("../x", "Shop", "-a")),
+    ],
+)
+def test_a_value_that_is_not_of_its_settings_kind_is_refused(
+    name: str, value: str, valid: str
+) -> None:
+    settings = Settings({**COMPLETE, name: value}, (), {name: "2"})
+
+    with pytest.raises(SettingError, match=f"{name} is {value!r}") as caught:
+        settings.check()
+
+    assert f"Valid: {valid}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "default"),
+    [
+        ("DB_PORT", "0", "5433"),
+        ("DB_PORT", "65535", "5433"),
+        ("WEB_CONCURRENCY", "70000", "2"),
+        ("WEB_CONCURRENCY", "", "2"),
+        ("DEBUG", "True", "true"),
+        ("APP_GID", "1000", ""),
+        ("COMPOSE_PROJECT_NAME", "shop-1_a", ""),
+        ("POSTGRES_DB", "x", "task_db"),
+    ],
+)
+def test_these_are_right(name: str, value: str, default: str) -> None:
+    Settings({**COMPLETE, name: value}, (), {name: default}).check()
+
+
+@pytest.mark.parametrize("name", [n for n, default in EXAMPLE.items() if default.isdecimal()])
+def test_a_setting_with_a_number_takes_no_word(name: str) -> None:
+    with pytest.raises(SettingError, match=f"{name} is 'x'"):
+        Settings({**COMPLETE, name: "x"}, (), EXAMPLE).check()
+
+
+def test_a_name_that_no_example_declares_is_checked_too() -> None:
+    with pytest.raises(SettingError, match=r"COMPOSE_PROJECT_NAME is '\.\./x'"):
+        Settings({"COMPOSE_PROJECT_NAME": "../x"}, (), {}, ("COMPOSE_PROJECT_NAME",)).check()
+
+
+def test_a_number_that_only_the_server_knows_is_its_own_affair() -> None:
+    Settings({**COMPLETE, "CACHE_SECONDS": "0.5"}, (), {"CACHE_SECONDS": "5"}).check()
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_what_each_project_needs_is_asked_for(name: str) -> None:
+    settings = Settings({**COMPLETE, name: ""}, (Path(".env"),), {}, GENERATED)
+
+    with pytest.raises(SettingError, match=rf"{name} has no value in \.env\.\n  Type: inv env"):
+        settings.check()
+
+
+def test_an_env_file_that_is_no_text_is_named(project: Project) -> None:
+    for content in (b"A=\xff\n", b"\xff\xfeA\0", b"A=\0\n"):
+        (project.root / ".env").write_bytes(content)
+
+        with pytest.raises(SettingError, match=r"\.env cannot be read: it (is no UTF-8|has a NUL)"):
+            load_settings(project, {})
+
+
+def test_an_env_file_from_windows_is_read(project: Project) -> None:
+    (project.root / ".env").write_bytes(b"\xef\xbb\xbfPOSTGRES_DB=x\r\nDB_PORT=1\r\n")
+
+    settings = load_settings(project, {})
+
+    assert (settings["POSTGRES_DB"], settings["DB_PORT"]) == ("x", "1")
+
+
+@pytest.mark.parametrize(
+    "line", ["bad line", "A: hush", 'A="hush', "A='it'\\''s'", '\n\nA="a"b', "=hush"]
+)
+def test_a_line_that_is_no_assignment_is_an_error_that_hides_it(
+    line: str, project: Project
+) -> None:
+    """Passed over, a secret in it would count as missing and get a new value."""
+    (project.root / ".env").write_text(f"B=1\n{line}\n")
+
+    with pytest.raises(SettingError, match=r"no assignment: line [24]\.") as caught:
+        load_settings(project, {})
+
+    assert "hush" not in str(caught.value)
+    assert "inv env --check" in str(caught.value)
+
+
+def test_an_env_file_that_is_a_folder_is_named(project: Project) -> None:
+    (project.root / ".env").unlink()
+    (project.root / ".env").mkdir()
+
+    with pytest.raises(SettingError, match=r"\.env cannot be read: Is a directory"):
+        load_settings(project, {})
+
+
+def test_every_problem_is_listed() -> None:
+    values = {**COMPLETE, "SECRET_KEY": "", "DB_PORT": "x", "DEBUG": "perhaps"}
+
+    defaults = {"DB_PORT": "5433", "DEBUG": "true"}
+    problems = Settings(values, (Path(".env"),), defaults, GENERATED).problems()
+
+    assert [(problem.name, problem.given) for problem in problems] == [
+        ("SECRET_KEY", False),
+        ("DB_PORT", True),
+        ("DEBUG", True),
+    ]

@@ -1,0 +1,231 @@
+"""`inv migrate` and its way back: when a snapshot is taken, and what a failure leads to."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from composed.calls import Calls
+from composed.data.sqlite import SQLite
+from composed.process import Answer
+from composed.project import Project
+from tests.conftest import Recorder, ps_answer
+from tests.test_data import EXEC, PG_DUMP, PSQL_ON, names, piped, server
+
+Inv = Callable[..., int]
+
+PLAN = "Planned operations:\na.0002_more\n    Add field x to y\n"
+NOTHING = "Planned operations:\n  No planned migration operations.\n"
+ONE_OFF = "docker compose --env-file .env run --rm --no-deps --no-TTY --label composed.call=CALL"
+
+__all__ = ["server"]  # a fixture
+
+
+@pytest.fixture(autouse=True)
+def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
+
+
+@pytest.fixture(autouse=True)
+def pending(server: Recorder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the running backend says is pending: one migration, upon tables with rows."""
+    found = ["a.0002_more"]
+    ready = {"pending": found}
+    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda url: (503, json.dumps(ready)))
+    return found
+
+
+def test_what_is_pending_takes_a_snapshot_first(
+    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inv("migrate") == 0
+
+    assert piped(recorder) == [
+        f"{PSQL_ON} task_db",  # the rows
+        f"{PSQL_ON} task_db",
+        PG_DUMP,
+        f"{EXEC} pg_restore --list",
+    ]
+    assert "NOT IN ('django_migrations', 'django_content_type', " in recorder.fed[0]
+    (name,) = names(project)
+    assert name.endswith("Z-before-migrate")
+    assert capsys.readouterr().err == f"Snapshot taken: {name}\n"
+    assert " ".join(recorder.ran[-1]).endswith("backend python manage.py migrate")
+
+
+def test_up_with_migrate_takes_one_too(inv: Inv, project: Project) -> None:
+    assert inv("up", "--migrate") == 0
+
+    assert len(names(project)) == 1
+
+
+@pytest.mark.parametrize("words", ["--no-snapshot", "--plan", "--check", "-- --help"])
+def test_without_need_nothing_is_asked(
+    words: str, inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    assert inv("migrate", *words.split()) == 0
+
+    assert (recorder.piped, names(project)) == ([], [])
+
+
+def test_nothing_pending_asks_the_backend_alone(
+    inv: Inv, recorder: Recorder, pending: list[str]
+) -> None:
+    pending.clear()
+
+    assert inv("migrate", "--rollback-on-failure") == 0
+
+    assert recorder.piped == []
+    assert not any("manage.py" in argv for argv in recorder.asked)
+
+
+def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project) -> None:
+    recorder.outputs["--dbname task_db"] = Answer(0, "", "")
+
+    assert inv("migrate") == 0
+
+    assert (len(recorder.piped), names(project)) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("reason", "answers"),
+    [
+        ("another image", {"docker inspect": Answer(0, "sha256:1 shop-backend\n", "")}),
+        ("not running", {"ps --all": ps_answer()}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("plan", "taken"),
+    [(Answer(0, PLAN, ""), 1), (Answer(1, "", "CommandError: x"), 1), (Answer(0, NOTHING, ""), 0)],
+)
+def test_a_backend_with_other_code_is_not_believed(
+    reason: str,
+    answers: dict[str, Answer],
+    plan: Answer,
+    taken: int,
+    inv: Inv,
+    recorder: Recorder,
+    project: Project,
+) -> None:
+    recorder.answers |= answers | {"migrate --plan": plan}
+
+    assert inv("migrate") == 0
+
+    assert len(names(project)) == taken, reason
+    assert f"{ONE_OFF} backend python manage.py migrate --plan".split() in recorder.asked
+
+
+def test_arguments_are_planned_by_django(inv: Inv, recorder: Recorder, project: Project) -> None:
+    recorder.answers["migrate --plan"] = Answer(0, PLAN, "")
+
+    assert inv("migrate", "--app", "a", "--name", "zero") == 0
+
+    assert f"{ONE_OFF} backend python manage.py migrate --plan a zero".split() in recorder.asked
+    assert len(names(project)) == 1
+
+
+def test_prune_is_never_planned_which_would_prune(
+    inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    assert inv("migrate", "--app", "a", "--", "--prune") == 0
+
+    assert not any("manage.py" in argv for argv in recorder.asked)
+    assert len(names(project)) == 1
+
+
+def test_a_dry_run_shows_the_command(inv: Inv, recorder: Recorder, project: Project) -> None:
+    assert inv("--dry", "migrate") == 0
+
+    assert (recorder.piped, names(project)) == ([], [])
+
+
+def test_a_failure_says_how_to_go_back(
+    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder.codes["manage.py migrate"] = 3
+
+    assert inv("migrate") == 3
+
+    (name,) = names(project)
+    assert capsys.readouterr().err.endswith(
+        "migrate ended with 3; the reason stands above.\n"
+        f"  What was there before: inv db.restore --name {name}\n"
+    )
+
+
+def test_a_failure_without_data_has_nothing_to_go_back_to(
+    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder.codes["manage.py migrate"] = 3
+    recorder.outputs["--dbname task_db"] = Answer(0, "", "")
+
+    assert inv("migrate") == 3
+
+    assert capsys.readouterr().err == ""
+
+
+def test_rollback_on_failure_restores(
+    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder.codes["manage.py migrate"] = 3
+
+    assert inv("migrate", "--rollback-on-failure") == 3
+
+    assert sorted(name.partition("Z-")[2] for name in names(project)) == [
+        "before-db.restore",
+        "before-migrate",
+    ]
+    (name,) = [name for name in names(project) if name.endswith("before-migrate")]
+    assert recorder.fed[-1].startswith("ALTER DATABASE")  # the swap
+    assert f"Rolled back to {name}: 2 tables, 7 rows.\n" in capsys.readouterr().err
+
+
+def test_rollback_on_failure_empties_what_was_empty(
+    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = '00-1\n["version", "15.18"]\n["end", ""]\n'
+    recorder.outputs["--dbname task_db"] = Answer(0, empty, "")
+    recorder.codes["manage.py migrate"] = 3
+
+    assert inv("migrate", "--rollback-on-failure") == 3
+
+    assert names(project) == []
+    assert recorder.fed[-1].startswith("ALTER DATABASE")
+    assert capsys.readouterr().err.endswith("Rolled back: the database is empty, as it was.\n")
+
+
+def test_rollback_needs_a_snapshot(inv: Inv, recorder: Recorder) -> None:
+    assert inv("migrate", "--no-snapshot", "--rollback-on-failure") == 64
+
+    assert recorder.ran == []
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("", False),
+        ("CREATE TABLE task (x)", False),
+        ("CREATE TABLE django_migrations (x); INSERT INTO django_migrations VALUES (1)", False),
+        ("CREATE TABLE task (x); INSERT INTO task VALUES (1)", True),
+    ],
+)
+def test_sqlite_tells_rows_from_what_migrate_makes(
+    script: str, expected: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "db.sqlite3"
+    with sqlite3.connect(file) as connection:
+        connection.executescript(script)
+    connection.close()
+
+    assert SQLite(file, tmp_path / "copy", Calls(tmp_path / "swaps")).has_rows() is expected
+
+
+def test_a_file_that_is_not_there_has_no_rows_and_is_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "db.sqlite3"
+
+    assert not SQLite(file, tmp_path / "copy", Calls(tmp_path / "swaps")).has_rows()
+    assert not file.exists()
