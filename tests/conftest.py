@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from composed.process import Answer, Gateway
 from composed.project import Project
 
 ROOT = Path(__file__).parent.parent
+
+# A background job of a script ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ENV = """\
 COMPOSE_PROJECT_NAME=shop
