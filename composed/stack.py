@@ -123,8 +123,8 @@ class Stack(ABC):
         """Remove what verbs that were killed left behind."""
 
     @abstractmethod
-    def up(self, options: UpOptions) -> None:
-        """Start, and return when every service is ready; raises when that fails."""
+    def up(self, options: UpOptions) -> list[Service]:
+        """Start, and return the services when each is ready; raises when that fails."""
 
     @abstractmethod
     def down(self, *, volumes: bool = False) -> int:
@@ -151,8 +151,8 @@ class Stack(ABC):
         """Move the data to the database server's new major version; say what was done."""
 
     @abstractmethod
-    def restart(self, options: UpOptions) -> None:
-        """Start again with the settings as they are now."""
+    def restart(self, options: UpOptions) -> list[Service]:
+        """Start again with the settings as they are now; return as :meth:`up` does."""
 
     @abstractmethod
     def ps(self) -> list[Service]:

@@ -158,6 +158,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
             "config --no-interpolate": Answer(0, json.dumps(RAW), ""),
             "compose version": Answer(0, "2.26.1-4\n", ""),
             "ps --services": Answer(0, "backend\ndb\n", ""),
+            # The running backend was made from the image as it is.
+            "docker inspect --format {{.Image}}": Answer(0, "sha256:1 shop-backend\n", ""),
+            "docker image inspect --format {{.Id}}": Answer(0, "sha256:1\n", ""),
         }
     )
     monkeypatch.setattr(Gateway, "run", it.run)

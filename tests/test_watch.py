@@ -217,7 +217,7 @@ def test_an_image_that_cannot_be_pulled_is_69(
     recorder.answers["config --format"] = Answer(
         0, model(backend=0).out.replace('"ports"', '"image": "x:1", "ports"'), ""
     )
-    recorder.answers["image inspect --format {{.Id}}"] = Answer(1, "", "")
+    recorder.answers["docker image inspect --format {{.Id}}"] = Answer(1, "", "")
     recorder.answers["docker pull"] = Answer(1, "", "denied")
 
     assert inv("up") == 69

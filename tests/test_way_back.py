@@ -89,12 +89,13 @@ def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project
     assert inv("migrate") == 0
 
     assert (len(recorder.piped), names(project)) == (1, [])
+    assert not any("inspect" in argv for argv in recorder.asked)
 
 
 @pytest.mark.parametrize(
     ("reason", "answers"),
     [
-        ("another image", {"docker inspect": Answer(0, "sha256:1 shop-backend\n", "")}),
+        ("another image", {"docker inspect --format {{.Image}}": Answer(0, "sha256:2 shop-backend", "")}),
         ("not running", {"ps --all": ps_answer()}),
     ],
 )

@@ -35,17 +35,14 @@ def migrate(
 
 
 def _changes_data(stack: Stack, args: Sequence[str], *, rollback: bool) -> bool:
-    """Ask as little as possible: the backend that runs, the database, last Django anew.
+    """Ask as little as possible: the database, the backend that runs, last Django anew.
 
     To roll back, rows that only ``migrate`` made are worth a snapshot too.
     """
-    if READING & {*args}:
+    if READING & {*args} or not (rollback or data.has_rows(stack)):
         return False
-    url = stack.current_url()
-    names = None if args else migrations.known(stack, url)
-    if names == [] or not (rollback or data.has_rows(stack)):
-        return False
-    return bool(names) or migrations.are_planned(stack, args)
+    names = None if args else migrations.known(stack, stack.current_url())
+    return bool(names) or (names is None and migrations.are_planned(stack, args))
 
 
 def _go_back(stack: Stack, taken: Snapshot | None) -> None:

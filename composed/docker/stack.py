@@ -19,7 +19,7 @@ from composed.docker.leftovers import LABEL, MARK, clean_up
 from composed.docker.owned import Owned
 from composed.env.settings import Settings, load_settings
 from composed.errors import ComposedError, Interrupted, NotFoundError, NotReadyError, end_with
-from composed.ports.published import governing, in_the_way, published
+from composed.ports.published import Published, governing, in_the_way, published
 from composed.process import Answer, Gateway
 from composed.project import Project
 from composed.stack import Service, Stack, UpOptions
@@ -75,13 +75,13 @@ class DockerStack(Stack):
 
     # --- lifecycle -----------------------------------------------------------
 
-    def up(self, options: UpOptions) -> None:
+    def up(self, options: UpOptions) -> list[Service]:
         """Start with ``docker compose up --detach``, ports checked first, then wait."""
-        self._up(options)
+        return self._up(options)
 
-    def restart(self, options: UpOptions) -> None:
+    def restart(self, options: UpOptions) -> list[Service]:
         """Recreate the containers: ``docker compose restart`` would keep the old settings."""
-        self._up(options, "--force-recreate")
+        return self._up(options, "--force-recreate")
 
     def down(self, *, volumes: bool = False) -> int:
         """Remove containers and network, one-off containers too; data with ``volumes``."""
@@ -247,7 +247,7 @@ class DockerStack(Stack):
         options = [*_flag("--pull", pull), *_flag("--no-cache", no_cache)]
         return self.dc.run("build", *options, env=recipe(self.dc.model()).label)
 
-    def _up(self, options: UpOptions, *extra: str) -> None:
+    def _up(self, options: UpOptions, *extra: str) -> list[Service]:
         began = time.monotonic()
         with self._alone():
             self._finish_stopping()
@@ -258,7 +258,7 @@ class DockerStack(Stack):
             raise self._why_not_started(code, began)
         if options.migrate:  # while the backend loads
             options.migrate()
-        self._wait(options, began)
+        return self._wait(options, began)
 
     def _open_database(self) -> None:
         """Heal now, before ``backend`` is waited for, what a restore left closed."""
@@ -289,11 +289,8 @@ class DockerStack(Stack):
         """Say whether ports were taken and others are chosen; raises when they may not be."""
         if self.gateway.dry:
             return False
-        ours = {at for service in self.ps() for at in service.ports.values()}
         self.dc.find([self.project.backend], model["services"])
-        wanted = published(model, options.services)
-        taken = in_the_way([at for at in wanted if f"{at.host}:{at.port}" not in ours])
-        if not taken:
+        if not (taken := self._taken(published(model, options.services))):
             return False
         # Imported late: nearly every start finds its ports free.
         from composed.ports.choice import give_way  # noqa: PLC0415
@@ -306,13 +303,23 @@ class DockerStack(Stack):
         give_way(self.gateway, self.settings, named, avoid=avoid, strict=options.strict_ports)
         return True
 
-    def _wait(self, options: UpOptions, began: float) -> None:
+    def _taken(self, wanted: Sequence[Published]) -> list[Published]:
+        """Return the ports that others have; Compose is asked for ours where there is a doubt."""
+        if not (taken := in_the_way(wanted)):
+            return []
+        ours = {at for service in self.ps() for at in service.ports.values()}
+        return [at for at in taken if f"{at.host}:{at.port}" not in ours]
+
+    def _wait(self, options: UpOptions, began: float) -> list[Service]:
         """Return when all is ready; Compose's own ``--wait`` looks twice a second, and longer."""
         if self.gateway.dry:
-            return
-        found = [s for s in self.ps() if not options.services or s.service in options.services]
-        if not all(service.health == "healthy" for service in found):
-            self._watch(found, began).wait(options.timeout)
+            return []
+        services = self.ps()
+        waited = [s for s in services if not options.services or s.service in options.services]
+        if all(service.health == "healthy" for service in waited):
+            return services
+        self._watch(waited, began).wait(options.timeout)
+        return self.ps()
 
     def _why_not_started(self, code: int, began: float) -> ComposedError:
         """Say what kept Compose from starting."""
@@ -370,14 +377,13 @@ class DockerStack(Stack):
 
     def current_url(self) -> str:
         """Look whether the container was made from the image as it is now."""
-        url = next((service.url for service in self.ps() if service.url), "")
-        if not url:
+        backend = next((service for service in self.ps() if service.url), None)
+        if not backend:
             return ""
-        ids = self.dc.ask("ps", "--quiet", self.project.backend).split()
-        images = "{{.Image}} {{.Config.Image}}"
-        used = self.gateway.ask(["docker", "inspect", "--format", images, *ids]).out.split()
-        now = ["docker", "image", "inspect", "--format", "{{.Id}}", *used[1:]]
-        return url if used[:1] == self.gateway.ask(now).out.split() else ""
+        made = ["docker", "inspect", "--format", "{{.Image}} {{.Config.Image}}", backend.container]
+        used, *name = self.gateway.ask(made).out.split() or [""]
+        now = ["docker", "image", "inspect", "--format", "{{.Id}}", *name]
+        return backend.url if [used] == self.gateway.ask(now).out.split() else ""
 
     def shell(self, service: str, argv: Sequence[str]) -> int:
         """Run ``docker compose exec``, marked so that a killed one can be found."""

@@ -77,7 +77,7 @@ class LocalStack(Stack):
 
     # --- lifecycle -----------------------------------------------------------
 
-    def up(self, options: UpOptions) -> None:
+    def up(self, options: UpOptions) -> list[Service]:
         """Start Gunicorn, with hot reload, unless it runs."""
         self._check(options.services)
         self._need_server()
@@ -86,7 +86,7 @@ class LocalStack(Stack):
         if options.migrate:
             options.migrate()
         if self.gateway.dry:
-            return
+            return []
         with alone(self.folder / "lock"):
             if self.stop_mark.exists():  # by an `inv` that was interrupted
                 self._stop()
@@ -96,15 +96,15 @@ class LocalStack(Stack):
                 # What one that has ended said last is not the new one's.
                 log = Log(0 if running else before, before)
                 if self._wait(running or self._start(options), options.timeout, log):
-                    return
+                    return self.ps()
                 self._backend.stop(seconds=0)  # another was quicker to take the port
         raise PortTakenError("Each port was taken by another at once.", "Type: inv up")
 
-    def restart(self, options: UpOptions) -> None:
+    def restart(self, options: UpOptions) -> list[Service]:
         """Stop, then start with the settings as they are now."""
         self._check(options.services)
         self.down()
-        self.up(options)
+        return self.up(options)
 
     def down(self, *, volumes: bool = False) -> int:
         """Let Gunicorn finish what it answers; ``volumes`` removes the database file."""

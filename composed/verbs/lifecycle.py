@@ -126,13 +126,12 @@ def open_(c: Context) -> None:
         webbrowser.open(url)
 
 
-def _start(stack: Stack, start: Callable[[], None]) -> None:
+def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
     """Start and show what runs; what is known about a failure is kept."""
     from composed.diagnosis.bundle import kept
 
     with kept(stack):
-        start()
-        _show(stack)
+        _show(stack, start())
 
 
 def _down_volumes(stack: Stack, *, safety: bool) -> int:
@@ -154,10 +153,9 @@ def _seconds(value: str) -> int:
     raise ValueWrongError(f"--timeout is {value!r}.", "Valid: a whole number of seconds.")
 
 
-def _show(stack: Stack) -> None:
+def _show(stack: Stack, services: Sequence[Service]) -> None:
     if stack.gateway.dry:
         return
-    services = stack.ps()
     print(as_table(stack, services))
     if url := _url(services):
         _show_complaints(stack, url)

@@ -284,7 +284,8 @@ def test_logs_are_followed_until_ctrl_c(copy: Copy) -> None:
 LASTING = {
     "up": (["--echo", "up"], "guarded_wsgi"),
     "logs": (["logs", "--follow"], "gunicorn"),
-    "shell": (["shell", "--", "sh", "-c", "echo under way; sleep 611"], "under way"),
+    # Not `sh -c 'echo …; sleep …'`: where sh is bash, it outlives a Ctrl-C between the two.
+    "shell": (["shell", "--", "python", "-c", SLEEP], "under way"),
     "manage": (["manage", "--", "shell", "-c", SLEEP], "under way"),
     "dbshell": (["dbshell"], "sqlite>"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.commands import migrate
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["Command"]
@@ -59,16 +59,28 @@ class Command(migrate.Command):
             if not self._migration:
                 raise
             self.stdout.write("")  # ends Django's "Applying …"
-            if error not in failed:
+            chain = _with_contexts(error) if isinstance(error, Error) else ()
+            cause = next((it for it in chain if it in failed), None)
+            if not cause:
                 self.stderr.write(f"{self._migration} failed:")
                 raise
-            reason = str(error).partition("\n")[0]
+            reason = str(cause).partition("\n")[0]
             raise CommandError(
-                f"{self._migration} failed: {reason}\nSQL: {failed[error]}"
+                f"{self._migration} failed: {reason}\nSQL: {failed[cause]}"
             ) from error
 
     def _say_waiting(self) -> None:
         self.stderr.write("Another migrate is running: waiting for it to end.")
+
+
+def _with_contexts(error: BaseException | None) -> Iterator[BaseException]:
+    """Give the error and those it was raised upon.
+
+    Where the connection is lost, to leave the transaction fails as well.
+    """
+    while error:
+        yield error
+        error = error.__context__
 
 
 @contextmanager

@@ -1,0 +1,59 @@
+"""`kill -9` in the middle of work on data: every committed row is there, the next verb works."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.faults.work import MIGRATE, RESTORE, SNAPSHOT, Work, check_whole, each_work, servers
+from tests.real.conftest import Copy, wait_until
+from tests.real.test_data import sql
+
+
+@each_work
+def test_a_killed_inv_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
+    with work.around(filled):
+        killed = filled.start(*work.verb.split())
+        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate(timeout=60)
+        filled.ok("ps")  # the next verb, whichever: it ends what was left inside
+
+    check_whole(filled)
+
+
+@each_work
+def test_a_killed_database_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
+    with work.around(filled):
+        cut_off = filled.start(*work.verb.split())
+        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        filled.docker("kill", "--signal", "KILL", *servers(filled))
+        _, said = cut_off.communicate(timeout=60)
+        filled.ok("up", POSTGRES_IMAGE="postgres:15")
+
+    assert cut_off.returncode > 0, said
+    assert "Traceback (most recent call last)" not in said
+    check_whole(filled)
+
+
+# An upgrade has it stopped anyway.
+@pytest.mark.parametrize("work", [SNAPSHOT, RESTORE, MIGRATE], ids=str)
+def test_a_killed_backend_is_no_obstacle(work: Work, filled: Copy) -> None:
+    backend = filled.containers("--filter", "label=com.docker.compose.service=backend")
+    with work.around(filled):
+        goes_on = filled.start(*work.verb.split())
+        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        filled.docker("kill", "--signal", "KILL", *backend)
+        if work is SNAPSHOT:  # which waits for a lock that is held until we let go of it
+            sql(
+                filled,
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted "
+                "AND mode = 'AccessExclusiveLock'",
+            )
+        _, said = goes_on.communicate(timeout=60)
+
+    assert goes_on.returncode == 0, said
+    if work is SNAPSHOT:
+        filled.run("rm", "-r", str(filled.root / "data/snapshots/cut-off"))
+    check_whole(filled)

@@ -1,0 +1,120 @@
+"""The long pieces of work on data, each made slow enough to be met in its middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import pytest
+
+from tests.real.conftest import Copy, wait_until
+from tests.real.test_data import FILL, dumping, locked, sql
+
+ROWS = 2000
+
+# An index over it makes a restore last for two seconds, whatever the machine.
+SLOW = """
+CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql
+    AS 'BEGIN PERFORM pg_sleep(0.1); RETURN n; END';
+CREATE TABLE slow_rows AS SELECT generate_series(1, 20) AS n;
+CREATE INDEX ON slow_rows (public.slow(n));
+"""
+
+MIGRATION = """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("task_api", "0001_initial")]
+    operations = [
+        migrations.RunSQL("UPDATE task_api_task SET description = 'half'"),
+        migrations.RunSQL("SELECT pg_sleep(3)"),
+    ]
+"""
+
+Around = Callable[[Copy], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A verb, what it needs around it, and how to see that it is in its middle."""
+
+    verb: str
+    under_way: Callable[[Copy], object]
+    around: Around = lambda _: nullcontext()
+
+    def __str__(self) -> str:
+        return self.verb.split()[0]
+
+
+def prepare(stack: Copy) -> None:
+    """Fill a migrated stack, and take the snapshot that is restored."""
+    sql(stack, FILL.format(count=ROWS))
+    stack.ok("dbshell", text=SLOW)
+    stack.ok("db.snapshot", "--name", "whole")
+
+
+def indexing(stack: Copy) -> bool:
+    """Say whether some server of the project makes an index: its process says so."""
+    return any("CREATE INDEX" in stack.docker("top", id_) for id_ in servers(stack))
+
+
+def servers(stack: Copy) -> set[str]:
+    """Return every container that runs PostgreSQL, those of an upgrade too."""
+    return stack.containers("--filter", "label=com.docker.compose.service=db")
+
+
+def sleeping(stack: Copy) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(3)%'"
+    return int(sql(stack, f"{query} AND state = 'active'")) > 0
+
+
+@contextmanager
+def pending_migration(stack: Copy) -> Iterator[None]:
+    """Have a migration that changes every row, then sleeps; in the end it is taken back."""
+    file = stack.root / "server/task_api/migrations/0002_half.py"
+    file.write_text(MIGRATION)
+    try:
+        yield
+    finally:
+        file.unlink()
+        sql(stack, "DELETE FROM django_migrations WHERE name = '0002_half'")
+        sql(stack, "UPDATE task_api_task SET description = ''")
+
+
+@contextmanager
+def newer_image(stack: Copy) -> Iterator[None]:
+    """Name a newer PostgreSQL; in the end the file is as it was."""
+    file = stack.root / ".env"
+    before = file.read_text()
+    file.write_text(f"{before}POSTGRES_IMAGE=postgres:17\n")
+    try:
+        yield
+    finally:
+        assert "POSTGRES_VOLUME" not in file.read_text()
+        file.write_text(before)
+
+
+SNAPSHOT = Work("db.snapshot --name cut-off", dumping, locked)
+RESTORE = Work("db.restore --name whole --no-snapshot --yes", indexing)
+MIGRATE = Work("migrate --no-snapshot", sleeping, pending_migration)
+UPGRADE = Work("db.upgrade", indexing, newer_image)
+
+each_work = pytest.mark.parametrize("work", [SNAPSHOT, RESTORE, MIGRATE, UPGRADE], ids=str)
+
+
+def check_whole(stack: Copy) -> None:
+    """Bring the stack up again: every committed row is there, and nothing half-made is."""
+    stack.ok("up")
+    wait_until(lambda: not indexing(stack) and not sleeping(stack), "what was cut off to end")
+    assert sql(stack, "SELECT count(*), min(description) FROM task_api_task") == f"{ROWS}|"
+    stack.ok("db.snapshot", "--name", "after")
+    assert "half-made" not in stack.ok("db.list")
+    stack.run("rm", "-r", str(stack.root / "data/snapshots/after"))
+    databases = sql(stack, "SELECT datname FROM pg_database ORDER BY 1").split()
+    assert databases == ["postgres", "task_db", "template0", "template1"]
+    assert not stack.containers("--all", "--filter", "label=composed.call")
+    mine = f"label=com.docker.compose.project={stack.project}"
+    volumes = stack.docker("volume", "ls", "--quiet", "--filter", mine).split()
+    assert volumes == [f"{stack.project}_db-data"]

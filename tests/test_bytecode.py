@@ -1,0 +1,21 @@
+"""Bytecode of the package is kept, which Invoke forbids, unless whoever calls forbids it too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = "import sys; sys.dont_write_bytecode = True; import composed; print(sys.dont_write_bytecode)"
+
+
+@pytest.mark.parametrize(("options", "forbidden"), [([], "False"), (["-B"], "True")])
+def test_bytecode_is_kept_unless_python_was_told_otherwise(
+    options: list[str], forbidden: str
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    argv = [sys.executable, *options, "-c", SCRIPT]
+
+    assert subprocess.check_output(argv, env=env, text=True).strip() == forbidden
