@@ -1,4 +1,4 @@
-"""What CI does: the sessions lint, unit and integration; `nox -s lock` renews the locks."""
+"""What CI does, a session each; `nox -s lock` renews the locks."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ def unit(session: nox.Session, django: str) -> None:
     newest = "-next" if django == "6.1" else ""
     session.install("--require-hashes", "-r", f"locks/unit{newest}.txt")
     if not newest:  # the machinery knows nothing of Django
-        machinery = ("pytest", "--ignore=tests/http", "--ignore=tests/real", *session.posargs)
+        ignored = (f"--ignore=tests/{name}" for name in ("http", "real", "faults"))
+        machinery = ("pytest", *ignored, *session.posargs)
         run(session, "coverage", "run", "-m", *machinery, env=NOTHING_FROM_OUTSIDE)
         if not session.posargs:
             session.run("coverage", "report")
@@ -132,6 +133,13 @@ def integration(session: nox.Session, mode: str) -> None:
     others = ("tests/real", f"--ignore={LOCAL}", f"--ignore={PACKAGE}")
     real = {"docker": others, "local": (LOCAL,)}[mode]
     run(session, *suite, *real, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, cut off and cramp what works on data: every committed row is there."""
+    session.install("--require-hashes", "-r", "locks/test.txt")
+    run(session, "pytest", "tests/faults", *session.posargs, env=NOTHING_FROM_OUTSIDE)
 
 
 @nox.session

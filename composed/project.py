@@ -54,7 +54,7 @@ class Project:
     database_user: str = "POSTGRES_USER"
     database_name: str = "POSTGRES_DB"
     sessions: tuple[str, ...] = ("lint", "unit", "package(local)", "integration(local)")
-    engine_sessions: tuple[str, ...] = ("integration(docker)", "package(docker)")
+    engine_sessions: tuple[str, ...] = ("integration(docker)", "package(docker)", "faults")
 
     @classmethod
     def of(cls, c: Context) -> Project:

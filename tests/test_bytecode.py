@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-SCRIPT = "import sys; sys.dont_write_bytecode = True; import composed; print(sys.dont_write_bytecode)"
+SCRIPT = (
+    "import sys; sys.dont_write_bytecode = True; import composed; print(sys.dont_write_bytecode)"
+)
 
 
 @pytest.mark.parametrize(("options", "forbidden"), [([], "False"), (["-B"], "True")])

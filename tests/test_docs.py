@@ -118,6 +118,18 @@ def test_the_readme_lists_every_cause_with_its_cure() -> None:
     assert shown == {c.name: [cure for cure in (c.cure, c.local) if cure] for c in CAUSES}
 
 
+def test_every_fault_that_is_tried_is_in_the_table_and_no_other() -> None:
+    text = (ROOT / "docs/faults.md").read_text()
+    files = sorted((ROOT / "tests/faults").glob("test_*.py"))
+    tried = [
+        f"{f.name}::{name}"
+        for f in files
+        for name in re.findall(r"^def (test_\w+)", f.read_text(), re.M)
+    ]
+
+    assert sorted(re.findall(r"`(test_\w+\.py::test_\w+)`", text)) == sorted(tried)
+
+
 def test_commands_in_the_readme_exist() -> None:
     commands = re.findall(r"^\$ (?:\w+=\S+ )*(?:\./)?(inv|nox) (.+)$", README, re.MULTILINE)
     commands += re.findall(r"`(?:\w+=\S+ )*(?:\./)?(inv|nox) ([^`]+)`", README)
@@ -125,7 +137,7 @@ def test_commands_in_the_readme_exist() -> None:
         verb, *rest = [w for w in shlex.split(words) if w not in ("--dry", "--echo", "-s")]
         known = {
             "inv": {*VERBS, "--list", "VERB"},
-            "nox": {"lint", "unit", "integration", "package", "lock"},
+            "nox": {"lint", "unit", "integration", "package", "faults", "lock"},
         }
         assert verb in known[program], f"{program} {words}"
         before = rest[: rest.index("--")] if "--" in rest else rest

@@ -630,20 +630,38 @@ def test_a_dry_run_changes_nothing(verb: str, inv: Inv, newer: Recorder) -> None
     assert (newer.ran, newer.piped) == ([], [])
 
 
+@pytest.fixture
+def upgrades(project: Project) -> Path:
+    """The records of upgrades, one of which was killed."""
+    folder = project.root / ".composed/shop/upgrades"
+    folder.mkdir(parents=True)
+    (folder / "c0ffee").write_text("shop_db-data-17")
+    return folder
+
+
 @pytest.mark.parametrize(("now", "removed"), [("shop_db-data-17", False), ("shop_db-data", True)])
 def test_what_a_killed_upgrade_left_is_removed_unless_it_is_in_use(
-    now: str, removed: bool, inv: Inv, recorder: Recorder, project: Project
+    now: str, removed: bool, inv: Inv, recorder: Recorder, upgrades: Path
 ) -> None:
-    upgrades = project.root / ".composed/shop/upgrades"
-    upgrades.mkdir(parents=True)
-    (upgrades / "c0ffee").write_text("shop_db-data-17")
     recorder.answers["config --format"] = configured(now, "postgres:17")
-    recorder.answers["volume inspect"] = Answer(1, "", "no such volume")
+    recorder.answers["volume ls"] = Answer(0, "shop_db-data\n", "")
 
     assert inv("ps") == 0
 
     assert ("docker volume rm shop_db-data-17" in asked(recorder)) is removed
     assert list(upgrades.iterdir()) == []
+
+
+@pytest.mark.parametrize("listed", [Answer(1, "", "down"), Answer(0, "shop_db-data-17\n", "")])
+def test_what_could_not_be_removed_for_sure_is_tried_again(
+    listed: Answer, inv: Inv, recorder: Recorder, upgrades: Path
+) -> None:
+    recorder.answers["config --format"] = configured("shop_db-data", "postgres:17")
+    recorder.answers["volume ls"] = listed
+
+    assert inv("ps") == 0
+
+    assert [file.name for file in upgrades.iterdir()] == ["c0ffee"]
 
 
 def test_the_password_that_psql_repeats_is_taken_out(

@@ -95,7 +95,10 @@ def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project
 @pytest.mark.parametrize(
     ("reason", "answers"),
     [
-        ("another image", {"docker inspect --format {{.Image}}": Answer(0, "sha256:2 shop-backend", "")}),
+        (
+            "another image",
+            {"docker inspect --format {{.Image}}": Answer(0, "sha256:2 shop-backend", "")},
+        ),
         ("not running", {"ps --all": ps_answer()}),
     ],
 )

@@ -69,9 +69,10 @@ class DockerStack(Stack):
         return now is not None and now.name == volume
 
     def _remove_volume(self, name: str) -> bool:
-        """Remove it where it was made; say whether it is gone."""
+        """Remove it where it was made; say whether it is gone for sure: the engine may be down."""
         self.gateway.ask(["docker", "volume", "rm", name])
-        return self.gateway.ask(["docker", "volume", "inspect", name]).code != 0
+        left = self.gateway.ask(["docker", "volume", "ls", "--quiet"])
+        return left.code == 0 and name not in left.out.split()
 
     # --- lifecycle -----------------------------------------------------------
 

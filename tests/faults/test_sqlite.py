@@ -1,0 +1,136 @@
+"""The same in local mode, where the database is a file and nothing stands between."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+
+import pytest
+
+from tests.faults.work import ROWS
+from tests.real.conftest import Copy, clone, end, wait_until
+from tests.real.test_local import SERIES, database, execute, leader, rows
+from tests.web import request
+
+MIGRATION = """\
+import time
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("task_api", "0001_initial")]
+    operations = [
+        migrations.RunSQL("UPDATE task_api_task SET description = 'half'"),
+        migrations.RunPython(lambda apps, editor: [print("half", flush=True), time.sleep(3)]),
+    ]
+"""
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """A server with 2000 tasks, a snapshot of them, and a table that takes a while to copy."""
+    copy = clone(tmp_path_factory.mktemp("sqlite") / "shop")
+    copy.env["COMPOSED_MODE"] = "local"
+    try:
+        copy.ok("up", "--migrate")
+        execute(copy, f"INSERT INTO task_api_task {SERIES}")
+        copy.ok("db.snapshot", "--name", "whole")
+        execute(copy, "CREATE TABLE large AS SELECT randomblob(100000000) AS body")
+        yield copy
+    finally:
+        end(copy)
+
+
+def check_whole(copy: Copy) -> None:
+    """Bring the server up again: every committed row is there, and nothing half-made is."""
+    copy.ok("up")
+    assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(copy, "SELECT count(*), max(description) FROM task_api_task") == [(ROWS, "")]
+    copy.ok("db.snapshot", "--name", "after")
+    assert "half-made" not in copy.ok("db.list")
+    copy.run("rm", "-r", str(copy.root / "data/snapshots/after"))
+    ours = copy.root / ".composed" / copy.project
+    assert [*ours.glob("restored*"), *ours.glob("swaps/*")] == []
+    assert copy.ask("/api/tasks").status == 200
+
+
+def test_a_killed_snapshot_leaves_nothing(local: Copy) -> None:
+    half = local.root / "data/snapshots/.cut-off.half-made/database.dump"
+    killed = local.start("db.snapshot", "--name", "cut-off")
+    wait_until(lambda: half.exists() and half.stat().st_size, "a dump being written")
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+
+    assert killed.returncode == -signal.SIGKILL
+    assert "half-made: .cut-off.half-made\n" in local.ok("db.list")
+    check_whole(local)
+
+
+def test_a_killed_restore_changes_nothing(local: Copy) -> None:
+    copied = local.root / ".composed" / local.project / "restored.sqlite3"
+    with contextlib.closing(database(local)) as writer:
+        writer.execute("BEGIN IMMEDIATE")  # for which the restore has to wait
+        words = ("db.restore", "--name", "whole", "--no-snapshot", "--yes")
+        killed = local.start(*words)
+        wait_until(lambda: copied.exists() and copied.stat().st_size, "a copy beside the file")
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+
+    assert killed.returncode == -signal.SIGKILL
+    local.ok("ps")  # the next verb, whichever
+    assert rows(local, "SELECT length(body) FROM large") == [(100_000_000,)]
+    check_whole(local)
+
+
+def test_a_killed_migration_is_done_whole_or_not_at_all(local: Copy) -> None:
+    file = local.root / "server/task_api/migrations/0002_half.py"
+    file.write_text(MIGRATION)
+    killed = local.start("migrate", "--no-snapshot")
+    assert killed.stdout
+    said = iter(killed.stdout)
+    wait_until(lambda: "half" in next(said), "the migration at work")
+    (child,) = local.run("pgrep", "-P", str(killed.pid)).stdout.split()
+    os.kill(int(child), signal.SIGKILL)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+
+    assert rows(local, "SELECT count(*) FROM task_api_task WHERE description = 'half'") == [(0,)]
+    file.unlink()
+    check_whole(local)
+
+
+def test_a_killed_server_loses_nothing_that_it_confirmed(local: Copy) -> None:
+    url = local.ps()["backend"]["url"]
+
+    def write(number: int) -> int:
+        try:
+            return request(f"{url}/api/tasks", "POST", {"title": f"written {number}"}).status
+        except (OSError, HTTPException):
+            return 0
+
+    with ThreadPoolExecutor(8) as writers:
+        answers = writers.map(write, range(400))
+        confirmed = [next(answers) for _ in range(50)].count(201)
+        os.killpg(leader(local), signal.SIGKILL)
+        confirmed += [*answers].count(201)
+
+    local.ok("up")
+    written = "FROM task_api_task WHERE title LIKE 'written %'"
+    ((found,),) = rows(local, f"SELECT count(*) {written}")
+    execute(local, f"DELETE {written}")
+    assert 50 <= confirmed <= found
+    assert confirmed < 400
+    check_whole(local)
+
+
+def test_a_snapshot_that_may_not_grow_leaves_nothing(local: Copy) -> None:
+    """A limit to the size of files ends a write as a full disk does, without root."""
+    done = local.run("sh", "-c", f"ulimit -f 1024; exec {local.program} db.snapshot --name cut-off")
+
+    assert done.returncode == 74, done.stderr
+    assert done.stderr.endswith("The database is as it was.\n")
+    check_whole(local)
