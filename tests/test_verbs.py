@@ -628,7 +628,7 @@ def test_test_runs_what_the_machine_can_and_says_what_it_could_not(
     assert recorder.ran[0][1:5] == ["-m", "nox", "--session", "lint"]
     assert ("integration(docker)" in recorder.ran[0]) is answers
     assert (
-        "Not run: integration(docker), package(docker). The Docker Engine"
+        "Not run: integration(docker), package(docker), faults. The Docker Engine"
         in capsys.readouterr().err
     ) is not answers
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.work import check_whole, prepare
-from tests.real.conftest import Copy, wait_until
-from tests.real.test_data import sql
+from tests.real.conftest import Copy
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")
 
