@@ -51,6 +51,7 @@ class DockerStack(Stack):
         self._calls = Calls(self.folder / "calls")
         self._swaps = Calls(self.folder / "swaps")
         self._upgrades = Calls(self.folder / "upgrades")
+        self._database_runs = False  # as far as this verb has seen
 
     def clean_up(self) -> None:
         """Remove the containers, processes and databases of verbs that were killed."""
@@ -166,6 +167,7 @@ class DockerStack(Stack):
     def _rename_user(self, server: Server) -> str:
         with self._alone():
             end_with(self.dc.run("stop", self.project.database))
+            self._database_runs = False
             with self._calls.under_way(keep_failed=True) as call:
                 one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
                 single = (self.project.database, "postgres", "--single", "postgres")
@@ -411,12 +413,15 @@ class DockerStack(Stack):
         return self.dc.run(*args, insist=False)  # twice is an order to kill, for `up`
 
     def _start_database(self) -> bool:
-        """Say whether it had to be started."""
-        database = self.project.database
-        if self.gateway.dry or any(s.service == database and s.ready for s in self.ps()):
+        """Say whether it had to be started; a verb that needs it twice asks once."""
+        if self.gateway.dry or self._database_runs:
             return False
-        self._up(UpOptions(services=[database]))
-        return True
+        database = self.project.database
+        starts = not any(s.service == database and s.ready for s in self.ps())
+        if starts:
+            self._up(UpOptions(services=[database]))
+        self._database_runs = True
+        return starts
 
     def _as_owner(self) -> list[str]:
         """Name the tree's owner where ``backend`` itself runs as somebody else.
