@@ -1,7 +1,7 @@
 """The verbs of a Django + Gunicorn + PostgreSQL stack, and the machinery behind them.
 
 Arrows run one way: ``tasks.py`` -> :mod:`composed.verbs` -> :class:`composed.stack.Stack`
--> :class:`composed.process.Gateway` -> ``docker``.
+-> :class:`composed.process.Gateway` -> ``docker`` or ``gunicorn``.
 """
 
 import sys

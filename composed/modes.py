@@ -13,8 +13,9 @@ from composed.docker import engine
 from composed.env import copies
 from composed.env.settings import Settings, assignments, env_files, load_settings, read_text
 from composed.errors import EngineError, SettingError
-from composed.process import Gateway, end_as_shells_count
+from composed.process import Gateway
 from composed.project import Project
+from composed.signals import end_as_shells_count
 from composed.stack import Stack
 from composed.talk import say
 

@@ -9,22 +9,16 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import IO, NamedTuple, cast
 
 from composed.errors import Interrupted, NotFoundError
+from composed.signals import signals_for_the_child
 from composed.talk import say
 
-__all__ = ["Answer", "Gateway", "Pipe", "end_as_shells_count"]
-
-# Long enough for Compose to take its containers back after a Ctrl-C of its own.
-SECONDS_BEFORE_PASSING_ON = 2.0
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+__all__ = ["Answer", "Gateway", "Pipe"]
 
 NOT_FOUND = 127  # as shells say that a program is missing
 
@@ -92,7 +86,7 @@ class Gateway:
         if self.dry:
             return 0
         sys.stdout.flush()
-        with _signals_for_the_child(self, insist=insist) as signals:
+        with signals_for_the_child(self, insist=insist) as signals:
             try:
                 child = subprocess.Popen(
                     argv,
@@ -189,31 +183,6 @@ class Gateway:
         return Answer(done.returncode, out, err)
 
 
-def end_as_shells_count() -> None:
-    """Make a signal end a verb with 128 and its number, and a closed pipe end it silently.
-
-    Invoke alone would exit with 1 for Ctrl-C and print a traceback for the pipe;
-    the other signals would leave what a ``finally`` removes.
-    """
-    _open_what_is_closed()
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
-            signal.signal(number, _interrupt)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(number)
-
-
-def _open_what_is_closed() -> None:
-    """Give closed standard streams (``<&-``) to nobody: the next file opened would be one."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
-            setattr(sys, name, open(number, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
-
-
 def _copy(source: int, without: bytes) -> None:
     """Copy to our stdout as it comes; a sequence may come in two parts."""
     kept = b""
@@ -236,85 +205,3 @@ def _broken_pipes_as_errors() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGPIPE, before)
-
-
-class _Signals:
-    """Signals that arrive while a child runs are the child's; we end when it has."""
-
-    def __init__(self, gateway: Gateway, *, insist: bool) -> None:
-        self.received: list[int] = []
-        self._gateway = gateway
-        self._insist = insist
-        self._child: subprocess.Popen[bytes] | None = None
-        self._timer: threading.Timer | None = None
-
-    def belong_to(self, child: subprocess.Popen[bytes]) -> None:
-        """Name the child, which gets what came while it was being started."""
-        self._child = child
-        for number in self.received:
-            self._pass_on(number)
-
-    def note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the signal; pass it on unless the terminal sent it to the child too."""
-        self.received.append(number)
-        if number != signal.SIGINT or not _in_foreground():
-            self._pass_on(number)
-        elif self._insist:
-            # Perhaps it was `kill -INT` all the same: then only we have it. Or the
-            # child was not listening yet.
-            self._timer = threading.Timer(SECONDS_BEFORE_PASSING_ON, self._pass_on, [number])
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _pass_on(self, number: int) -> None:
-        if self._child is None:
-            return
-        for pid in _plugins(self._child, self._gateway):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        self._child.send_signal(number)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-@contextlib.contextmanager
-def _signals_for_the_child(gateway: Gateway, *, insist: bool) -> Iterator[_Signals]:
-    signals = _Signals(gateway, insist=insist)
-    before = {}
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
-            before[number] = signal.signal(number, signals.note)
-    try:
-        yield signals
-    finally:
-        signals.stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _plugins(child: subprocess.Popen[bytes], gateway: Gateway) -> list[int]:
-    """Return the processes that ``docker`` has started: Compose is one.
-
-    On a terminal ``docker`` passes no signal on: it trusts that the terminal does.
-    """
-    from composed.local.process_table import processes  # noqa: PLC0415  # which starts from here
-
-    if not isinstance(child.args, list) or child.args[0] != "docker":
-        return []
-    return [process.pid for process in processes(gateway) if process.parent == child.pid]
-
-
-def _in_foreground() -> bool:
-    """Say whether the terminal sends its Ctrl-C to us, and so to our children."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)

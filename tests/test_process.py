@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from composed import process
+from composed import process, signals
 from composed.errors import Interrupted, NotFoundError
 from composed.process import Gateway
 
@@ -51,7 +51,7 @@ def test_a_signal_is_the_childs_and_then_ours(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(process, "_in_foreground", lambda: False)
+    monkeypatch.setattr(signals, "_in_foreground", lambda: False)
     when_it_listens(number)
 
     with pytest.raises(Interrupted) as caught:
@@ -72,7 +72,7 @@ def test_a_child_may_take_ctrl_c_and_end_well(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(process, "_in_foreground", lambda: False)
+    monkeypatch.setattr(signals, "_in_foreground", lambda: False)
     when_it_listens(number)
 
     with contextlib.ExitStack() as stack:
@@ -135,8 +135,8 @@ def test_what_a_killed_inv_was_alone_with_keeps_the_others_waiting(tmp_path: Pat
 def test_a_ctrl_c_that_the_child_did_not_get_is_passed_on(
     when_it_listens: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(process, "_in_foreground", lambda: True)
-    monkeypatch.setattr(process, "SECONDS_BEFORE_PASSING_ON", 0.01)
+    monkeypatch.setattr(signals, "_in_foreground", lambda: True)
+    monkeypatch.setattr(signals, "SECONDS_BEFORE_PASSING_ON", 0.01)
     when_it_listens(signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
@@ -247,7 +247,7 @@ def test_a_verb_ends_as_shells_count(script: str, code: int, tmp_path: Path) -> 
     (tmp_path / "tasks.py").write_text(
         "import os, signal\n"
         "from invoke import task\n"
-        "from composed.process import end_as_shells_count\n"
+        "from composed.signals import end_as_shells_count\n"
         "@task\n"
         "def verb(c):\n"
         "    end_as_shells_count()\n"
@@ -280,7 +280,8 @@ def test_closed_streams_are_nobodys(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from invoke import task\n"
-        "from composed.process import Gateway, end_as_shells_count\n"
+        "from composed.process import Gateway\n"
+        "from composed.signals import end_as_shells_count\n"
         "@task\n"
         "def verb(c):\n"
         "    end_as_shells_count()\n"

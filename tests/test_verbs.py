@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from composed.calls import Calls
-from composed.docker.stack import STARTS
+from composed.docker.start import STARTS
 from composed.env.settings import load_settings
 from composed.errors import Interrupted
 from composed.process import Answer, Gateway

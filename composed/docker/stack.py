@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,27 +11,23 @@ from composed.calls import Calls, alone
 from composed.diagnosis.findings import Finding, any_wrong
 from composed.docker import engine
 from composed.docker.compose import Compose
-from composed.docker.images import Recipe, recipe, stale, stale_rows
 from composed.docker.leftovers import LABEL, MARK, clean_up
 from composed.docker.owned import Owned
-from composed.env.settings import Settings, load_settings
-from composed.errors import ComposedError, Interrupted, NotFoundError, NotReadyError, end_with
-from composed.ports.published import Published, governing, in_the_way, published
+from composed.docker.services import parse_ps
+from composed.env.settings import Settings
+from composed.errors import ComposedError, Interrupted, NotFoundError, end_with
 from composed.process import Answer, Gateway
 from composed.project import Project
 from composed.stack import Service, Stack, UpOptions
-from composed.talk import say
 from composed.terminal import is_plain, plain_environment
 
 if TYPE_CHECKING:  # few verbs need them
     from composed.data.credentials import Server
     from composed.data.fit import Fit
     from composed.data.postgres import PostgreSQL
-    from composed.docker.watch import Watch
 
-__all__ = ["DockerStack", "parse_ps"]
+__all__ = ["DockerStack"]
 
-STARTS = 5  # of an `up` whose ports are taken again and again
 ERASE_LINE = "\x1b[2K"  # Compose 2.26 writes it before every log line, for a terminal or not
 
 
@@ -217,7 +210,9 @@ class DockerStack(Stack):
     def findings(self) -> list[Finding]:
         """Return how the engine, the ports, the images and the services are."""
         from composed.diagnosis.doctor import service_rows  # noqa: PLC0415  # `inv doctor` alone needs them
+        from composed.docker.images import recipe, stale_rows  # noqa: PLC0415
         from composed.ports.choice import findings as port_rows  # noqa: PLC0415
+        from composed.ports.published import published  # noqa: PLC0415
 
         rows = engine.findings(self.gateway)
         if any_wrong(rows):
@@ -247,21 +242,25 @@ class DockerStack(Stack):
 
     def build(self, *, pull: bool, no_cache: bool) -> int:
         """Build the images."""
+        from composed.docker.images import recipe  # noqa: PLC0415  # few verbs need it
+
         options = [*_flag("--pull", pull), *_flag("--no-cache", no_cache)]
         return self.dc.run("build", *options, env=recipe(self.dc.model()).label)
 
     def _up(self, options: UpOptions, *extra: str) -> list[Service]:
-        began = time.monotonic()
+        from composed.docker.start import Start  # noqa: PLC0415  # `inv ps` needs none
+
+        start = Start(self, self.dc, options)
         with self._alone():
             self._finish_stopping()
             with self._stopping() if "--force-recreate" in extra else contextlib.nullcontext():
-                code = self._start(options, *extra)
+                code = start.run(self._check_fit, *extra)
             self._open_database()
         if code:
-            raise self._why_not_started(code, began)
+            raise start.why(code)
         if options.migrate:  # while the backend loads
             options.migrate()
-        return self._wait(options, began)
+        return start.wait()
 
     def _open_database(self) -> None:
         """Heal now, before ``backend`` is waited for, what a restore left closed."""
@@ -273,73 +272,6 @@ class DockerStack(Stack):
         if self.stop_mark.exists() and not self.gateway.dry:
             end_with(self.dc.run("stop"))
             self.stop_mark.unlink()
-
-    def _start(self, options: UpOptions, *extra: str) -> int:
-        """Run ``up``; again when a port was taken between our look and its start."""
-        services, model = options.services, self.dc.model()
-        self._give_way(model, options)
-        self._check_fit(model, services)
-        now = recipe(model)
-        build = _build(options.build, now, [] if options.build else stale(self.gateway, now))
-        words = ("up", "--detach", *build, *extra, *services)
-        for _ in range(STARTS):
-            code = self.dc.run(*words, services=services, env=now.label)
-            if not code or not self._give_way(self.dc.model(), options):
-                break
-        return code
-
-    def _give_way(self, model: Mapping[str, Any], options: UpOptions) -> bool:
-        """Say whether ports were taken and others are chosen; raises when they may not be."""
-        if self.gateway.dry:
-            return False
-        self.dc.find([self.project.backend], model["services"])
-        if not (taken := self._taken(published(model, options.services))):
-            return False
-        # Imported late: nearly every start finds its ports free.
-        from composed.ports.choice import give_way  # noqa: PLC0415
-
-        # Read anew: the one that is taken may be one that was chosen a moment ago.
-        values = {**load_settings(self.project).values, **os.environ}
-        raw = self.dc.model("--no-interpolate")
-        named = {at: governing(raw, at, values) for at in taken}
-        avoid = {at.port for at in published(model)}
-        give_way(self.gateway, self.settings, named, avoid=avoid, strict=options.strict_ports)
-        return True
-
-    def _taken(self, wanted: Sequence[Published]) -> list[Published]:
-        """Return the ports that others have; Compose is asked for ours where there is a doubt."""
-        if not (taken := in_the_way(wanted)):
-            return []
-        ours = {at for service in self.ps() for at in service.ports.values()}
-        return [at for at in taken if f"{at.host}:{at.port}" not in ours]
-
-    def _wait(self, options: UpOptions, began: float) -> list[Service]:
-        """Return when all is ready; Compose's own ``--wait`` looks twice a second, and longer."""
-        if self.gateway.dry:
-            return []
-        services = self.ps()
-        waited = [s for s in services if not options.services or s.service in options.services]
-        if all(service.health == "healthy" for service in waited):
-            return services
-        self._watch(waited, began).wait(options.timeout)
-        return self.ps()
-
-    def _why_not_started(self, code: int, began: float) -> ComposedError:
-        """Say what kept Compose from starting."""
-        from composed.docker.pulls import pull_problem  # noqa: PLC0415  # only a failure needs it
-
-        if error := pull_problem(self.gateway, self.dc.model(), code):
-            return error
-        culprit = engine.disk_problem(self.gateway) or self._watch(self.ps(), began).culprit()
-        return culprit or NotReadyError(
-            f"docker compose up ended with {code}; the reason stands above."
-        )
-
-    def _watch(self, services: Sequence[Service], began: float) -> Watch:
-        from composed.docker.watch import Watch  # noqa: PLC0415  # what is healthy needs none
-
-        ids = [service.container for service in services]
-        return Watch(self.dc, self.explain, ids, began)
 
     # --- commands inside -----------------------------------------------------
 
@@ -455,56 +387,6 @@ class DockerStack(Stack):
         except Interrupted:
             self.clean_up()
             raise
-
-
-def parse_ps(lines: str, backend: str) -> list[Service]:
-    """Return the services in the output of ``docker compose ps --format json``.
-
-    One-off containers are left out; ``backend`` is the service that gets a URL.
-    """
-    rows = (json.loads(line) for line in lines.splitlines() if line.strip())
-    found = [_service(row, backend) for row in rows if "oneoff=True" not in row["Labels"]]
-    return sorted(found, key=lambda service: service.service)
-
-
-def _service(row: Mapping[str, object], backend: str) -> Service:
-    publishers = row.get("Publishers")
-    # A port on every address has a row for IPv6 too, which must not hide the other.
-    rows = sorted(publishers if isinstance(publishers, list) else [], key=_is_ipv4)
-    ports = {
-        at["TargetPort"]: f"{at['URL']}:{at['PublishedPort']}" for at in rows if at["PublishedPort"]
-    }
-    name = str(row["Service"])
-    return Service(
-        service=name,
-        state=str(row["State"]),
-        health=str(row["Health"]),
-        age=str(row["RunningFor"]).removesuffix(" ago"),
-        ports=ports,
-        url=_url(next(iter(ports.values()))) if name == backend and ports else "",
-        container=str(row.get("ID", "")),
-    )
-
-
-def _is_ipv4(publisher: Mapping[str, object]) -> bool:
-    return ":" not in str(publisher["URL"])
-
-
-def _url(address: str) -> str:
-    """Return where a browser here reaches a published port; every address has this one."""
-    host, _, port = address.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _build(wanted: bool | None, now: Recipe, stale: Sequence[str]) -> list[str]:
-    """Return what to tell Compose, which by itself builds only what is missing."""
-    for service in stale:
-        then = "left as it is (--no-build)" if wanted is False else "building it anew"
-        say(f"The image of {service} does not fit {now}: {then}.")
-    if wanted is False:
-        return ["--no-build"]
-    return ["--build"] if wanted or stale else []
 
 
 def _flag(name: str, wanted: bool) -> list[str]:

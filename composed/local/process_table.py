@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from composed.process import Gateway
+if TYPE_CHECKING:  # it looks here for what gets its signals
+    from composed.process import Gateway
 
 __all__ = ["Process", "processes"]
 
