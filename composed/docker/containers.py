@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from composed.process import Gateway
@@ -67,16 +68,24 @@ def inspect(gateway: Gateway, ids: Iterable[str]) -> list[Container]:
 def _container(row: Mapping[str, Any]) -> Container:
     state = row["state"]
     health = state.get("Health") or {}
-    probes = [Probe(p["Start"], not p["ExitCode"], p["Output"]) for p in health.get("Log") or ()]
+    log = [Probe(p["Start"], not p["ExitCode"], p["Output"]) for p in health.get("Log") or ()]
     status = health.get("Status", "")
     return Container(
         id=row["id"],
         service=row["service"],
         state=state["Status"],
         health="" if status == "none" else status,
-        probes=probes,
+        probes=[probe for probe in log if not _is_before(probe.at, state["StartedAt"])],
         started=state["StartedAt"],
         restarts=row["restarts"],
         code=state["ExitCode"],
         out_of_memory=bool(state.get("OOMKilled")),
     )
+
+
+def _is_before(at: str, started: str) -> bool:
+    """Say whether a probe is of an earlier start: the engine keeps those too."""
+    try:
+        return datetime.fromisoformat(at) < datetime.fromisoformat(started)
+    except (ValueError, TypeError):
+        return False

@@ -92,11 +92,9 @@ class Start:
         return True
 
     def _taken(self, wanted: Sequence[Published]) -> list[Published]:
-        """Return the ports that others have; Compose is asked for ours where there is a doubt."""
-        if not (taken := in_the_way(wanted)):
-            return []
+        """Return the ports that others have; the first question to the engine, if it answers."""
         ours = {at for service in self._stack.ps() for at in service.ports.values()}
-        return [at for at in taken if f"{at.host}:{at.port}" not in ours]
+        return in_the_way([at for at in wanted if f"{at.host}:{at.port}" not in ours])
 
     def _watch(self, services: Sequence[Service]) -> Watch:
         from composed.docker.watch import Watch  # noqa: PLC0415
