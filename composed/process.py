@@ -169,14 +169,15 @@ class Gateway:
         if self.echo:
             say(f"$ {shlex.join(argv)}")
         try:
-            done = subprocess.run(
-                argv,
-                cwd=cwd or self.cwd,
-                env={**os.environ, **(env or {})},
-                input=text.encode(),
-                capture_output=True,
-                check=False,
-            )
+            with _broken_pipes_as_errors():  # it may end before it has read its stdin
+                done = subprocess.run(
+                    argv,
+                    cwd=cwd or self.cwd,
+                    env={**os.environ, **(env or {})},
+                    input=text.encode(),
+                    capture_output=True,
+                    check=False,
+                )
         except OSError as error:
             return Answer(NOT_FOUND, "", str(error))
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

@@ -266,6 +266,16 @@ def test_a_verb_ends_as_shells_count(script: str, code: int, tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (code, "")
 
 
+def test_a_program_that_reads_nothing_of_what_it_is_fed_does_not_end_us(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as in a verb
+    try:
+        answer = Gateway(tmp_path).ask(["true"], text="x" * 1_000_000)
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+    assert answer.code == 0
+
+
 def test_a_question_is_asked_in_its_folder_and_environment(tmp_path: Path) -> None:
     folder = tmp_path / "inner"
     folder.mkdir()
