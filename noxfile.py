@@ -253,17 +253,22 @@ def stack_of_its_own(session: nox.Session, mode: str) -> Iterator[Environment]:
     with only_one(session, folder / "lock"):
         (folder / "env").write_text(settings_of_its_own(mode, folder))
         env = {**NOTHING_FROM_OUTSIDE, "COMPOSE_ENV_FILES": str(folder / "env")}
+        said = ""
         try:
             yield env
-        except BaseException:
+        except BaseException as error:
             run(session, "inv", "logs", "--tail", "50", env=env, success_codes=range(256))
-            run(session, "inv", "doctor", "--bundle", env=env, success_codes=range(256))
+            step = f"{session.name}: {error or type(error).__name__}"
+            bundle = ("inv", "doctor", "--bundle", "--", step)
+            said = str(session.run(*bundle, env=env, success_codes=range(256), silent=True))
             raise
         finally:
             run(session, *END[mode], env=env, success_codes=range(256))
             if mode == "docker":  # which `--rmi local` leaves, as it has a name of its own
                 image = f"{own_name(mode)}-backend-production"
                 session.run("docker", "image", "rm", "--force", image, external=True, silent=True)
+            if said:  # where all that is known is kept: last, to be found
+                session.warn(said)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

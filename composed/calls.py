@@ -91,6 +91,7 @@ def alone(file: Path) -> Iterator[None]:
             say(f"Waiting for another inv (PID {lock.read()}) …")
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with contextlib.suppress(OSError):  # on a full disk it keeps others out all the same
+            lock.write(str(os.getpid()))
+            lock.flush()
         yield

@@ -56,11 +56,18 @@ def open_stack(
     """Return the stack as it is, and change nothing; raises as :func:`get_stack` does."""
     settings = load_settings(project, drafts=drafts)
     settings.check()
-    mode = choose_mode(settings, recorded=recorded_mode(project, settings))
+    mode = choose_mode(settings, recorded=_reachable(project, settings, gateway))
     stack: Stack = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])(
         project, settings, gateway
     )
     return stack
+
+
+def _reachable(project: Project, settings: Settings, gateway: Gateway) -> str:
+    """Return the recorded mode; nothing where local mode is asked for since its engine is gone."""
+    recorded = recorded_mode(project, settings)
+    leaves = recorded == "docker" and settings["COMPOSED_MODE"] == "local"
+    return "" if leaves and engine.problem(gateway) else recorded
 
 
 def get_gateway(c: Context) -> Gateway:

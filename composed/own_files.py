@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-from composed.errors import RefusedError
+from composed.errors import InputOutputError, RefusedError
 
-__all__ = ["opened"]
+__all__ = ["opened", "written"]
 
 
 def opened(file: Path) -> IO[str]:
@@ -22,4 +22,16 @@ def opened(file: Path) -> IO[str]:
         raise RefusedError(
             f"{file} cannot be written: {error.strerror}.",
             f"Make it yours: sudo chown -R $USER {file.parent}",
+        ) from None
+
+
+def written(file: Path, text: str) -> None:
+    """Have the file hold the text; raises :class:`InputOutputError` where the disk is full."""
+    try:
+        with opened(file) as stream:
+            stream.truncate(0)
+            stream.write(text)
+    except OSError as error:
+        raise InputOutputError(
+            f"{file} cannot be written: {error.strerror}.", "See what is left: df -h ."
         ) from None

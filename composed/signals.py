@@ -17,7 +17,7 @@ from composed.errors import Interrupted
 if TYPE_CHECKING:
     from composed.process import Gateway
 
-__all__ = ["Signals", "end_as_shells_count", "signals_for_the_child"]
+__all__ = ["Signals", "end_as_shells_count", "postponed", "signals_for_the_child"]
 
 # Long enough for Compose to take its containers back after a Ctrl-C of its own.
 SECONDS_BEFORE_PASSING_ON = 2.0
@@ -48,6 +48,24 @@ def _open_what_is_closed() -> None:
         if getattr(sys, name) is None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
             setattr(sys, name, open(number, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+
+
+@contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """Let a signal that comes while the block runs end us when the block is over."""
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda came, _frame: received.append(came))
+        for number in ENDING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        raise Interrupted(received[0])
 
 
 class Signals:

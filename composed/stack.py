@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from composed.diagnosis.findings import Finding
 from composed.env.settings import Settings
-from composed.own_files import opened
+from composed.own_files import opened, written
 from composed.process import Answer, Gateway
 from composed.project import Project
 
@@ -94,9 +94,7 @@ class Stack(ABC):
     def remember(self) -> None:
         """Write the mode down, so that other verbs find this stack."""
         if not self.gateway.dry:
-            with opened(self.folder / "mode") as file:
-                file.truncate(0)
-                file.write(self.mode)
+            written(self.folder / "mode", self.mode)
 
     def forget(self) -> None:
         """Take the mode back: nothing runs."""
@@ -139,6 +137,10 @@ class Stack(ABC):
         """Say whether there is a database that could be lost; nothing is started."""
 
     @abstractmethod
+    def holdings(self) -> list[str]:
+        """Return the names of all that holds data and goes with :meth:`destroy`."""
+
+    @abstractmethod
     def database(self) -> AbstractContextManager[Database]:
         """Give the database as long as the block lasts, started when it is down."""
 
@@ -169,6 +171,10 @@ class Stack(ABC):
     @abstractmethod
     def evidence(self) -> dict[str, str]:
         """Return file names and texts that help to understand a failure; never raises."""
+
+    def secrets(self) -> list[str]:
+        """Return secrets that are not spelled so in the settings; never raises."""
+        return []
 
     @abstractmethod
     def build(self, *, pull: bool, no_cache: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,32 @@ def test_what_a_project_calls_a_secret_is_one(
     inv("up")
 
     assert "good" not in (failures / "NOW" / "logs.txt").read_text()
+
+
+def test_a_secret_is_one_as_compose_reads_it_too(
+    inv: Inv, recorder: Recorder, failures: Path, project: Project
+) -> None:
+    (project.root / ".env").write_text(f"{ENV}POSTGRES_PASSWORD=so$$good\n")  # so$good inside
+    told = {"services": {"db": {"environment": {"POSTGRES_PASSWORD": "so$$good", "LANG": None}}}}
+    recorder.answers["config --format"] = Answer(0, json.dumps(told | {"name": "shop"}), "")
+    recorder.answers["logs"] = Answer(0, "it is so$good, or so$$good", "")
+
+    inv("doctor", "--bundle", "--", "a", "test")
+
+    assert (failures / "NOW" / "logs.txt").read_text() == "it is [secret], or [secret]"
+    assert (failures / "NOW" / "what-happened.txt").read_text().endswith("\n\na test\n")
+
+
+@pytest.mark.parametrize("words", ["up", "doctor --bundle"])
+def test_a_dry_run_keeps_nothing(
+    words: str, inv: Inv, recorder: Recorder, project: Project, failures: Path
+) -> None:
+    recorder.answers["docker version"] = Answer(1, "", "Cannot connect")
+    recorder.answers["config --format"] = Answer(1, "", "Cannot connect")
+
+    inv("--dry", *words.split())
+
+    assert not failures.exists()
 
 
 def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from composed.errors import Interrupted
 from composed.local import daemon as module
 from composed.local import process_table
 from composed.local.daemon import Daemon
@@ -131,10 +133,69 @@ def test_a_long_log_is_moved_aside(
     monkeypatch.setattr(module, "LOG_BYTES", 1)
     for number in range(5):
         daemon.log.write_text(f"log {number}")
-        module._rotate(daemon.log)
+        daemon.rotate()
 
-    kept = {file.name: file.read_text() for file in tmp_path.glob("backend.log*")}
+    kept = {file.name: file.read_text() for file in tmp_path.glob("backend.log.*")}
     assert kept == {f"backend.log.{n}": f"log {5 - n}" for n in (1, 2, 3)}
+    assert daemon.log_size() == 0
+
+
+def test_what_runs_goes_on_with_a_log_that_was_moved_aside(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES", 1)
+    script = "import sys; print('started', flush=True)\nfor line in sys.stdin: pass"
+    start(daemon, tmp_path, f"{script}\nimport time; time.sleep(600)")
+    with daemon.log.open("ab") as other:  # as the program has it
+        daemon.rotate()
+        other.write(b"after")
+
+    assert daemon.said(0) == "after"
+
+
+def test_one_whose_start_was_never_written_down_is_found_and_ended(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    script = "import time; print('started', flush=True); time.sleep(600)"
+    argv = [sys.executable, "-c", script, "--bind", "127.0.0.1:1"]
+    daemon.start(argv, cwd=tmp_path, env={}, port=1)
+    until(lambda: "started" in daemon.log.read_text())
+    pid = json.loads((tmp_path / "backend.json").read_text())["pid"]
+    (tmp_path / "backend.json").unlink()  # as if `inv` had been killed before
+
+    daemon.stop(seconds=0)
+
+    reap()
+    assert group(pid, tmp_path) == []
+
+
+def test_a_noted_pid_that_is_anothers_by_now_is_left_alone(daemon: Daemon, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", CHILD], start_new_session=True) as other:
+        (tmp_path / "backend.pid").write_text(f"{other.pid}\n")
+
+        daemon.stop(seconds=0)
+
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_signal_while_it_is_started_ends_us_once_that_is_written_down(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = Gateway.spawn
+
+    def interrupted(self: Gateway, argv: Sequence[str], **options: Any) -> int:
+        pid = spawn(self, argv, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    monkeypatch.setattr(Gateway, "spawn", interrupted)
+    argv = [sys.executable, "-c", CHILD]
+    with pytest.raises(Interrupted) as end:
+        daemon.start(argv, cwd=tmp_path, env={}, port=1)
+
+    assert end.value.code == 143
+    assert daemon.running()
 
 
 def test_without_proc_ps_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -290,6 +290,7 @@ def test_a_restore_swaps_in_a_database_that_it_has_filled_and_counted(
         f"{PG_RESTORE} --dbname composed_new_CALL",
         f"{PSQL_ON} composed_new_CALL",  # the rows in it
         f"{PSQL_ON} postgres",  # the swap
+        f"{PSQL_ON} postgres",  # the end of the old one
     ]
     assert "CREATE DATABASE %I TEMPLATE template0" in recorder.fed[1]
     assert recorder.fed[2] == "the dump"
@@ -303,8 +304,8 @@ def test_a_restore_swaps_in_a_database_that_it_has_filled_and_counted(
         'ALTER DATABASE "task_db" RENAME TO "composed_old_CALL";\n'
         'ALTER DATABASE "composed_new_CALL" RENAME TO "task_db";\n'
         "COMMIT;\n"
-        'DROP DATABASE "composed_old_CALL";\n'
     )
+    assert recorder.fed[5] == 'DROP DATABASE "composed_old_CALL" WITH (FORCE);'
     assert capsys.readouterr().out.endswith(
         "Restored: 2 tables, 7 rows.\nPending migrations: a.0002_more\n  Type: inv migrate\n"
     )

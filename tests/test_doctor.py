@@ -57,6 +57,15 @@ def test_nothing_wrong_is_0_and_nothing_is_run(
     assert before == {file: file.read_bytes() for file in project.root.rglob("*") if file.is_file()}
 
 
+def test_settings_that_cannot_be_read_are_no_obstacle(doctor: Doctor, project: Project) -> None:
+    (project.root / ".env").write_bytes(b"A=\xff\n")
+
+    code, rows = doctor()
+
+    assert code == 75
+    assert "it is no UTF-8 text" in rows["stack"]["seen"]
+
+
 def test_the_table_shows_the_same(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
     assert inv("doctor") == 0
 

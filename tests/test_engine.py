@@ -191,6 +191,19 @@ def test_these_versions_are_new_enough(version: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
+    ("host", "rootless"), [("unix:///run/user/1000/docker.sock\n", True), ("unix:///x.sock", False)]
+)
+def test_a_rootless_engine_that_does_not_answer_is_told_by_its_socket(
+    host: str, rootless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    answers = {"info": Answer(1, "", "Cannot connect"), "context": Answer(0, host, "")}
+    monkeypatch.setattr(Gateway, "ask", lambda _, argv: answers[argv[1]])
+
+    assert engine.is_rootless(GATEWAY) is rootless
+
+
+@pytest.mark.parametrize(
     ("options", "rootless"), [("[name=seccomp name=rootless]", True), ("[]", False)]
 )
 def test_rootless_is_a_security_option(

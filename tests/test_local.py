@@ -49,6 +49,9 @@ class FakeDaemon:
     def pids(self) -> set[int]:
         return {1}
 
+    def rotate(self) -> None:
+        pass
+
     def log_size(self) -> int:
         return self.log.stat().st_size
 

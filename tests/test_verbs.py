@@ -814,3 +814,53 @@ def test_an_env_file_that_cannot_be_read_ends_every_verb_in_our_words(
     out, err = capsys.readouterr()
     assert ".env" in out + err
     assert "hush" not in out + err
+
+
+def test_what_the_system_refuses_is_said_without_a_traceback(
+    inv: Inv, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/there")
+
+    monkeypatch.setattr("composed.own_files.opened", full)
+    monkeypatch.setattr("composed.calls.opened", full)
+
+    assert (inv("up"), inv("down")) == (74, 74)
+
+    err = capsys.readouterr().err
+    assert "mode cannot be written: No space left on device." in err
+    assert err.endswith("/there: No space left on device.\n")
+
+
+def test_local_mode_is_a_way_out_when_the_engine_has_gone(
+    inv: Inv, recorder: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert inv("up") == 0
+    monkeypatch.setenv("COMPOSED_MODE", "local")
+    recorder.answers["docker version"] = Answer(0, "26.1.5\n", "")
+    assert inv("ps") == 78
+
+    recorder.answers["docker version"] = Answer(1, "", "Cannot connect")
+
+    assert inv("ps") == 0
+
+
+@pytest.mark.parametrize("name", ["~nobody-is-called-so/x", "x" * 300])
+def test_a_dump_that_cannot_be_there_is_66(
+    name: str, inv: Inv, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inv("db.restore", "--from", name) == 66
+
+    assert "There is no file " in capsys.readouterr().err
+
+
+def test_a_refused_restore_repeats_what_was_typed(
+    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = project.root / "my dump"
+    file.write_bytes(b"PGDMP")
+
+    assert inv("db.restore", "--from", str(file), "--no-snapshot") == 77
+
+    again = f"inv db.restore --from '{file}' --no-snapshot --yes\n"
+    assert capsys.readouterr().err.endswith(again)

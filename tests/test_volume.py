@@ -360,8 +360,10 @@ def test_user_and_database_are_renamed(
     assert recorder.fed[2:] == [
         'ALTER ROLE "old_user" RENAME TO "cp_user";',
         "DROP ROLE IF EXISTS composed_credentials;",
+        'ALTER DATABASE "old" WITH ALLOW_CONNECTIONS false;\n'
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'old';\n"
-        'ALTER DATABASE "old" RENAME TO "task_db";\n',
+        'ALTER DATABASE "old" RENAME TO "task_db";\n'
+        'ALTER DATABASE "task_db" WITH ALLOW_CONNECTIONS true;\n',
     ]
 
 
@@ -606,6 +608,23 @@ def test_an_image_that_cannot_be_had_is_66(inv: Inv, newer: Recorder) -> None:
     newer.codes = {"docker pull postgres:15": 1}
 
     assert inv("db.upgrade") == 66
+
+
+def test_an_engine_that_cannot_be_asked_for_the_volume_is_69(inv: Inv, recorder: Recorder) -> None:
+    recorder.answers["volume inspect"] = Answer(1, "", "Cannot connect to the Docker daemon")
+    recorder.answers["docker version"] = Answer(1, "", "Cannot connect to the Docker daemon")
+
+    assert inv("db.upgrade") == 69
+
+
+def test_a_volume_that_does_not_tell_its_version_is_not_taken_to_fit(
+    inv: Inv, newer: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_first(newer, **{"docker run --rm": Answer(0, "sh: postgres: not found\n", "")})
+
+    assert inv("db.upgrade") == 66
+
+    assert "does not say which PostgreSQL it is" in capsys.readouterr().err
 
 
 def test_without_a_volume_there_is_nothing_to_upgrade(inv: Inv, recorder: Recorder) -> None:

@@ -104,8 +104,9 @@ def test_the_answers_of_an_earlier_start_of_it_do_not_count(
     inv: Inv, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = [probe(f"1970-01-01T01:59:5{n}.123456789Z", BROKEN) for n in range(2)]
-    new = {"StartedAt": "1970-01-01T02:00:00.000000001Z"}
-    looks(container(**new, Log=before), container(**new, Log=before, Health="healthy"))
+    at = "1970-01-01T02:00:00.000000001Z"
+    starting = container(StartedAt=at, Log=before)
+    looks(starting, container(StartedAt=at, Log=before, Health="healthy"))
     monkeypatch.setattr("composed.docker.watch.time.time", lambda: 7200.0)
 
     assert inv("up") == 0

@@ -184,7 +184,7 @@ def test_rollback_on_failure_restores(
         "before-migrate",
     ]
     (name,) = [name for name in names(project) if name.endswith("before-migrate")]
-    assert recorder.fed[-1].startswith("ALTER DATABASE")  # the swap
+    assert recorder.fed[-2].startswith("ALTER DATABASE")  # the swap
     assert f"Rolled back to {name}: 2 tables, 7 rows.\n" in capsys.readouterr().err
 
 
@@ -198,7 +198,7 @@ def test_rollback_on_failure_empties_what_was_empty(
     assert inv("migrate", "--rollback-on-failure") == 3
 
     assert names(project) == []
-    assert recorder.fed[-1].startswith("ALTER DATABASE")
+    assert recorder.fed[-2].startswith("ALTER DATABASE")
     assert capsys.readouterr().err.endswith("Rolled back: the database is empty, as it was.\n")
 
 

@@ -34,9 +34,12 @@ COMMIT;
 """
 
 RENAME_DATABASE = """\
+ALTER DATABASE {old} WITH ALLOW_CONNECTIONS false;
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {old_text};
 ALTER DATABASE {old} RENAME TO {new};
+ALTER DATABASE {new} WITH ALLOW_CONNECTIONS true;
 """
+REOPEN = "ALTER DATABASE {old} WITH ALLOW_CONNECTIONS true;"
 
 
 class Credentials(NamedTuple):
@@ -105,7 +108,12 @@ class Server:
     def rename_database(self, old: str) -> None:
         """Give a database the name of the settings; whoever uses it is sent away."""
         names = {"old": identifier(old), "new": identifier(self.wanted.database)}
-        self._sql(self.wanted.user, RENAME_DATABASE.format(**names, old_text=literal(old)))
+        try:
+            self._sql(self.wanted.user, RENAME_DATABASE.format(**names, old_text=literal(old)))
+        except BaseException:
+            with contextlib.suppress(ComposedError):
+                self._sql(self.wanted.user, REOPEN.format(**names))
+            raise
 
     def add_helper(self, single: list[str]) -> None:
         """Make another superuser, with ``postgres --single``: while nobody's name is known.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,10 +70,13 @@ def examine(file: Path) -> DumpFile:
     Raises :class:`NotFoundError` when it is not there, :class:`DataError` when it
     is empty, cut off, of another program or reaches beyond its database.
     """
-    if file.is_dir():
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        said = f"There is no file {file} to be read: {error.strerror}."
+        raise NotFoundError(said, "Of snapshots: inv db.list") from None
+    if stat.S_ISDIR(mode):
         raise DataError(f"{file} is a folder.", f"Make a file: pg_restore -f dump.sql {file}")
-    if not file.is_file():
-        raise NotFoundError(f"There is no file {file}.", "Of snapshots: inv db.list")
     head = next(_chunks(file), b"")
     if head.startswith(_CUSTOM):
         return DumpFile(file, "custom")

@@ -16,7 +16,7 @@ from composed.data.credentials import Credentials, Server
 from composed.diagnosis.findings import Finding
 from composed.docker.compose import Compose
 from composed.env.file import write_env
-from composed.errors import SettingError
+from composed.errors import ComposedError
 
 __all__ = ["Fit"]
 
@@ -104,7 +104,7 @@ class Fit:
     def _row(self, what: str, check: Callable[[], object]) -> Finding:
         try:
             check()
-        except SettingError as error:
+        except ComposedError as error:
             problem, *ways = str(error).split("\n  ")
             return Finding(what, "wrong", problem, "; ".join(ways))
         return Finding(what, "ok", self.volume.name if self.volume else "")

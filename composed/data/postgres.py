@@ -72,7 +72,6 @@ UPDATE pg_db_role_setting SET setdatabase = (SELECT oid FROM pg_database WHERE d
 ALTER DATABASE {live} RENAME TO {old};
 ALTER DATABASE {new} RENAME TO {live};
 COMMIT;
-DROP DATABASE {old};
 """
 
 HEAL = """\
@@ -230,6 +229,8 @@ class PostgreSQL(Database):
         quoted = {name: identifier(value) for name, value in names.items()}
         texts = {f"{name}_text": literal(value) for name, value in names.items()}
         self._sql(SWAP.format(**quoted, **texts))
+        with contextlib.suppress(ComposedError):  # it is done; the next restore drops it
+            self._sql(f"DROP DATABASE {quoted['old']} WITH (FORCE);")
 
     def _load(self, dump: Dump, new: str) -> None:
         if dump.kind == "custom":

@@ -89,6 +89,10 @@ def plan(dc: Compose, fit: Fit, settings: Settings, service: str, old_image: str
     config = _pulled(dc, now.image)
     found = volume.versions(dc.gateway, now)
     names = volume.settings_of(dc.model("--no-interpolate"), service)
+    if not all(found):
+        raise NotFoundError(
+            f"{now.image} does not say which PostgreSQL it is, or volume {now.name} holds no data."
+        )
     if found.server <= found.data:
         volume.check(now, found, names.image)
         return None
@@ -190,10 +194,10 @@ def switch(settings: Settings, todo: Plan) -> None:
 
 def _check_unused(dc: Compose, name: str) -> None:
     """Raise :class:`RefusedError` while a container is on the volume: two servers ruin it."""
-    users = dc.gateway.ask(
-        ["docker", "ps", "--filter", f"volume={name}", "--format", "{{.Names}}"]
-    ).out.split()
-    if users:
+    asked = dc.gateway.ask(["docker", "ps", "--filter", f"volume={name}", "--format", "{{.Names}}"])
+    if asked.code:
+        raise _failed("docker ps", asked)
+    if users := asked.out.split():
         raise RefusedError(
             f"Volume {name} is in use by {', '.join(users)}.", f"Stop it: docker stop {users[0]}"
         )

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from composed.errors import SettingError
+from composed.docker import engine
+from composed.errors import InputOutputError, SettingError
 from composed.process import Gateway
 
 __all__ = [
@@ -69,8 +70,13 @@ def settings_of(raw: Mapping[str, Any], service: str) -> Volume:
 
 
 def exists(gateway: Gateway, name: str) -> bool:
-    """Say whether the engine has the volume."""
-    return gateway.ask(["docker", "volume", "inspect", name]).code == 0
+    """Say whether the engine has the volume; raises when it cannot tell."""
+    asked = gateway.ask(["docker", "volume", "inspect", name])
+    if asked.code and "no such volume" not in asked.err.lower():
+        raise engine.problem(gateway) or InputOutputError(
+            f"docker volume inspect failed: {asked.err.strip()}"
+        )
+    return asked.code == 0
 
 
 def configured(gateway: Gateway, image: str) -> dict[str, Any]:
@@ -86,7 +92,10 @@ def versions(gateway: Gateway, volume: Volume) -> Versions:
     """Look with the volume's image, which is here, into the volume, which exists."""
     mounted = ("--volume", f"{volume.name}:/volume:ro", "--entrypoint", "sh")
     alone = ("--rm", "--network", "none", "--user", "0:0")
-    said = gateway.ask(["docker", "run", *alone, *mounted, volume.image, "-c", _LOOK]).out
+    looked = gateway.ask(["docker", "run", *alone, *mounted, volume.image, "-c", _LOOK])
+    if looked.code and (error := engine.problem(gateway)):
+        raise error
+    said = looked.out
     server, data = re.search(r"PostgreSQL\) (\d+)", said), re.search(r"^(\d+)$", said, re.M)
     return Versions(*(int(found[1]) if found else 0 for found in (server, data)))
 

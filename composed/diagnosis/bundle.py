@@ -33,11 +33,13 @@ def kept(stack: Stack) -> Iterator[None]:
     try:
         yield
     except Exit as error:
+        if stack.gateway.dry:
+            raise
         whole = isinstance(error, Interrupted | ComposedError)
         if whole and not isinstance(error, EngineError | NotReadyError):
             raise
         said = str(error.message or f"The command inside ended with {error.code}.")
-        with contextlib.suppress(OSError):  # a full disk, say: the error itself matters more
+        with contextlib.suppress(OSError, ComposedError):  # a full disk: the error matters more
             folder = write_bundle(stack, said)
             at = os.path.relpath(folder, stack.project.root)
             error.message = f"{said}\n  All that is known about it: {at}"
@@ -61,7 +63,8 @@ def write_bundle(stack: Stack, happened: str = "") -> Path:
     texts |= {"doctor.txt": _doctors_report(stack)}
     texts |= stack.evidence()
     named = [stack.settings.values.get(name, "") for name in stack.project.secrets]
-    redact = Redaction({**os.environ, **stack.settings.values}, [*named, *_secret_files(stack)])
+    named += [*_secret_files(stack), *stack.secrets()]
+    redact = Redaction({**os.environ, **stack.settings.values}, named)
     for text in texts.values():
         redact.learn(text)
     folder = _new_folder(stack.folder / "failures")

@@ -26,7 +26,7 @@ BYTES_NEEDED = 1 << 30
 
 def examine(project: Project, gateway: Gateway) -> list[Finding]:
     """Return a row for each thing looked at; works without settings, engine and server."""
-    found = [_python(), _disk(project), *copies.findings(project)]
+    found = [_python(), _disk(project), *_folder(project)]
     if not env_files(project)[0].exists():  # no fault: `inv up` makes it
         return [*found, Finding(".env", "warning", "not made yet", "inv up"), *_engine(gateway)]
     found += check_env(project, gateway)
@@ -36,6 +36,13 @@ def examine(project: Project, gateway: Gateway) -> list[Finding]:
         return found if any_wrong(found) else [*found, *_complaints(stack)]
     except ComposedError as error:
         return [*found, row("stack", error)]
+
+
+def _folder(project: Project) -> list[Finding]:
+    try:
+        return copies.findings(project)
+    except ComposedError:  # .env cannot be read, which has a row of its own
+        return []
 
 
 def _engine(gateway: Gateway) -> list[Finding]:

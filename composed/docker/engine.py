@@ -51,26 +51,40 @@ def is_set_up(environ: Mapping[str, str] = os.environ) -> bool:
         environ.get("DOCKER_HOST")
         or environ.get("DOCKER_CONTEXT", "default") != "default"
         or shutil.which("dockerd")
-        or any(Path(os.path.expandvars(name)).expanduser().exists() for name in _SOCKETS)
+        or any(_is_there(name) for name in _SOCKETS)
         or _current_context(environ) != "default"
     )
 
 
+def _is_there(name: str) -> bool:
+    """Say whether a socket is; not in another user's folder, or without a home."""
+    try:
+        return Path(os.path.expandvars(name)).expanduser().exists()
+    except (OSError, RuntimeError):
+        return False
+
+
 def _current_context(environ: Mapping[str, str]) -> str:
     """Return the context that ``docker context use`` chose, from the client's own file."""
-    folder = Path(environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
     try:
+        folder = Path(environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         return "default"
     return str(config.get("currentContext") or "default")
 
 
 def is_rootless(gateway: Gateway) -> bool:
-    """Say whether the engine runs rootless, so that a container's 0 is the caller."""
-    return (
-        "name=rootless" in gateway.ask(["docker", "info", "--format", "{{.SecurityOptions}}"]).out
-    )
+    """Say whether the engine runs rootless, so that a container's 0 is the caller.
+
+    One that does not answer now is told by where its socket is.
+    """
+    info = gateway.ask(["docker", "info", "--format", "{{.SecurityOptions}}"])
+    if info.code == 0:
+        return "name=rootless" in info.out
+    context = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+    host = os.environ.get("DOCKER_HOST") or gateway.ask(context).out
+    return host.startswith("unix:///run/user/")
 
 
 def problem(gateway: Gateway) -> EngineError | None:
@@ -124,7 +138,7 @@ def _silent(err: str) -> EngineError:
 def _permit(environ: Mapping[str, str]) -> str:
     """Return how to be let in: your own engine, the group, or a new login."""
     own = Path(environ.get("XDG_RUNTIME_DIR") or "/nowhere") / "docker.sock"
-    if own.exists() and environ.get("DOCKER_HOST") != f"unix://{own}":
+    if _is_there(str(own)) and environ.get("DOCKER_HOST") != f"unix://{own}":
         return "Your own engine runs rootless; take it: docker context use rootless"
     try:
         group = grp.getgrnam("docker")
@@ -132,9 +146,16 @@ def _permit(environ: Mapping[str, str]) -> str:
         return "No group may use it: ask root, with sudo, or install it rootless"
     if group.gr_gid in os.getgroups():
         return "You are in its group; see who may use the socket: ls -l /var/run/docker.sock"
-    if pwd.getpwuid(os.getuid()).pw_name in group.gr_mem:
+    if _user() in group.gr_mem:
         return "You are in its group since your last login; log in again, or type: newgrp docker"
     return "Join its group, then log in again: sudo usermod -aG docker $USER"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a number without a name, as in many containers
+        return ""
 
 
 def _cure(environ: Mapping[str, str]) -> str:

@@ -35,6 +35,10 @@ class Owned:
         names = [model["volumes"][source]["name"] for source in sources]
         return not names or any(name in self._volumes() for name in names)
 
+    def volumes(self) -> list[str]:
+        """Return the names of the volumes that bear the label."""
+        return [name for name, owner in self._volumes().items() if owner == self._name]
+
     def check_volumes(self) -> None:
         """Raise :class:`RefusedError` when a volume of ours belongs to another project.
 

@@ -97,6 +97,10 @@ class DockerStack(Stack):
         """Look for the volume that the database is on."""
         return Owned(self.dc, self.name).has_volume(self.project.database)
 
+    def holdings(self) -> list[str]:
+        """Name the volumes: that of an upgrade leaves the old one beside it."""
+        return Owned(self.dc, self.name).volumes()
+
     @contextlib.contextmanager
     def database(self) -> Iterator[PostgreSQL]:
         """Give PostgreSQL; when the block raises, what runs for it inside is ended."""
@@ -239,6 +243,19 @@ class DockerStack(Stack):
         }
         answers = {name: self.gateway.ask(argv) for name, argv in wanted.items()}
         return {name: answer.out + answer.err for name, answer in answers.items()}
+
+    def secrets(self) -> list[str]:
+        """Return those that the containers are told: Compose reads an env file in its own way."""
+        from composed.diagnosis.redaction import is_secret  # noqa: PLC0415  # only a bundle needs it
+
+        with contextlib.suppress(ComposedError):
+            services = (self.dc.model().get("services") or {}).values()
+            told = [pair for s in services for pair in (s.get("environment") or {}).items()]
+            named = {*self.project.secrets}
+            # What `config` writes could be read again: a $ is doubled.
+            found = [v for name, v in told if v and (name in named or is_secret(name))]
+            return [*found, *(value.replace("$$", "$") for value in found)]
+        return []
 
     def build(self, *, pull: bool, no_cache: bool) -> int:
         """Build the images."""

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from composed.errors import RefusedError
 from composed.local.process_table import Process, processes
 from composed.process import Gateway
+from composed.signals import postponed
 
 __all__ = ["Daemon", "Start"]
 
 SECONDS_BETWEEN_LOOKS = 0.05
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 LOG_BYTES_READ = 20_000  # some tracebacks
+
+# The program writes down its own PID before it is what it is to be: a `kill -9` of ours
+# between its start and our record leaves none that nobody knows.
+_NOTED = 'echo $$ > "$0" && exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -41,16 +47,32 @@ class Daemon:
     def __init__(self, gateway: Gateway, folder: Path) -> None:
         self._gateway = gateway
         self._record = folder / "backend.json"
+        self._pid = folder / "backend.pid"
         self.log = folder / "backend.log"
 
     def start(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
         """Start the program and write down how to know it again."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        _rotate(self.log)
-        pid = self._gateway.spawn(argv, cwd=cwd, env=env, log=self.log)
-        since = next((p.since for p in processes(self._gateway) if p.pid == pid), "")
-        start = Start(pid, since, port, time.time(), str(self._record.parent))
-        self._record.write_text(json.dumps(asdict(start)))
+        noted = ["sh", "-c", _NOTED, str(self._pid), *argv]
+        with postponed():
+            pid = self._gateway.spawn(noted, cwd=cwd, env=env, log=self.log)
+            since = next((p.since for p in processes(self._gateway) if p.pid == pid), "")
+            start = Start(pid, since, port, time.time(), str(self._record.parent))
+            self._record.write_text(json.dumps(asdict(start)))
+
+    def rotate(self) -> None:
+        """Move what a long log holds aside; the oldest of those kept goes.
+
+        Copied and emptied, not renamed: the program goes on writing to its end.
+        """
+        if self.log_size() < LOG_BYTES:
+            return
+        for number in range(LOGS_KEPT - 1, 0, -1):
+            older = self.log.with_suffix(f".log.{number}")
+            if older.exists():
+                older.replace(self.log.with_suffix(f".log.{number + 1}"))
+        shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+        os.truncate(self.log, 0)
 
     def log_size(self) -> int:
         """Return how much it has logged so far, in bytes."""
@@ -88,18 +110,31 @@ class Daemon:
         What is left, without a leader, is what a ``kill -9`` of the leader leaves.
         """
         if start := self.running():
-            os.kill(start.pid, signal.SIGTERM)
+            _send(start.pid, signal.SIGTERM)
             end = time.monotonic() + seconds
             while self.running() and time.monotonic() < end:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
-        for process in self._group():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+        for process in self._group() or self._unrecorded():
+            _send(process.pid, signal.SIGKILL)
         self._record.unlink(missing_ok=True)
+        self._pid.unlink(missing_ok=True)
 
     def _is_copied(self, start: Start) -> bool:
         theirs = Path(start.folder) / self._record.name
         return bool(start.folder) and theirs.exists() and not theirs.samefile(self._record)
+
+    def _unrecorded(self) -> list[Process]:
+        """Return the group of one that was started by an `inv` killed before it wrote so down."""
+        try:
+            pid = int(self._pid.read_text())
+        except (OSError, ValueError):
+            return []
+        if self._record.exists():
+            return []
+        # The PID may be another's by now: ours was told where to listen.
+        args = self._gateway.ask(["ps", "-o", "args=", "-p", str(pid)]).out
+        ours = [p for p in processes(self._gateway) if p.group == pid]
+        return ours if " --bind 127.0.0.1:" in args else []
 
     def _group(self) -> list[Process]:
         """Return what lives of its group; none when a leader of the same number is another."""
@@ -113,12 +148,13 @@ def _is(process: Process, start: Start) -> bool:
     return (process.pid, process.since) == (start.pid, start.since)
 
 
-def _rotate(log: Path) -> None:
-    """Move a long log aside; the oldest of those kept goes."""
-    if not log.exists() or log.stat().st_size < LOG_BYTES:
-        return
-    for number in range(LOGS_KEPT - 1, 0, -1):
-        older = log.with_suffix(f".log.{number}")
-        if older.exists():
-            older.replace(log.with_suffix(f".log.{number + 1}"))
-    log.replace(log.with_suffix(".log.1"))
+def _send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to what may have just ended; raises :class:`RefusedError` for another's."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise RefusedError(
+            f"The server (PID {pid}) belongs to another user.", f"Type: sudo kill {pid}"
+        ) from None

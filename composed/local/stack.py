@@ -71,6 +71,7 @@ class LocalStack(Stack):
 
     def clean_up(self) -> None:
         """Remove the copy that a killed restore left; commands here end with their ``inv``."""
+        self._backend.rotate()
         for call in self._swaps.abandoned():
             self._sqlite().heal()
             self._swaps.forget(call)
@@ -112,8 +113,8 @@ class LocalStack(Stack):
             return 0
         with alone(self.folder / "lock"):
             self._stop()
-        for suffix in ("", "-wal", "-shm", ".migrate.lock") if volumes else ():
-            self._database.with_name(self._database.name + suffix).unlink(missing_ok=True)
+            for suffix in ("", "-wal", "-shm", "-journal", ".migrate.lock") if volumes else ():
+                self._database.with_name(self._database.name + suffix).unlink(missing_ok=True)
         return 0
 
     def destroy(self) -> int:
@@ -123,6 +124,10 @@ class LocalStack(Stack):
     def has_data(self) -> bool:
         """Look for the file."""
         return self._database.exists()
+
+    def holdings(self) -> list[str]:
+        """Name the file."""
+        return [str(self._database)] if self._database.exists() else []
 
     @contextlib.contextmanager
     def database(self) -> Iterator[SQLite]:
@@ -154,6 +159,8 @@ class LocalStack(Stack):
             raise ValueWrongError("--since needs Compose.", "Type: inv logs --tail 100")
         if not self._backend.log.exists():
             raise NotFoundError(f"{self.project.backend} has no log yet.", "Type: inv up")
+        if not (tail in ("", "all") or (tail.isascii() and tail.isdecimal())):
+            raise ValueWrongError(f"--tail is {tail!r}.", "Valid: a whole number of lines, or all.")
         lines = tail if tail.isdecimal() else "+1"
         return self.gateway.run(
             ["tail", "-n", lines, *(["-f"] if follow else []), str(self._backend.log)]
@@ -192,7 +199,8 @@ class LocalStack(Stack):
     ) -> int:
         """Run ``manage.py`` with the Python that runs us."""
         self._need_server()
-        self._database.parent.mkdir(parents=True, exist_ok=True)
+        if not self.gateway.dry:
+            self._database.parent.mkdir(parents=True, exist_ok=True)
         argv = [*_with_our_python(self.project.manage), *args]
         return self._run(argv, env)
 

@@ -19,7 +19,8 @@ from composed.verbs.arguments import after_dashes
 @task(
     help={
         "json": "Print JSON, for programs.",
-        "bundle": "Write it down too, with logs and configuration, without secrets.",
+        "bundle": "Write it down too, with logs and configuration, without secrets; and what "
+        "follows --, as what has happened.",
     }
 )
 def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
@@ -29,10 +30,11 @@ def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
     project, gateway = Project.of(c), get_gateway(c)
     found = examine(project, gateway)
     print((as_json if json else as_table)(found))
-    if bundle:
+    if bundle and not gateway.dry:
         from composed.diagnosis.bundle import write_bundle
 
-        say(f"Written down: {write_bundle(open_stack(project, gateway))}")
+        happened = " ".join(after_dashes())
+        say(f"Written down: {write_bundle(open_stack(project, gateway), happened)}")
     end_with(NotReadyError.exit_code if any_wrong(found) else 0)
 
 

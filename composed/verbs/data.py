@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, task
@@ -61,7 +62,8 @@ def restore(
 
     stack = get_stack(c)
     dump, words = _chosen(stack, name, latest, from_)
-    _ask(stack, f"Replace all data of {stack.name} with {dump.title}?", f"db.restore {words}", yes)
+    again = f"db.restore {words}{_flag(no_snapshot)}"
+    _ask(stack, f"Replace all data of {stack.name} with {dump.title}?", again, yes)
     if facts := data.restore(stack, dump, safety=not no_snapshot):
         print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
 
@@ -94,7 +96,7 @@ def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     from composed.data import actions as data
 
     stack = get_stack(c)
-    _ask(stack, f"Remove all data of {stack.name}?", "db.reset", yes)
+    _ask(stack, f"Remove all data of {stack.name}?", f"db.reset{_flag(no_snapshot)}", yes)
     data.reset(stack, safety=not no_snapshot)
     print("The database is empty. Fill it: inv migrate")
 
@@ -127,7 +129,9 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     from composed.data import actions as data
 
     stack = get_stack(c)
-    _ask(stack, f"Remove {stack.name}, with all its data and images?", "destroy", yes)
+    held = ", ".join(stack.holdings())
+    question = f"Remove {stack.name}, with all its data{held and f' ({held})'} and images?"
+    _ask(stack, question, f"destroy{_flag(no_snapshot)}", yes)
     end_with(data.destroy(stack, safety=not no_snapshot))
 
 
@@ -155,10 +159,14 @@ def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str
             "What to restore is one of --name, --latest and --from.", "See all: inv db.list"
         )
     if name:
-        return data.find(stack, name), f"--name {name}"
+        return data.find(stack, name), f"--name {shlex.quote(name)}"
     if latest:
         return data.latest(stack), "--latest"
-    return data.open_file(stack, file), f"--from {file}"
+    return data.open_file(stack, file), f"--from {shlex.quote(file)}"
+
+
+def _flag(no_snapshot: bool) -> str:
+    return " --no-snapshot" if no_snapshot else ""
 
 
 def _ask(stack: Stack, question: str, again: str, yes: bool) -> None:

@@ -65,7 +65,8 @@ def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool
     """Stop and remove the containers; the data stays."""
     stack = get_stack(c)
     if volumes and not c.config.run.dry:
-        consent.ask(f"Remove all data of {stack.name}?", yes=yes, again="inv down --volumes --yes")
+        again = f"inv down --volumes{' --no-snapshot' if no_snapshot else ''} --yes"
+        consent.ask(f"Remove all data of {stack.name}?", yes=yes, again=again)
     end_with(_down_volumes(stack, safety=not no_snapshot) if volumes else stack.down())
     stack.forget()
 

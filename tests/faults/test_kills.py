@@ -6,7 +6,16 @@ import signal
 
 import pytest
 
-from tests.faults.work import MIGRATE, RESTORE, SNAPSHOT, Work, check_whole, each_work, servers
+from tests.faults.work import (
+    MIGRATE,
+    RESTORE,
+    SNAPSHOT,
+    Work,
+    check_whole,
+    each_work,
+    servers,
+    take_back,
+)
 from tests.real.conftest import Copy, wait_until
 from tests.real.test_data import sql
 
@@ -56,4 +65,6 @@ def test_a_killed_backend_is_no_obstacle(work: Work, filled: Copy) -> None:
     assert goes_on.returncode == 0, said
     if work is SNAPSHOT:
         filled.run("rm", "-r", str(filled.root / "data/snapshots/cut-off"))
+    if work is MIGRATE:
+        take_back(filled)
     check_whole(filled)

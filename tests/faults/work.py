@@ -73,15 +73,20 @@ def sleeping(stack: Copy) -> bool:
 
 @contextmanager
 def pending_migration(stack: Copy) -> Iterator[None]:
-    """Have a migration that changes every row, then sleeps; in the end it is taken back."""
+    """Have a migration that changes every row, then sleeps."""
     file = stack.root / "server/task_api/migrations/0002_half.py"
     file.write_text(MIGRATION)
     try:
         yield
     finally:
         file.unlink()
-        sql(stack, "DELETE FROM django_migrations WHERE name = '0002_half'")
-        sql(stack, "UPDATE task_api_task SET description = ''")
+
+
+def take_back(stack: Copy) -> None:
+    """Take back a migration that was done, as it was to be."""
+    assert sql(stack, "SELECT DISTINCT description FROM task_api_task") == "half"
+    sql(stack, "DELETE FROM django_migrations WHERE name = '0002_half'")
+    sql(stack, "UPDATE task_api_task SET description = ''")
 
 
 @contextmanager
@@ -109,7 +114,9 @@ def check_whole(stack: Copy) -> None:
     """Bring the stack up again: every committed row is there, and nothing half-made is."""
     stack.ok("up")
     wait_until(lambda: not indexing(stack) and not sleeping(stack), "what was cut off to end")
-    assert sql(stack, "SELECT count(*), min(description) FROM task_api_task") == f"{ROWS}|"
+    assert sql(stack, "SELECT count(*), max(description) FROM task_api_task") == f"{ROWS}|"
+    assert sql(stack, "SELECT name FROM django_migrations WHERE name ~ '^0002'") == ""
+    assert sql(stack, "SELECT to_regclass('large')") == ""
     stack.ok("db.snapshot", "--name", "after")
     assert "half-made" not in stack.ok("db.list")
     stack.run("rm", "-r", str(stack.root / "data/snapshots/after"))

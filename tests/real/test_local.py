@@ -309,6 +309,17 @@ def test_a_verb_ends_on_a_signal_and_the_next_up_works(verb: str, way: str, stac
     wait_until(lambda: inv not in {p.group for p in processes(gateway)}, "its children's end")
     stack.ok("up")
     assert stack.ps()["backend"]["health"] == "healthy"
+    assert servers(stack) == {leader(stack)}  # neither a second one nor one that nobody knows
+
+
+def servers(copy: Copy) -> set[int]:
+    """Return the leaders of all groups that run in the server's folder."""
+    tree, found = copy.root / "server", set()
+    for process in processes(Gateway(copy.root)):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if Path(f"/proc/{process.pid}/cwd").readlink() == tree:
+                found.add(process.group)
+    return found
 
 
 def test_a_program_that_takes_ctrl_c_ends_as_it_likes(stack: Copy) -> None:
