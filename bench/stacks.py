@@ -213,6 +213,10 @@ class Ours(Stack):
         """A table of 1 GiB, in rows of 1 KiB that compress as text does."""
         self._psql("task_db", FILL)
 
+    def settle(self) -> None:
+        """Have what earlier samples wrote on the disk: it is not the next one's to wait for."""
+        self._psql("postgres", "CHECKPOINT")
+
     def dump(self, file: Path) -> None:
         """As it is typed by hand."""
         with file.open("wb") as target:
