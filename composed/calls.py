@@ -88,7 +88,8 @@ def alone(file: Path) -> Iterator[None]:
         os.set_inheritable(lock.fileno(), True)
         if not _is_free(lock):
             lock.seek(0)
-            say(f"Waiting for another inv (PID {lock.read()}) …")
+            pid = lock.read()  # which it may not have written yet
+            say(f"Waiting for another inv{pid and f' (PID {pid})'} …")
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.truncate(0)
         with contextlib.suppress(OSError):  # on a full disk it keeps others out all the same

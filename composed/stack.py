@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from composed.diagnosis.findings import Finding
 from composed.env.settings import Settings
+from composed.errors import Interrupted
 from composed.own_files import opened, written
 from composed.process import Answer, Gateway
 from composed.project import Project
@@ -108,7 +109,13 @@ class Stack(ABC):
         They go on stopping then, and look as if they ran until they have.
         """
         opened(self.stop_mark).close()
-        yield
+        try:
+            yield
+        except Interrupted:
+            raise
+        except BaseException:
+            self.stop_mark.unlink(missing_ok=True)
+            raise
         self.stop_mark.unlink(missing_ok=True)
 
     @property

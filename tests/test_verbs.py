@@ -864,3 +864,31 @@ def test_a_refused_restore_repeats_what_was_typed(
 
     again = f"inv db.restore --from '{file}' --no-snapshot --yes\n"
     assert capsys.readouterr().err.endswith(again)
+
+
+def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder) -> None:
+    for listing in ("docker ps --all --quiet", "volume ls --quiet", "image ls --quiet"):
+        recorder.answers = {listing: Answer(0, "abc\n", ""), **recorder.answers}
+
+    assert inv("--dry", "destroy", "--yes", "--no-snapshot") == 0
+
+    assert ["docker", "volume", "rm", "abc"] in recorder.ran  # shown, as the gateway is dry
+    assert not [argv for argv in recorder.asked if "rm" in argv]
+
+
+def test_a_restart_of_what_is_not_there_leaves_no_mark(
+    inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    recorder.codes = {"up": 1}
+    recorder.answers["docker version"] = Answer(0, "26.1.5\n", "")
+
+    assert inv("restart", "--service", "nosuch") == 66
+
+    assert not (project.root / ".composed/shop/stopping").exists()
+
+
+@pytest.mark.parametrize("tail", ["x", "-3", "1.5"])
+def test_a_tail_that_is_no_number_is_64(tail: str, inv: Inv, recorder: Recorder) -> None:
+    assert inv("logs", f"--tail={tail}") == 64
+
+    assert recorder.ran == []

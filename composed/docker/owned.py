@@ -57,7 +57,9 @@ class Owned:
         """Remove what bears the label; raises :class:`InputOutputError` when the engine refuses."""
         for listing, removal in KINDS:
             found = self._ask(*listing, "--filter", f"label={LABEL}={self._name}").split()
-            if found:
+            if found and self._dc.gateway.dry:
+                self._dc.gateway.run(["docker", *removal, *dict.fromkeys(found)])
+            elif found:
                 self._ask(*removal, *dict.fromkeys(found))
         return 0
 

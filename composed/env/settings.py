@@ -116,6 +116,7 @@ _COUNT = _Kind("a whole number from 1", r"0*[1-9]\d*")
 _ID = _Kind("the number of a user or group", r"\d+")
 _TRUTH = _Kind("true or false", "1|true|yes|on|0|false|no|off")
 _NAME = _Kind("lower-case letters, digits, - and _", "(?-i:[a-z0-9][a-z0-9_-]*)")
+_MODE = _Kind("auto, docker, local", "(?-i:auto|docker|local)")
 _COUNTS = (
     *("WEB_CONCURRENCY", "GUNICORN_THREADS", "GUNICORN_TIMEOUT", "GUNICORN_GRACEFUL_TIMEOUT"),
     "STATEMENT_TIMEOUT",
@@ -125,6 +126,7 @@ _NAMED = {
     **dict.fromkeys(("DEBUG", "HTTPS_ONLY"), _TRUTH),
     **dict.fromkeys(("APP_UID", "APP_GID"), _ID),
     "COMPOSE_PROJECT_NAME": _NAME,
+    "COMPOSED_MODE": _MODE,
 }
 
 

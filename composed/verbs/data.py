@@ -98,7 +98,8 @@ def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     stack = get_stack(c)
     _ask(stack, f"Remove all data of {stack.name}?", f"db.reset{_flag(no_snapshot)}", yes)
     data.reset(stack, safety=not no_snapshot)
-    print("The database is empty. Fill it: inv migrate")
+    if not stack.gateway.dry:
+        print("The database is empty. Fill it: inv migrate")
 
 
 @task

@@ -99,6 +99,8 @@ def logs(
     c: Context, service: list[str], follow: bool = False, tail: str = "", since: str = ""
 ) -> None:
     """Show what the services wrote."""
+    if tail not in ("", "all") and not (tail.isascii() and tail.isdecimal()):
+        raise ValueWrongError(f"--tail is {tail!r}.", "Valid: a whole number of lines, or all.")
     end_with(get_stack(c).logs(service, follow=follow, tail=tail, since=since))
 
 

@@ -1,5 +1,5 @@
 """The JSON API: its operations, and how each kind of refusal is answered."""
-# ruff: noqa: ARG001, ARG002  # ninja gives every function the request, used or not
+# ruff: noqa: ARG002  # ninja gives every function the request, used or not
 
 import json
 from typing import Annotated, Any, NoReturn
