@@ -25,6 +25,9 @@ nox.options.sessions = ["lint", "unit", "package(local)", "integration(local)"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.stop_on_first_error = True
 
+# The machine's own certificates, which pip takes by itself: a company may have its authority.
+os.environ.setdefault("UV_SYSTEM_CERTS", "true")
+
 ROOT = Path(__file__).parent
 
 # Every setting by name: a session decides for itself and takes none from the caller.
