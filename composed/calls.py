@@ -11,7 +11,7 @@ from typing import IO
 
 from composed.errors import Interrupted
 from composed.own_files import opened
-from composed.talk import say
+from composed.terminal import say
 
 __all__ = ["Calls", "alone"]
 

@@ -34,6 +34,7 @@ class ComposedError(Exit):
 
     def __init__(self, problem: str, *hints: str) -> None:
         super().__init__("\n  ".join((problem, *hints)), self.exit_code)
+        self.problem, self.hints = problem, hints
 
     def __str__(self) -> str:
         return str(self.message)

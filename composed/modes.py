@@ -17,7 +17,7 @@ from composed.process import Gateway
 from composed.project import Project
 from composed.signals import end_as_shells_count
 from composed.stack import Stack
-from composed.talk import say
+from composed.terminal import say
 
 __all__ = [
     "choose_mode",

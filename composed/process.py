@@ -16,7 +16,7 @@ from typing import IO, NamedTuple, cast
 
 from composed.errors import Interrupted, NotFoundError
 from composed.signals import signals_for_the_child
-from composed.talk import say
+from composed.terminal import say
 
 __all__ = ["Answer", "Gateway", "Pipe"]
 

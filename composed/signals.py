@@ -134,7 +134,7 @@ def _plugins(child: subprocess.Popen[bytes], gateway: Gateway) -> list[int]:
 
     On a terminal ``docker`` passes no signal on: it trusts that the terminal does.
     """
-    from composed.local.process_table import processes  # noqa: PLC0415  # a signal is rare
+    from composed.process_table import processes  # noqa: PLC0415  # a signal is rare
 
     if not isinstance(child.args, list) or child.args[0] != "docker":
         return []

@@ -1,8 +1,9 @@
-"""The interface of a stack: what the verbs can ask for, in whichever mode it runs."""
+"""The interface of a stack, the same in every mode, and how its services are shown."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,18 +11,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from composed.diagnosis.findings import Finding
 from composed.env.settings import Settings
 from composed.errors import Interrupted
+from composed.findings import Finding
 from composed.own_files import opened, written
 from composed.process import Answer, Gateway
 from composed.project import Project
+from composed.terminal import table
 
 if TYPE_CHECKING:  # most verbs need none of it
     from composed.data.database import Database
-    from composed.diagnosis.explanations import Explanation
+    from composed.health.explanations import Explanation
 
-__all__ = ["Service", "Stack", "UpOptions"]
+__all__ = ["Service", "Stack", "UpOptions", "as_json", "as_table", "service_rows"]
+
+HEADINGS = ("SERVICE", "STATE", "HEALTH", "ADDRESS", "AGE")
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Stack(ABC):
 
     def explain(self, text: str) -> Explanation | None:
         """Return what is known about what a log or a health check says."""
-        from composed.diagnosis.explanations import explain  # noqa: PLC0415  # only a failure needs it
+        from composed.health.explanations import explain  # noqa: PLC0415  # only a failure needs it
 
         return explain(text, self.project.tree, local=self.mode == "local")
 
@@ -226,3 +230,35 @@ class Stack(ABC):
     @abstractmethod
     def compose(self, args: Sequence[str]) -> int:
         """Run Compose itself on the stack."""
+
+
+def as_table(stack: Stack, services: Sequence[Service]) -> str:
+    """Return a line with the stack's name and mode, and a row for each service."""
+    title = f"{stack.name} ({stack.mode} mode)"
+    if not services:
+        return f"{title}: nothing runs. Start it: inv up"
+    return "\n".join([title, table([HEADINGS, *map(_row, services)])])
+
+
+def _row(service: Service) -> tuple[str, ...]:
+    address = service.url or ", ".join(service.ports.values())
+    return (service.service, service.state, service.health or "-", address or "-", service.age)
+
+
+def as_json(stack: Stack, services: Sequence[Service]) -> str:
+    """Return name, mode and services as one JSON object."""
+    rows = [service.as_json() for service in services]
+    return json.dumps({"project": stack.name, "mode": stack.mode, "services": rows}, indent=2)
+
+
+def service_rows(services: Sequence[Service]) -> Iterator[Finding]:
+    """Return a finding for each container; a service that was never started is no fault."""
+    for service in services:
+        seen = service.health or service.state
+        cure = f"inv logs --service {service.service}"
+        if service.health == "unhealthy" or service.state not in ("running", "created"):
+            yield Finding(service.service, "wrong", seen, cure)
+        else:
+            yield Finding(service.service, "ok" if service.ready else "warning", seen)
+    if not services:
+        yield Finding("services", "ok", "none runs", "inv up")

@@ -1,21 +1,62 @@
-"""What the terminal can show: how many columns, and whether anything but plain text."""
+"""The terminal: text on stderr, questions, tables, and a line that is rewritten."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
 
-__all__ = ["columns", "is_plain", "plain_environment"]
+from composed.errors import RefusedError
+
+__all__ = [
+    "Progress",
+    "StatusLine",
+    "ask",
+    "columns",
+    "is_plain",
+    "plain_environment",
+    "say",
+    "size",
+    "table",
+]
+
+ERASE_LINE = "\x1b[2K"
+UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+SECONDS_OF_SILENCE = 1.0  # most work is done by then
+SECONDS_ON_A_TERMINAL, SECONDS_IN_A_LOG = 0.2, 5.0  # between two lines of progress
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print a message to stderr at once: stdout is kept for results, which can be piped."""
+    print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201  # the only print to stderr
+
+
+def ask(question: str, *, yes: bool, again: str) -> None:
+    """Return when the user agrees; raise :class:`RefusedError` otherwise. The default is No.
+
+    ``yes`` agrees without a question. Without a terminal the error names ``again``,
+    the command that agrees.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise RefusedError(f"{question} No terminal to confirm on.", f"To agree: {again}")
+    say(f"{question} [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise RefusedError("Nothing was changed.")
 
 
 def is_plain(environ: Mapping[str, str] = os.environ) -> bool:
-    """Say whether the caller wants text without escape codes: NO_COLOR, or a dumb terminal."""
+    """Return whether the user wants text without escape codes: NO_COLOR, or a dumb terminal."""
     return bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
 
 
 def plain_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what asks commands inside for the same; Django knows a variable of its own."""
+    """Return variables that ask commands in a container for plain text, Django included."""
     if not is_plain(environ):
         return {}
     plain = {"NO_COLOR": "1", "DJANGO_COLORS": "nocolor"}
@@ -23,10 +64,105 @@ def plain_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def columns() -> int:
-    """Return the width of the terminal that stdout is; 0 where it is none or does not say."""
+    """Return the width of the terminal on stdout; 0 without a terminal or a known width."""
     if not sys.stdout.isatty():
         return 0
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:
         return 0
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows, headings first, in columns as wide as their widest cell.
+
+    In a terminal too narrow for the columns each row becomes a block of lines.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = ((cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ["  ".join(row).rstrip() for row in cells]
+    if 0 < columns() < max(map(len, lines)):
+        return "\n\n".join(_block(rows[0], row) for row in rows[1:])
+    return "\n".join(lines)
+
+
+def _block(headings: Sequence[str], row: Sequence[str]) -> str:
+    pairs = zip(headings, row, strict=True)
+    return "\n".join(f"{heading.lower()}: {cell}" for heading, cell in pairs if cell)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes with its unit: ``1.4 GiB``."""
+    if count < 1024:
+        return f"{count} B"
+    power = min((count.bit_length() - 1) // 10, len(UNITS))
+    return f"{count / 1024**power:.1f} {UNITS[power - 1]}"
+
+
+class StatusLine:
+    """A line on stderr: rewritten on a terminal, else printed anew for each new text."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.rewrites = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._shown = ""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the line was made."""
+        return time.monotonic() - self.began
+
+    def show(self, text: str, suffix: str = "") -> None:
+        """Show the text after a second of silence; a terminal gets the ``suffix`` too."""
+        if self.seconds < SECONDS_OF_SILENCE:
+            return
+        if self.rewrites:
+            say(f"\r{ERASE_LINE}{text}{suffix}", end="")
+        elif text != self._shown:
+            say(text)
+        self._shown = text
+
+    def end(self, last: str = "") -> None:
+        """Replace the line by ``last``, or remove a line that would have been rewritten."""
+        if last:
+            self.show(last, suffix="\n")
+        elif self.rewrites and self._shown:
+            say(f"\r{ERASE_LINE}", end="")
+
+
+class Progress:
+    """Bytes so far of ``total``, on a status line; 0 is an unknown total."""
+
+    def __init__(self, label: str, total: int = 0) -> None:
+        self._label, self._total, self._done = label, total, 0
+        self._line = StatusLine()
+        self._every = SECONDS_ON_A_TERMINAL if self._line.rewrites else SECONDS_IN_A_LOG
+        self._shown = self._line.began
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Show the last state, after an error too."""
+        self._line.end(self._text())
+
+    def add(self, count: int) -> None:
+        """Count ``count`` more bytes."""
+        self.reach(self._done + count)
+
+    def reach(self, done: int) -> None:
+        """Set the number of bytes done so far."""
+        self._done = done
+        if time.monotonic() - self._shown >= self._every:
+            self._shown = time.monotonic()
+            self._line.show(self._text(f" of {size(self._total)}" if self._total else ""))
+
+    def _text(self, total: str = "") -> str:
+        seconds = self._line.seconds
+        rate = f", {size(int(self._done / seconds))}/s" if seconds > 0 else ""
+        return f"{self._label}: {size(self._done)}{total}, {seconds:.1f} s{rate}"

@@ -167,8 +167,8 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr(Gateway, "ask", it.ask)
     monkeypatch.setattr(Gateway, "pipe", it.pipe)
     monkeypatch.setattr(engine, "is_set_up", lambda *_: True)
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda url: (200, READY))
-    monkeypatch.setattr("composed.diagnosis.readiness.SECONDS_TO_RELOAD", 0)
+    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (200, READY))
+    monkeypatch.setattr("composed.health.readiness.SECONDS_TO_RELOAD", 0)
     return it
 
 
@@ -185,7 +185,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 @pytest.fixture(autouse=True)
 def _failures_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.diagnosis.bundle.utc_now", lambda: "NOW")
+    monkeypatch.setattr("composed.doctor.bundle.utc_now", lambda: "NOW")
 
 
 @pytest.fixture(autouse=True)

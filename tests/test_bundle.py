@@ -87,7 +87,7 @@ def test_a_dry_run_keeps_nothing(
 
 def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([f"2026-01-{day:02}" for day in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 11)])
-    monkeypatch.setattr("composed.diagnosis.bundle.utc_now", lambda: next(times))
+    monkeypatch.setattr("composed.doctor.bundle.utc_now", lambda: next(times))
     for _ in range(12):
         inv("up")
 
@@ -114,7 +114,7 @@ def test_a_full_disk_does_not_hide_the_failure(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("composed.diagnosis.bundle._new_folder", full)
+    monkeypatch.setattr("composed.doctor.bundle._new_folder", full)
 
     assert inv("up") == 75
 

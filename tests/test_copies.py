@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from composed.diagnosis.findings import Finding
 from composed.env import copies
 from composed.env.copies import findings, original
 from composed.env.file import project_name
 from composed.env.settings import load_settings
+from composed.findings import Finding
 from composed.project import Project
 
 Inv = Callable[..., int]

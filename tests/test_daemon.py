@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from composed import process_table
 from composed.errors import Interrupted
 from composed.local import daemon as module
-from composed.local import process_table
 from composed.local.daemon import Daemon
-from composed.local.process_table import processes
 from composed.process import Answer, Gateway
+from composed.process_table import processes
 
 CHILD = "import time; time.sleep(600)"
 # Starts a child in its group, says so, and ends on SIGTERM.

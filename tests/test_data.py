@@ -41,7 +41,7 @@ def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A server with two tables, and a volume; a backend that says nothing of migrations."""
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda url: (404, "Not Found"))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (404, "Not Found"))
     recorder.outputs = {
         "pg_dump": Answer(0, "the dump", ""),
         "pg_restore --list": Answer(0, "; Dumped from database version: 15.18 (Debian)\n", ""),
@@ -331,7 +331,7 @@ def test_a_restore_asks(
     assert recorder.piped == []
     said = capsys.readouterr().err
     assert "Replace all data of shop with mine of 20" in said
-    assert said.endswith("To say yes: inv db.restore --latest --yes\n")
+    assert said.endswith("To agree: inv db.restore --latest --yes\n")
 
 
 @pytest.mark.parametrize("options", [(), ("--latest", "--name", "mine"), ("--from=x", "--latest")])
@@ -447,7 +447,7 @@ def test_a_backend_that_runs_says_which_migrations_differ(
 ) -> None:
     body = '{"pending": [], "unknown": ["a.1", "a.2", "a.3", "a.4"]}'
     monkeypatch.setattr(
-        "composed.diagnosis.readiness.answer",
+        "composed.health.readiness.answer",
         lambda url: (200, body if url.endswith("8123/readyz") else ""),
     )
 
@@ -527,7 +527,7 @@ def test_what_destroys_data_asks_then_takes_a_snapshot(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert inv(*verb.split()) == 77
-    assert f"To say yes: inv {verb} --yes\n" in capsys.readouterr().err
+    assert f"To agree: inv {verb} --yes\n" in capsys.readouterr().err
     assert (recorder.piped, recorder.ran) == ([], [])
 
     assert inv(*verb.split(), "--yes") == 0

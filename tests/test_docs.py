@@ -14,9 +14,9 @@ from invoke import Collection, Task
 
 import tasks
 from composed import errors
-from composed.diagnosis.explanations import CAUSES
+from composed.doctor.env_uses import names_read
 from composed.env.settings import declared
-from composed.env.uses import names_read
+from composed.health.explanations import CAUSES
 from composed.project import Project
 from tests.conftest import GENERATED
 

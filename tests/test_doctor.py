@@ -23,7 +23,7 @@ def _healthy(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPat
     """Give an engine that answers, and settings without a fault."""
     recorder.answers["docker version"] = Answer(0, "26.1.5\n", "")
     recorder.answers["config --format"] = Answer(0, '{"name": "shop", "services": {}}', "")
-    monkeypatch.setattr("composed.diagnosis.doctor.check_env", lambda *_: [])
+    monkeypatch.setattr("composed.doctor.doctor.check_env", lambda *_: [])
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_the_backend_complains_of_is_a_warning(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "composed.diagnosis.readiness.answer", lambda _: (503, '{"pending": ["app.0002_more"]}')
+        "composed.health.readiness.answer", lambda _: (503, '{"pending": ["app.0002_more"]}')
     )
 
     code, rows = doctor()

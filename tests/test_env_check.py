@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from composed.diagnosis.findings import Finding
-from composed.env.check import check_env
+from composed.doctor.env_check import check_env
 from composed.env.settings import assignments
+from composed.findings import Finding
 from composed.process import Answer, Gateway
 from composed.project import Project
 from tests.conftest import ENV, Recorder

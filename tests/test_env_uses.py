@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from composed.diagnosis.findings import Finding
-from composed.env.uses import names_read, uses
+from composed.doctor.env_uses import names_read, uses
+from composed.findings import Finding
 from composed.process import Answer, Gateway
 from composed.project import Project
 from tests.conftest import Recorder

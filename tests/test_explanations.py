@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from composed.diagnosis.explanations import CAUSES, explain
+from composed.health.explanations import CAUSES, explain
 
 LOADING = "healthz: 500\nTraceback (most recent call last):\n"
 FRAMES = (

@@ -129,7 +129,7 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (404, ""))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
     recorder.answers["showmigrations"] = Answer(0, "[ ]  a.0001_initial\n", "")
 
     assert inv("up") == 0
@@ -296,7 +296,7 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(
         taken(monkeypatch, 8000)
         return {} if not answered else {7: "other"} if port == 8000 else {1: "python"}
 
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", answer)
+    monkeypatch.setattr("composed.health.readiness.answer", answer)
     monkeypatch.setattr(local, "listeners", listeners)
 
     assert inv("up") == 0
@@ -334,7 +334,7 @@ def test_a_server_from_before_a_move_is_started_anew(
 def test_a_server_that_does_not_know_the_path_is_well(
     inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (404, ""))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
 
     assert inv("up") == 0
 
@@ -355,7 +355,7 @@ def test_a_server_that_does_not_load_is_75_and_shows_its_log(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (code, "NameError: x"))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (code, "NameError: x"))
 
     assert inv("up", "--timeout", "0") == 75
 
@@ -384,7 +384,7 @@ def test_a_server_that_has_ended_is_not_waited_for(
         daemon.log.write_text(f"{before}{said}")
     else:
         daemon.says = said
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (0, ""))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (0, ""))
 
     assert inv("up") == 75
 
@@ -397,7 +397,7 @@ def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
     inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = itertools.chain([(0, "")], itertools.repeat((200, READY)))
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: next(answers))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda _: next(answers))
     daemon.log.write_text("PORT: 'x' is wrong\nreload: the server ended with 78, and so on\n")
 
     assert inv("up") == 0

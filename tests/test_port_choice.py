@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from composed.diagnosis.findings import Finding
 from composed.env.settings import Settings, load_settings
 from composed.errors import PortTakenError
+from composed.findings import Finding
 from composed.ports import choice as port_choice
 from composed.ports.choice import findings, give_way, with_choice
 from composed.ports.published import Published

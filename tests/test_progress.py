@@ -1,12 +1,14 @@
-"""Progress: one line on a terminal, plain lines in a log."""
+"""Status lines and progress: rewritten on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
+import io
 import sys
 
 import pytest
 
-from composed.data.progress import Progress, size
+from composed import terminal
+from composed.terminal import Progress, StatusLine, size
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_terminal_gets_one_line_that_is_updated(
         progress.reach(2048)
 
     assert capsys.readouterr().err == (
-        "\rDumping: 2.0 KiB, 1.0 s, 2.0 KiB/s\x1b[K\rDumping: 2.0 KiB, 1.0 s, 2.0 KiB/s\x1b[K\n"
+        "\r\x1b[2KDumping: 2.0 KiB, 1.0 s, 2.0 KiB/s\r\x1b[2KDumping: 2.0 KiB, 1.0 s, 2.0 KiB/s\n"
     )
 
 
@@ -68,3 +70,36 @@ def test_a_terminal_gets_one_line_that_is_updated(
 )
 def test_a_size_for_people(count: int, shown: str) -> None:
     assert size(count) == shown
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "term", "shown"),
+    [
+        (True, "xterm", "\r\x1b[2Ka (0 s)\r\x1b[2Ka (0 s)\r\x1b[2Kb (0 s)\r\x1b[2K"),
+        (True, "dumb", "a\nb\n"),
+        (False, "xterm", "a\nb\n"),
+    ],
+)
+def test_a_status_line_is_rewritten_on_a_terminal(
+    is_terminal: bool, term: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(terminal, "SECONDS_OF_SILENCE", 0)
+    line = StatusLine()
+
+    for text in ("a", "a", "b"):
+        line.show(text, " (0 s)")
+    line.end()
+
+    assert stderr.getvalue() == shown
+
+
+def test_a_short_wait_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    line = StatusLine()
+    line.show("a")
+    line.end()
+
+    assert capsys.readouterr().err == ""

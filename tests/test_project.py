@@ -256,7 +256,7 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (404, ""))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
     plan = "[X]  auth.0001_initial\n[ ]  auth.0002_more\n[ ]  shop.0001_initial\n"
     recorder.answers["showmigrations"] = Answer(0, plan, "")
     recorder.answers["ps --all"] = ps_answer({**PS_ROW, "Service": "web"})

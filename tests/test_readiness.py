@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from composed.diagnosis.readiness import answer, named
+from composed.health.readiness import answer, named
 
 Serve = Callable[[int, bytes], str]
 

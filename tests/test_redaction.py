@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from composed.diagnosis.redaction import Redaction
+from composed.redaction import Redaction
 
 ODD = [
     "plain-Enough_09",

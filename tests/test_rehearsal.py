@@ -16,7 +16,7 @@ from composed.errors import NotFoundError
 from composed.process import Answer
 from tests.conftest import Recorder
 from tests.test_data import EXEC, PG_RESTORE, PSQL_ON, piped, server
-from tests.test_way_back import ONE_OFF, pending
+from tests.test_migrate import ONE_OFF, pending
 
 Inv = Callable[..., int]
 

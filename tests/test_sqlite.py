@@ -91,7 +91,7 @@ def test_a_snapshot_is_of_one_moment_while_another_writes(
         writer.execute("INSERT INTO task VALUES ('meanwhile')")
 
     monkeypatch.setattr("composed.data.sqlite.PAGES_AT_ONCE", 1)
-    monkeypatch.setattr("composed.data.progress.Progress.reach", write)
+    monkeypatch.setattr("composed.terminal.Progress.reach", write)
     facts, _ = database.dump(copy)
     writer.close()
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from composed import terminal
-from composed.table import table
+from composed.terminal import table
 
 ROWS = [("SERVICE", "ADDRESS", "TYPE"), ("backend", "http://127.0.0.1:8000", ""), ("db", "-", "x")]
 WIDE = """\
@@ -28,7 +28,7 @@ type: x"""
 def test_a_table_too_wide_for_the_terminal_is_a_block_a_row(
     columns: int, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composed.table.columns", lambda: columns)
+    monkeypatch.setattr("composed.terminal.columns", lambda: columns)
 
     assert table(ROWS) == shown
 

@@ -146,8 +146,8 @@ def test_down_with_volumes_refuses_without_a_terminal(
 
     assert recorder.ran == []
     assert capsys.readouterr().err == (
-        "Remove all data of shop? Nobody is here to answer.\n"
-        "  To say yes: inv down --volumes --yes\n"
+        "Remove all data of shop? No terminal to confirm on.\n"
+        "  To agree: inv down --volumes --yes\n"
     )
 
 
@@ -575,7 +575,7 @@ def test_up_names_pending_migrations(
     inv: Inv, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = '{"pending": ["a.0001", "a.0002", "b.0001", "c.0001"]}'
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda url: (503, body))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (503, body))
 
     inv("up")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from composed.data import volume
-from composed.data.credentials import Misfit, Server
-from composed.data.upgrade import DATABASES, _Server
-from composed.data.volume import Volume
+from composed.docker.volume import volume
+from composed.docker.volume.credentials import Misfit, Server
+from composed.docker.volume.upgrade import DATABASES, _Server
+from composed.docker.volume.volume import Volume
 from composed.env.file import with_value
 from composed.env.settings import assignments
 from composed.process import Answer, Gateway
@@ -543,7 +543,7 @@ def test_a_difference_stops_it(
     databases(newer, monkeypatch, "task_db")
     counts = iter(range(9))
     monkeypatch.setattr(
-        "composed.data.upgrade._Server.contents", lambda *_: ({"a": next(counts)}, "")
+        "composed.docker.volume.upgrade._Server.contents", lambda *_: ({"a": next(counts)}, "")
     )
 
     assert inv("db.upgrade") == 65

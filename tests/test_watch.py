@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import sys
-import time
 from collections.abc import Callable
 
 import pytest
 
-from composed.diagnosis import status_line
-from composed.diagnosis.status_line import StatusLine
 from composed.process import Answer
 from tests.conftest import DB_ROW, PS_ROW, Recorder, container, model, probe, ps_answer
 
@@ -37,7 +32,7 @@ def looks(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Looks:
         left.extend(states)
         next_look()
 
-    monkeypatch.setattr("composed.diagnosis.waiting.time.sleep", next_look)
+    monkeypatch.setattr("composed.health.waiting.time.sleep", next_look)
     return prepare
 
 
@@ -262,7 +257,7 @@ def test_a_backend_that_no_longer_loads_is_75(
         ("x\nSyntaxError: bad", "Correct SyntaxError: bad\n  Type: inv up\n"),
         ("odd", "http://127.0.0.1:8123 answers: healthz: 500\nodd\n  See more: inv logs\n"),
     ):
-        monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _, body=body: (500, body))
+        monkeypatch.setattr("composed.health.readiness.answer", lambda _, body=body: (500, body))
 
         assert inv("up") == 75
 
@@ -273,47 +268,10 @@ def test_what_the_database_has_too_much_and_a_refused_host_are_told(
     inv: Inv, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = '{"pending": [], "unknown": ["a.0009_x"]}'
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda _: (400, body))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (400, body))
 
     assert inv("up") == 0
 
     out = capsys.readouterr().out
     assert "  Type: git log --all --oneline -- '*/0009_x.py'\n" in out
     assert "\nDjango refuses the host name 127.0.0.1: add it to ALLOWED_HOSTS in .env.\n" in out
-
-
-# -- StatusLine -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("terminal", "term", "shown"),
-    [
-        (True, "xterm", "\r\x1b[2Ka (0 s)\r\x1b[2Ka (0 s)\r\x1b[2Kb (0 s)\r\x1b[2K"),
-        (True, "dumb", "a\nb\n"),
-        (False, "xterm", "a\nb\n"),
-    ],
-)
-def test_progress_is_one_line_on_a_terminal(
-    terminal: bool, term: str, shown: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stderr = io.StringIO()
-    monkeypatch.setattr(stderr, "isatty", lambda: terminal)
-    monkeypatch.setattr(sys, "stderr", stderr)
-    monkeypatch.setenv("TERM", term)
-    monkeypatch.setattr(status_line, "SECONDS_OF_SILENCE", 0)
-    line = StatusLine()
-
-    for text in ("a", "a", "b"):
-        line.show(text)
-    line.end()
-
-    assert stderr.getvalue() == shown
-
-
-def test_a_wait_that_is_soon_over_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    line = StatusLine()
-    line.show("a")
-    line.end()
-
-    assert capsys.readouterr().err == ""
-    assert line._began <= time.monotonic()

@@ -21,7 +21,7 @@ from composed.errors import (
     RefusedError,
 )
 from composed.stack import Stack
-from composed.talk import say
+from composed.terminal import say
 
 __all__ = [
     "change_credentials",

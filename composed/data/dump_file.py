@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from composed.data.database import Dump
-from composed.data.progress import Progress
 from composed.errors import DataError, NotFoundError
+from composed.terminal import Progress
 
 __all__ = ["DumpFile", "examine", "sql_version"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from composed.diagnosis import readiness
+from composed.health import readiness
 from composed.process import Answer
 from composed.stack import Stack
 

@@ -13,9 +13,9 @@ from typing import IO
 from composed.calls import Calls
 from composed.data.database import MADE_BY_MIGRATE, Database, Dump, Facts
 from composed.data.dump_file import sql_version
-from composed.data.progress import Progress
 from composed.errors import ComposedError, DataError, InputOutputError
 from composed.process import Answer, Gateway
+from composed.terminal import Progress
 
 __all__ = ["PostgreSQL", "identifier", "literal"]
 

@@ -12,8 +12,7 @@ from composed.data import migrations
 from composed.errors import SettingError
 from composed.process import Answer
 from composed.stack import Stack
-from composed.table import table
-from composed.talk import say
+from composed.terminal import say, table
 
 __all__ = ["Migration", "Rehearsal", "as_table", "rehearse"]
 

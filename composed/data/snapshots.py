@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from composed.data.database import Facts
-from composed.data.progress import Progress, size
 from composed.errors import DataError, NotFoundError, ValueWrongError
+from composed.terminal import Progress, size, table
 
-__all__ = ["FORMAT", "Manifest", "Snapshot", "Snapshots", "checksum"]
+__all__ = ["FORMAT", "Manifest", "Snapshot", "Snapshots", "as_json", "as_table", "checksum"]
+
+HEADINGS = ("NAME", "MADE (UTC)", "SIZE", "ROWS", "ENGINE", "COMMIT", "PROJECT", "WHY")
 
 FORMAT = 1
 CHUNK = 1 << 20
@@ -227,3 +229,36 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def as_table(store: Snapshots) -> str:
+    """Return a row for each snapshot, then the names of damaged and half-made ones."""
+    snapshots = store.all()
+    lines = [table([HEADINGS, *map(_row, snapshots)])] if snapshots else []
+    lines += [f"damaged: {name}" for name in store.damaged()]
+    lines += [f"half-made: {name}" for name in store.half_made()]
+    return "\n".join(lines) or "There are no snapshots. Make one: inv db.snapshot"
+
+
+def _row(snapshot: Snapshot) -> tuple[str, ...]:
+    manifest = snapshot.manifest
+    return (
+        manifest.name,
+        manifest.created.replace("T", " ").removesuffix("Z"),
+        size(manifest.size),
+        str(sum(manifest.rows.values())),
+        f"{manifest.engine} {manifest.version}",
+        manifest.commit[:10] or "-",
+        manifest.project,
+        manifest.reason or "-",
+    )
+
+
+def as_json(store: Snapshots) -> str:
+    """Return the manifests, and the names of damaged and half-made snapshots, as JSON."""
+    lists = {
+        "snapshots": [asdict(snapshot.manifest) for snapshot in store.all()],
+        "damaged": store.damaged(),
+        "half_made": store.half_made(),
+    }
+    return json.dumps(lists, indent=2)

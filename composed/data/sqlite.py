@@ -11,8 +11,8 @@ from pathlib import Path
 
 from composed.calls import Calls
 from composed.data.database import MADE_BY_MIGRATE, Database, Dump, Facts
-from composed.data.progress import Progress
 from composed.errors import DataError, InputOutputError, NotFoundError
+from composed.terminal import Progress
 
 __all__ = ["SQLite"]
 

@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from composed.diagnosis.findings import Finding
 from composed.errors import EngineError
+from composed.findings import Finding
 from composed.process import NOT_FOUND, Answer, Gateway
 
 __all__ = [
@@ -100,20 +100,13 @@ def findings(gateway: Gateway) -> list[Finding]:
     """Return how the engine, Compose and the engine's disk are, for ``inv doctor``."""
     engine = gateway.ask(["docker", "version", "--format", "{{.Server.Version}}"])
     if error := _engine_problem(engine):
-        return [_finding("Docker Engine", error)]
+        return [Finding.of("Docker Engine", error)]
     compose = _compose_version(gateway)
     return [
         Finding("Docker Engine", "ok", engine.out.strip()),
-        _finding("Compose", _compose_problem(gateway), compose),
-        _finding("disk of the engine", disk_problem(gateway)),
+        Finding.of("Compose", _compose_problem(gateway), compose),
+        Finding.of("disk of the engine", disk_problem(gateway)),
     ]
-
-
-def _finding(what: str, error: EngineError | None, seen: str = "") -> Finding:
-    if not error:
-        return Finding(what, "ok", seen)
-    said, *cures = str(error).splitlines()
-    return Finding(what, "wrong", said, cures[-1].strip() if cures else "")
 
 
 def _engine_problem(answer: Answer) -> EngineError | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from composed.diagnosis.findings import Finding
+from composed.findings import Finding
 from composed.process import Gateway
 
 __all__ = ["LABEL", "VARIABLE", "Recipe", "recipe", "stale", "stale_rows"]

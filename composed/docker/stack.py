@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from composed.calls import Calls, alone
-from composed.diagnosis.findings import Finding, any_wrong
 from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.leftovers import LABEL, MARK, clean_up
@@ -16,15 +15,16 @@ from composed.docker.owned import Owned
 from composed.docker.services import parse_ps
 from composed.env.settings import Settings
 from composed.errors import ComposedError, Interrupted, NotFoundError, end_with
+from composed.findings import Finding, any_wrong
 from composed.process import Answer, Gateway
 from composed.project import Project
-from composed.stack import Service, Stack, UpOptions
+from composed.stack import Service, Stack, UpOptions, service_rows
 from composed.terminal import is_plain, plain_environment
 
 if TYPE_CHECKING:  # few verbs need them
-    from composed.data.credentials import Server
-    from composed.data.fit import Fit
     from composed.data.postgres import PostgreSQL
+    from composed.docker.volume.check import Fit
+    from composed.docker.volume.credentials import Server
 
 __all__ = ["DockerStack"]
 
@@ -130,7 +130,7 @@ class DockerStack(Stack):
     # --- what the volume and the settings have in common ----------------------
 
     def _fit(self, model: Mapping[str, Any]) -> Fit:
-        from composed.data.fit import Fit  # noqa: PLC0415  # few verbs need it
+        from composed.docker.volume.check import Fit  # noqa: PLC0415  # few verbs need it
 
         return Fit(self.dc, model, self.project.database, self.folder / "volume.json")
 
@@ -153,7 +153,7 @@ class DockerStack(Stack):
 
     def change_credentials(self) -> list[str]:
         """Change what the volume has; return what was done."""
-        from composed.data.credentials import change  # noqa: PLC0415
+        from composed.docker.volume.credentials import change  # noqa: PLC0415
 
         server = self._fit(self.dc.model()).server
         if self.gateway.dry or server is None:
@@ -174,7 +174,7 @@ class DockerStack(Stack):
 
     def upgrade(self, old_image: str = "") -> list[str]:
         """Copy into a new volume and name that in the env file; return what was done."""
-        from composed.data import upgrade  # noqa: PLC0415
+        from composed.docker.volume import upgrade  # noqa: PLC0415
 
         fit, service = self._fit(self.dc.model()), self.project.database
         if self.gateway.dry or fit.wanted is None:
@@ -213,7 +213,6 @@ class DockerStack(Stack):
 
     def findings(self) -> list[Finding]:
         """Return how the engine, the ports, the images and the services are."""
-        from composed.diagnosis.doctor import service_rows  # noqa: PLC0415  # `inv doctor` alone needs them
         from composed.docker.images import recipe, stale_rows  # noqa: PLC0415
         from composed.ports.choice import findings as port_rows  # noqa: PLC0415
         from composed.ports.published import published  # noqa: PLC0415
@@ -246,7 +245,7 @@ class DockerStack(Stack):
 
     def secrets(self) -> list[str]:
         """Return those that the containers are told: Compose reads an env file in its own way."""
-        from composed.diagnosis.redaction import is_secret  # noqa: PLC0415  # only a bundle needs it
+        from composed.redaction import is_secret  # noqa: PLC0415  # only a bundle needs it
 
         with contextlib.suppress(ComposedError):
             services = (self.dc.model().get("services") or {}).values()

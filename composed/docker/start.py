@@ -14,7 +14,7 @@ from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
 from composed.ports.published import Published, governing, in_the_way, published
 from composed.stack import Service, Stack, UpOptions
-from composed.talk import say
+from composed.terminal import say
 
 if TYPE_CHECKING:  # what is healthy needs none
     from composed.docker.watch import Watch

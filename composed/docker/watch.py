@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from composed.diagnosis.explanations import Explanation
-from composed.diagnosis.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
 from composed.docker.compose import Compose
 from composed.docker.containers import Container, Probe, inspect
 from composed.errors import NotReadyError
+from composed.health.explanations import Explanation
+from composed.health.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
 
 __all__ = ["Watch"]
 

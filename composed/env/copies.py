@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from composed.diagnosis.findings import Finding
 from composed.env.settings import assignments, env_files, read_text
+from composed.findings import Finding
 from composed.project import Project
 
 __all__ = ["ORIGIN", "findings", "is_same", "original", "settle"]

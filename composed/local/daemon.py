@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from composed.errors import RefusedError
-from composed.local.process_table import Process, processes
 from composed.process import Gateway
+from composed.process_table import Process, processes
 from composed.signals import postponed
 
 __all__ = ["Daemon", "Start"]
@@ -114,8 +114,11 @@ class Daemon:
             end = time.monotonic() + seconds
             while self.running() and time.monotonic() < end:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
-        for process in self._group() or self._unrecorded():
+        left = self._group() or self._unrecorded()
+        for process in left:
             _send(process.pid, signal.SIGKILL)
+        while {*left} & {*processes(self._gateway)}:  # the kernel takes a moment
+            time.sleep(SECONDS_BETWEEN_LOOKS)
         self._record.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)
 
@@ -132,7 +135,7 @@ class Daemon:
         if self._record.exists():
             return []
         # The PID may be another's by now: ours was told where to listen.
-        args = self._gateway.ask(["ps", "-o", "args=", "-p", str(pid)]).out
+        args = self._gateway.ask(["ps", "-ww", "-o", "args=", "-p", str(pid)]).out
         ours = [p for p in processes(self._gateway) if p.group == pid]
         return ours if " --bind 127.0.0.1:" in args else []
 

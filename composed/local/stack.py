@@ -13,9 +13,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from composed.calls import Calls, alone
-from composed.diagnosis.findings import Finding
-from composed.diagnosis.readiness import settled, status
-from composed.diagnosis.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
 from composed.env.settings import Settings, load_settings
 from composed.errors import (
     EngineError,
@@ -23,15 +20,16 @@ from composed.errors import (
     PortTakenError,
     ValueWrongError,
 )
+from composed.findings import Finding
+from composed.health.readiness import settled, status
+from composed.health.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
 from composed.local.daemon import Daemon, Start
 from composed.ports.holders import listeners
 from composed.ports.published import Published, free_port, in_the_way
 from composed.process import Answer, Gateway
 from composed.project import Project
-from composed.report import as_json
-from composed.stack import Service, Stack, UpOptions
-from composed.talk import say
-from composed.terminal import plain_environment
+from composed.stack import Service, Stack, UpOptions, as_json, service_rows
+from composed.terminal import plain_environment, say
 
 if TYPE_CHECKING:  # few verbs need it
     from composed.data.sqlite import SQLite
@@ -166,7 +164,6 @@ class LocalStack(Stack):
 
     def findings(self) -> list[Finding]:
         """Return how the server's environment, its port and the server itself are."""
-        from composed.diagnosis.doctor import row, service_rows  # noqa: PLC0415  # `inv doctor` alone needs them
         from composed.ports.choice import findings as port_rows  # noqa: PLC0415
 
         services = self.ps()
@@ -174,7 +171,7 @@ class LocalStack(Stack):
         ours = {at for service in services for at in service.ports.values()}
         wanted = [Published(self.project.backend, HOST, port)] if port else []
         return [
-            row("server", self._server_problem(), f"Gunicorn of {sys.executable}"),
+            Finding.of("server", self._server_problem(), f"Gunicorn of {sys.executable}"),
             *port_rows(self.gateway, wanted, ours),
             *service_rows(services),
         ]

@@ -7,14 +7,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from composed.diagnosis.findings import Finding, State
 from composed.env.file import set_value, write_env
 from composed.env.settings import Settings, assignments, read_text
 from composed.errors import PortTakenError
+from composed.findings import Finding, State
 from composed.ports.holders import holder
 from composed.ports.published import Published, in_the_way, is_taken, next_free
 from composed.process import Gateway
-from composed.talk import say
+from composed.terminal import say
 
 __all__ = ["findings", "give_way", "with_choice"]
 

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 
 from invoke import Context, task
 
-from composed.diagnosis.findings import any_wrong, as_json, as_table
 from composed.docker import engine
 from composed.errors import NotFoundError, NotReadyError, end_with
+from composed.findings import any_wrong, as_json, as_table
 from composed.modes import get_gateway, open_stack
 from composed.project import Project
-from composed.talk import say
+from composed.terminal import say
 from composed.verbs.arguments import after_dashes
 
 
@@ -25,13 +25,13 @@ from composed.verbs.arguments import after_dashes
 )
 def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
     """Check all that could keep the stack from working; change nothing."""
-    from composed.diagnosis.doctor import examine
+    from composed.doctor.doctor import examine
 
     project, gateway = Project.of(c), get_gateway(c)
     found = examine(project, gateway)
     print((as_json if json else as_table)(found))
     if bundle and not gateway.dry:
-        from composed.diagnosis.bundle import write_bundle
+        from composed.doctor.bundle import write_bundle
 
         happened = " ".join(after_dashes())
         say(f"Written down: {write_bundle(open_stack(project, gateway), happened)}")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from invoke import Context, task
 
-from composed.diagnosis.findings import Finding, any_wrong, as_json, as_table
 from composed.errors import SettingError, ValueWrongError, end_with
+from composed.findings import Finding, any_wrong, as_json, as_table
 from composed.modes import complete_settings, get_gateway
 from composed.process import Gateway
 from composed.project import Project
@@ -31,7 +31,7 @@ def env(c: Context, check: bool = False, json: bool = False) -> None:
 
 
 def _check(project: Project, gateway: Gateway, show: Callable[[Sequence[Finding]], str]) -> None:
-    from composed.env.check import check_env
+    from composed.doctor.env_check import check_env
 
     findings = check_env(project, gateway)
     print(show(findings))

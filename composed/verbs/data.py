@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, task
 
-from composed import consent
+from composed import terminal
 from composed.errors import ValueWrongError, end_with
 from composed.modes import get_stack
 from composed.stack import Stack
@@ -31,11 +31,10 @@ def snapshot(c: Context, name: str = "") -> None:
 @task(name="list", help={"json": "Print JSON, for programs."})
 def list_(c: Context, json: bool = False) -> None:
     """List the snapshots, the oldest first."""
-    from composed.data import snapshot_list
-    from composed.data.snapshots import Snapshots
+    from composed.data.snapshots import Snapshots, as_json, as_table
 
     store = Snapshots(get_stack(c).project.snapshots)
-    print((snapshot_list.as_json if json else snapshot_list.as_table)(store))
+    print((as_json if json else as_table)(store))
 
 
 @task(
@@ -172,4 +171,4 @@ def _flag(no_snapshot: bool) -> str:
 
 def _ask(stack: Stack, question: str, again: str, yes: bool) -> None:
     if not stack.gateway.dry:
-        consent.ask(question, yes=yes, again=f"inv {again} --yes")
+        terminal.ask(question, yes=yes, again=f"inv {again} --yes")

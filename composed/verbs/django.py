@@ -35,7 +35,7 @@ def migrate(
     rollback_on_failure: bool = False,
 ) -> None:
     """Apply the migrations, after a snapshot; what follows -- goes to Django as it is."""
-    from composed.data import way_back
+    from composed.data.migrate import migrate as migrate_after_snapshot
 
     if name and not app:
         raise ValueWrongError(
@@ -46,7 +46,7 @@ def migrate(
     words = [app, name, "--plan" if plan else "", "--check" if check else ""]
     arguments = [*filter(None, words), *after_dashes()]
     safety, rollback = not no_snapshot, rollback_on_failure
-    way_back.migrate(get_stack(c), arguments, safety=safety, rollback=rollback)
+    migrate_after_snapshot(get_stack(c), arguments, safety=safety, rollback=rollback)
 
 
 @task(

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 from invoke import Context, task
 
-from composed import consent
+from composed import terminal
 from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
 from composed.modes import get_stack
-from composed.report import as_json, as_table
-from composed.stack import Service, Stack, UpOptions
+from composed.stack import Service, Stack, UpOptions, as_json, as_table
 
 SERVICE = "Only this service; may be repeated."
 TIMEOUT = "Seconds to wait for every service, once images are there."
@@ -66,7 +65,7 @@ def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool
     stack = get_stack(c)
     if volumes and not c.config.run.dry:
         again = f"inv down --volumes{' --no-snapshot' if no_snapshot else ''} --yes"
-        consent.ask(f"Remove all data of {stack.name}?", yes=yes, again=again)
+        terminal.ask(f"Remove all data of {stack.name}?", yes=yes, again=again)
     end_with(_down_volumes(stack, safety=not no_snapshot) if volumes else stack.down())
     stack.forget()
 
@@ -131,7 +130,7 @@ def open_(c: Context) -> None:
 
 def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
     """Start and show what runs; what is known about a failure is kept."""
-    from composed.diagnosis.bundle import kept
+    from composed.doctor.bundle import kept
 
     with kept(stack):
         _show(stack, start())
@@ -144,7 +143,7 @@ def _down_volumes(stack: Stack, *, safety: bool) -> int:
 
 
 def _migrate(stack: Stack) -> None:
-    from composed.data.way_back import migrate
+    from composed.data.migrate import migrate
 
     migrate(stack)
 
@@ -166,7 +165,7 @@ def _show(stack: Stack, services: Sequence[Service]) -> None:
 
 def _show_complaints(stack: Stack, url: str) -> None:
     """Print what the backend complains of; raises when it does not load at all."""
-    from composed.diagnosis.complaints import complaints
+    from composed.doctor.complaints import complaints
 
     for complaint in complaints(stack, url):
         found = stack.explain(complaint)

@@ -19,8 +19,8 @@ from typing import Any
 import pexpect
 import pytest
 
-from composed.local.process_table import processes
 from composed.process import Gateway
+from composed.process_table import processes
 from tests.real.conftest import (
     SLEEP,
     WAYS,

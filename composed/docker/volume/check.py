@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from composed.data import credentials, volume
-from composed.data.credentials import Credentials, Server
-from composed.diagnosis.findings import Finding
 from composed.docker.compose import Compose
+from composed.docker.volume import credentials, volume
+from composed.docker.volume.credentials import Credentials, Server
 from composed.env.file import write_env
 from composed.errors import ComposedError
+from composed.findings import Finding
 
 __all__ = ["Fit"]
 
@@ -105,8 +105,7 @@ class Fit:
         try:
             check()
         except ComposedError as error:
-            problem, *ways = str(error).split("\n  ")
-            return Finding(what, "wrong", problem, "; ".join(ways))
+            return Finding.of(what, error)
         return Finding(what, "ok", self.volume.name if self.volume else "")
 
     # --- record --------------------------------------------------------------

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from dotenv.parser import Binding
 
-from composed.diagnosis.findings import Finding
-from composed.diagnosis.redaction import is_secret
-from composed.env.form import check_form
-from composed.env.readings import check_readings
+from composed.doctor.env_form import check_form
+from composed.doctor.env_readings import check_readings
+from composed.doctor.env_uses import COMPOSE_FILE, Uses, uses
 from composed.env.settings import (
     Settings,
     bindings,
@@ -23,10 +22,11 @@ from composed.env.settings import (
     load_settings,
     read_text,
 )
-from composed.env.uses import COMPOSE_FILE, Uses, uses
 from composed.errors import ComposedError
+from composed.findings import Finding
 from composed.process import Gateway
 from composed.project import Project
+from composed.redaction import is_secret
 
 __all__ = ["check_env"]
 
@@ -93,11 +93,10 @@ def _read(file: Path, texts: dict[Path, str]) -> Iterator[Finding]:
 
 
 def _refused(file: Path, error: ComposedError) -> Finding:
-    problem, *hints = str(error).splitlines()
     if not os.path.lexists(file):
         cure = "inv env" if file.name == ".env" else "Make it, or take it out of COMPOSE_ENV_FILES"
         return Finding(file.name, "wrong", "missing: there is no such file", cure)
-    return Finding(file.name, "wrong", problem, " ".join(hints).strip())
+    return Finding.of(file.name, error)
 
 
 def _right(text: str) -> str:

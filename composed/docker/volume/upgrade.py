@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from composed.calls import Calls
-from composed.data import volume
-from composed.data.credentials import Credentials
-from composed.data.fit import Fit
 from composed.data.postgres import PostgreSQL, identifier
-from composed.data.progress import Progress
-from composed.data.volume import Volume
 from composed.docker.compose import Compose
 from composed.docker.leftovers import LABEL
+from composed.docker.volume import volume
+from composed.docker.volume.check import Fit
+from composed.docker.volume.credentials import Credentials
+from composed.docker.volume.volume import Volume
 from composed.env.file import with_value, write_env
 from composed.env.settings import Settings, read_text
 from composed.errors import (
@@ -34,6 +33,7 @@ from composed.errors import (
     SettingError,
 )
 from composed.process import Answer
+from composed.terminal import Progress
 
 __all__ = ["Plan", "plan", "run", "switch"]
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from composed.data.migrations import few, unapplied
-from composed.diagnosis.readiness import named, settled, status
+from composed.health.readiness import named, settled, status
 from composed.stack import Stack
 
 __all__ = ["complaints"]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from composed.diagnosis.complaints import complaints
-from composed.diagnosis.findings import Finding, State, any_wrong
 from composed.docker import engine
+from composed.doctor.complaints import complaints
+from composed.doctor.env_check import check_env
 from composed.env import copies
-from composed.env.check import check_env
 from composed.env.settings import env_files
 from composed.errors import ComposedError
+from composed.findings import Finding, State, any_wrong
 from composed.modes import open_stack
 from composed.process import Gateway
 from composed.project import Project
-from composed.stack import Service, Stack
+from composed.stack import Stack
 
-__all__ = ["examine", "row", "service_rows"]
+__all__ = ["examine"]
 
 BYTES_NEEDED = 1 << 30
 
@@ -35,7 +35,7 @@ def examine(project: Project, gateway: Gateway) -> list[Finding]:
         found += [Finding("mode", "ok", stack.mode), *stack.findings()]
         return found if any_wrong(found) else [*found, *_complaints(stack)]
     except ComposedError as error:
-        return [*found, row("stack", error)]
+        return [*found, Finding.of("stack", error)]
 
 
 def _folder(project: Project) -> list[Finding]:
@@ -69,24 +69,3 @@ def _complaints(stack: Stack) -> Iterator[Finding]:
             seen = found.sentence if found else complaint.splitlines()[0]
             state: State = "warning" if found and not found.fatal else "wrong"
             yield Finding("what it answers", state, seen, found.cure if found else "inv logs")
-
-
-def row(what: str, error: ComposedError | None, seen: str = "") -> Finding:
-    """Return what an error says as a row; without one, what was ``seen``."""
-    if not error:
-        return Finding(what, "ok", seen)
-    said, *cures = str(error).splitlines()
-    return Finding(what, "wrong", said, cures[0].strip() if cures else "")
-
-
-def service_rows(services: Sequence[Service]) -> Iterator[Finding]:
-    """Return a row for each service that exists; one that was never started is no fault."""
-    for service in services:
-        seen = service.health or service.state
-        cure = f"inv logs --service {service.service}"
-        if service.health == "unhealthy" or service.state not in ("running", "created"):
-            yield Finding(service.service, "wrong", seen, cure)
-        else:
-            yield Finding(service.service, "ok" if service.ready else "warning", seen)
-    if not services:
-        yield Finding("services", "ok", "none runs", "inv up")

@@ -9,7 +9,7 @@ from composed.data import migrations
 from composed.data.snapshots import Snapshot
 from composed.errors import end_with
 from composed.stack import Stack
-from composed.talk import say
+from composed.terminal import say
 
 __all__ = ["migrate"]
 

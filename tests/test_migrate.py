@@ -35,7 +35,7 @@ def pending(server: Recorder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the running backend says is pending: one migration, upon tables with rows."""
     found = ["a.0002_more"]
     ready = {"pending": found}
-    monkeypatch.setattr("composed.diagnosis.readiness.answer", lambda url: (503, json.dumps(ready)))
+    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (503, json.dumps(ready)))
     return found
 
 

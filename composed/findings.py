@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from composed.table import table
+from composed.errors import ComposedError
+from composed.terminal import table
 
 __all__ = ["Finding", "State", "any_wrong", "as_json", "as_table"]
 
@@ -25,6 +26,13 @@ class Finding(NamedTuple):
     state: State
     seen: str
     cure: str = ""
+
+    @classmethod
+    def of(cls, what: str, error: ComposedError | None, seen: str = "") -> Finding:
+        """Return the finding for an error, or "ok" and the value ``seen`` without an error."""
+        if error is None:
+            return cls(what, "ok", seen)
+        return cls(what, "wrong", error.problem, "; ".join(error.hints))
 
 
 def any_wrong(findings: Sequence[Finding]) -> bool:

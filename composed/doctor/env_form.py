@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dotenv.parser import Binding
 
-from composed.diagnosis.findings import Finding
 from composed.env.settings import bindings, line_number
+from composed.findings import Finding
 from composed.process import Gateway
 
 __all__ = ["check_form", "is_usable"]

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from composed.diagnosis.explanations import Explanation
-from composed.diagnosis.status_line import StatusLine
 from composed.errors import NotReadyError
+from composed.health.explanations import Explanation
+from composed.terminal import StatusLine
 
 __all__ = ["SERVER_ENDED", "Look", "not_ready", "of_now", "wait"]
 
@@ -52,7 +52,8 @@ def wait(look: Callable[[], Sequence[Look]], until: float) -> Look | None:
             if suspects := [at for at in found if at.hopeless or (late and not at.ready)]:
                 return max(suspects, key=lambda at: at.hopeless)
             waited_for = ", ".join(f"{at.service} {at.state}" for at in found if not at.ready)
-            progress.show(f"Waiting: {waited_for}" if waited_for else "Looking again")
+            text = f"Waiting: {waited_for}" if waited_for else "Looking again"
+            progress.show(text, f" ({int(progress.seconds)} s)")
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
         progress.end()

@@ -15,8 +15,8 @@ from pathlib import Path
 from invoke.exceptions import Exit
 
 from composed import __version__
-from composed.diagnosis.redaction import Redaction, is_secret
 from composed.errors import ComposedError, EngineError, Interrupted, NotReadyError
+from composed.redaction import Redaction, is_secret
 from composed.stack import Stack
 
 __all__ = ["kept", "write_bundle"]
@@ -47,8 +47,8 @@ def kept(stack: Stack) -> Iterator[None]:
 
 
 def _doctors_report(stack: Stack) -> str:
-    from composed.diagnosis.doctor import examine  # noqa: PLC0415  # which needs what needs us
-    from composed.diagnosis.findings import as_table  # noqa: PLC0415
+    from composed.doctor.doctor import examine  # noqa: PLC0415  # which needs what needs us
+    from composed.findings import as_table  # noqa: PLC0415
 
     return as_table(examine(stack.project, stack.gateway))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dotenv.parser import Binding
 
-from composed.diagnosis.findings import Finding
 from composed.docker.compose import Compose, refuses_env_file
-from composed.env.form import is_usable
+from composed.doctor.env_form import is_usable
+from composed.findings import Finding
 from composed.process import Gateway
 
 __all__ = ["check_readings"]

@@ -8,8 +8,8 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from composed.diagnosis.findings import Finding
 from composed.docker.compose import Compose
+from composed.findings import Finding
 from composed.process import NOT_FOUND, Gateway
 from composed.project import Project
 

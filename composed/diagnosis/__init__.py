@@ -1,1 +1,0 @@
-"""What is wrong, and what to type."""

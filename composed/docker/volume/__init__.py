@@ -1,0 +1,1 @@
+"""The database's volume in docker mode: its version, its credentials, its upgrade."""

@@ -1,0 +1,1 @@
+"""Whether services are ready, and the explanation where a service is not."""
