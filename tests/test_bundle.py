@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from composed.process import Answer
 from composed.project import Project
-from tests.conftest import ENV, PS_ROW, Recorder, container, ps_answer
+from tests.recorder import Recorder
+from tests.samples import ENV, PS_ROW, container, ps_answer
 
 Inv = Callable[..., int]
 
@@ -23,13 +23,14 @@ def failures(project: Project, recorder: Recorder) -> Path:
     """Let ``up`` fail; everything that is asked then tells the secret."""
     (project.root / "key").write_text(f"{SECRET} in a file\n")
     (project.root / ".env").write_text(f'{ENV}POSTGRES_PASSWORD="{SECRET}"\nSECRET_KEY_FILE=key\n')
-    recorder.answers["ps --all --quiet"] = Answer(0, "abc\n", "")
-    recorder.answers["ps --all --orphans"] = ps_answer({**PS_ROW, "State": "exited", "Health": ""})
-    del recorder.answers["ps --all"]
-    for words in ("logs", "ps --all", "inspect", "config --no-interpolate", "version"):
-        recorder.answers[words] = Answer(0, f"{words} {SECRET!r}", f" {SECRET} in a file")
-    recorder.answers["version --format"] = Answer(0, "26", "")
-    recorder.answers = {"restarts": Answer(0, container(Status="exited"), ""), **recorder.answers}
+    for words in ("logs", "ps --all", "inspect", "config --no-interpolate", "docker version"):
+        recorder.on(*words.split()).say(f"{words} {SECRET!r}", err=f" {SECRET} in a file")
+    recorder.on("ps", "--all", "--quiet").say("abc\n")
+    recorder.on("ps", "--all", "--orphans=false").say(
+        ps_answer({**PS_ROW, "State": "exited", "Health": ""})
+    )
+    recorder.on("version", "--format").say("26")
+    recorder.on("inspect", "--format", "…restarts…").say(container(Status="exited"))
     return project.root / ".composed" / "shop" / "failures"
 
 
@@ -64,8 +65,8 @@ def test_a_secret_is_one_as_compose_reads_it_too(
 ) -> None:
     (project.root / ".env").write_text(f"{ENV}POSTGRES_PASSWORD=so$$good\n")  # so$good inside
     told = {"services": {"db": {"environment": {"POSTGRES_PASSWORD": "so$$good", "LANG": None}}}}
-    recorder.answers["config --format"] = Answer(0, json.dumps(told | {"name": "shop"}), "")
-    recorder.answers["logs"] = Answer(0, "it is so$good, or so$$good", "")
+    recorder.on(".env", "config", "--format").say(json.dumps(told | {"name": "shop"}))
+    recorder.on("logs").say("it is so$good, or so$$good")
 
     inv("doctor", "--bundle", "--", "a", "test")
 
@@ -77,8 +78,8 @@ def test_a_secret_is_one_as_compose_reads_it_too(
 def test_a_dry_run_keeps_nothing(
     words: str, inv: Inv, recorder: Recorder, project: Project, failures: Path
 ) -> None:
-    recorder.answers["docker version"] = Answer(1, "", "Cannot connect")
-    recorder.answers["config --format"] = Answer(1, "", "Cannot connect")
+    recorder.on("docker", "version").say(code=1, err="Cannot connect")
+    recorder.on(".env", "config", "--format").say(code=1, err="Cannot connect")
 
     inv("--dry", *words.split())
 
@@ -98,7 +99,7 @@ def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: pytest.Monke
 def test_a_failure_inside_is_kept_too(
     inv: Inv, recorder: Recorder, failures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"manage.py": 23}
+    recorder.on("manage.py").say(code=23)
 
     assert inv("up", "--migrate") == 23
 
@@ -125,7 +126,7 @@ def test_a_full_disk_does_not_hide_the_failure(
 def test_what_is_said_whole_is_not_kept(
     words: str, inv: Inv, recorder: Recorder, failures: Path
 ) -> None:
-    recorder.codes = {"up": 1}
+    recorder.on("up").say(code=1)
 
     assert inv(*words.split()) in (64, 66)
 

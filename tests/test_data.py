@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from composed.data.postgres import PostgreSQL
-from composed.process import Answer
 from composed.project import Project
-from tests.conftest import Recorder, model, ps_answer
+from tests.recorder import Recorder
+from tests.samples import model, ps_answer
 
 Inv = Callable[..., int]
 
@@ -28,7 +28,7 @@ FACTS = """\
 ["migration", "a.0001_initial"]
 ["end", ""]
 """
-VOLUMES = Answer(0, "shop_db-data shop\nshop_other \nother_db-data other\n", "")
+VOLUMES = "shop_db-data shop\nshop_other \nother_db-data other\n"
 SQL = b"--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.2\n"
 COMPLETE = b"-- PostgreSQL database dump complete\n"
 
@@ -42,22 +42,18 @@ def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A server with two tables, and a volume; a backend that says nothing of migrations."""
     monkeypatch.setattr("composed.health.readiness.answer", lambda url: (404, "Not Found"))
-    recorder.outputs = {
-        "pg_dump": Answer(0, "the dump", ""),
-        "pg_restore --list": Answer(0, "; Dumped from database version: 15.18 (Debian)\n", ""),
-        "--dbname task_db": Answer(0, f"00-1\n{FACTS}", ""),
-        "--dbname composed_new_CALL": Answer(0, FACTS, ""),
-        "--dbname postgres": Answer(0, "15.18 (Debian 15.18-0)\n", ""),
-    }
-    configured = json.loads(model(backend=0, db=0).out)
+    recorder.on("--dbname", "postgres").say("15.18 (Debian 15.18-0)\n")
+    recorder.on("--dbname", "composed_new_CALL").say(FACTS)
+    recorder.on("--dbname", "task_db").say(f"00-1\n{FACTS}")
+    recorder.on("pg_restore", "--list").say("; Dumped from database version: 15.18 (Debian)\n")
+    recorder.on("pg_dump").say("the dump")
+    configured = json.loads(model(backend=0, db=0))
     configured["services"]["db"]["volumes"] = [{"type": "volume", "source": "db-data"}]
     configured["volumes"] = {"db-data": {"name": "shop_db-data"}}
-    recorder.answers["config --format"] = Answer(0, json.dumps(configured), "")
-    recorder.answers |= {
-        "volume ls --format": VOLUMES,
-        "git rev-parse": Answer(0, "1234567890abcdef\nmain\n", ""),
-        "showmigrations": Answer(0, "[X]  a.0001_initial\n[ ]  a.0002_more\n", ""),
-    }
+    recorder.on("config", "--format").say(json.dumps(configured))
+    recorder.on("volume", "ls", "--format").say(VOLUMES)
+    recorder.on("git", "rev-parse").say("1234567890abcdef\nmain\n")
+    recorder.on("showmigrations").say("[X]  a.0001_initial\n[ ]  a.0002_more\n")
     return recorder
 
 
@@ -65,8 +61,8 @@ def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def taken(inv: Inv, recorder: Recorder) -> None:
     """A snapshot that is there."""
     assert inv("db.snapshot", "--name", "mine") == 0
-    recorder.piped.clear()
-    recorder.fed.clear()
+    recorder.calls.clear()
+    recorder.calls.clear()
 
 
 def piped(recorder: Recorder) -> list[str]:
@@ -96,7 +92,7 @@ def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
     assert inv("db.snapshot", "--name", "mine") == 0
 
     assert piped(recorder) == [f"{PSQL_ON} task_db", PG_DUMP, f"{EXEC} pg_restore --list"]
-    counted = recorder.fed[1]
+    counted = recorder.fed[0]
     assert counted.index("REPEATABLE READ READ ONLY") < counted.index("pg_export_snapshot()")
     assert recorder.fed[2] == "the dump"
     assert capsys.readouterr().out == "mine: 8 B, 2 tables, 7 rows\n"
@@ -120,7 +116,7 @@ def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
 def test_without_git_a_snapshot_has_no_commit(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
-    recorder.answers["git rev-parse"] = Answer(127, "", "No such file")
+    recorder.on("git", "rev-parse").say(code=127, err="No such file")
 
     assert inv("db.snapshot", "--name", "mine") == 0
 
@@ -134,7 +130,7 @@ def test_without_git_a_snapshot_has_no_commit(
 def test_a_snapshot_that_fails_is_not_there(
     program: str, code: int, inv: Inv, recorder: Recorder, project: Project
 ) -> None:
-    recorder.outputs[program] = Answer(2, "", "no space left\n")
+    recorder.on(*program.split()).say(code=2, err="no space left\n")
 
     assert inv("db.snapshot") == code
 
@@ -142,7 +138,7 @@ def test_a_snapshot_that_fails_is_not_there(
 
 
 def test_a_count_that_breaks_off_is_74(inv: Inv, recorder: Recorder, project: Project) -> None:
-    recorder.outputs["--dbname task_db"] = Answer(2, '00-1\n["version", "15.1"]\n', "gone\n")
+    recorder.on("--dbname", "task_db").say('00-1\n["version", "15.1"]\n', code=2, err="gone\n")
 
     assert inv("db.snapshot") == 74
     assert names(project) == []
@@ -192,7 +188,7 @@ def test_two_snapshots_in_a_second_have_two_names(inv: Inv, project: Project) ->
 
 
 def test_a_database_that_is_down_is_started(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["ps --all"] = ps_answer()
+    recorder.on("ps", "--all").say(ps_answer())
 
     inv("db.snapshot")
 
@@ -377,10 +373,7 @@ def test_what_the_manifest_does_not_fit_is_65(
 def test_a_restore_that_fails_leaves_no_new_database(
     taken: None, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.outputs = {
-        "--exit-on-error": Answer(1, "", "pg_restore: error: disk full\n"),
-        **recorder.outputs,
-    }
+    recorder.on("--exit-on-error").say(code=1, err="pg_restore: error: disk full\n")
 
     assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 74
 
@@ -400,10 +393,10 @@ def test_a_swap_that_was_cut_off_is_healed_by_the_next_verb(
     swaps.mkdir(parents=True)
     (swaps / "c0ffee").touch()
 
-    recorder.outputs["--dbname postgres"] = Answer(1, "", "db is not running\n")
+    recorder.on("--dbname", "postgres").say(code=1, err="db is not running\n")
     inv("ps")
     assert list(swaps.iterdir()) != []
-    recorder.outputs["--dbname postgres"] = Answer(0, "", "")
+    recorder.on("--dbname", "postgres").say()
     inv("ps")
 
     assert list(swaps.iterdir()) == []
@@ -414,7 +407,7 @@ def test_a_database_called_postgres_is_swapped_from_another(
     taken: None, inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_DB", "postgres")
-    recorder.outputs["--dbname template1"] = Answer(0, "15.18\n", "")
+    recorder.on("--dbname", "template1").say("15.18\n")
 
     assert inv("db.reset", "--no-snapshot", "--yes") == 0
 
@@ -431,7 +424,7 @@ def test_migrations_that_the_code_lacks_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     more = "".join(f'["migration", "{name}"]\n' for name in [*applied, "gone.0001_initial"])
-    recorder.outputs["--dbname composed_new_CALL"] = Answer(0, more + FACTS, "")
+    recorder.on("--dbname", "composed_new_CALL").say(more + FACTS)
 
     assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
 
@@ -460,7 +453,7 @@ def test_a_backend_that_runs_says_which_migrations_differ(
 def test_code_that_does_not_load_is_said(
     taken: None, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["showmigrations"] = Answer(1, "", "Traceback\nImportError: x\n")
+    recorder.on("showmigrations").say(code=1, err="Traceback\nImportError: x\n")
 
     assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
 
@@ -470,11 +463,8 @@ def test_code_that_does_not_load_is_said(
 def test_a_backend_that_is_down_is_asked_in_a_container_of_its_own(
     taken: None, inv: Inv, recorder: Recorder
 ) -> None:
-    recorder.answers = {
-        "exec --no-TTY backend": Answer(1, "", 'service "backend" is not running'),
-        **recorder.answers,
-        "ps --services": Answer(0, "db\n", ""),
-    }
+    recorder.on("ps", "--services").say("db\n")
+    recorder.on("exec", "--no-TTY", "backend").say(code=1, err='service "backend" is not running')
 
     assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
 
@@ -510,7 +500,7 @@ def test_a_custom_dump_that_cannot_be_read_is_65(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     (project.root / "dump").write_bytes(b"PGDMP...")
-    recorder.outputs["pg_restore --list"] = Answer(1, "", "unsupported version (1.99)\n")
+    recorder.on("pg_restore", "--list").say(code=1, err="unsupported version (1.99)\n")
 
     assert inv("db.restore", "--from", str(project.root / "dump"), "--no-snapshot", "--yes") == 65
 
@@ -550,8 +540,8 @@ def test_without_a_snapshot_none_is_taken(
 def test_data_that_cannot_be_saved_is_not_removed(
     verb: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["ps --all"] = ps_answer()
-    recorder.codes = {"up": 1}
+    recorder.on("ps", "--all").say(ps_answer())
+    recorder.on("up").say(code=1)
 
     assert inv(*verb.split(), "--yes") == 77
 
@@ -560,7 +550,7 @@ def test_data_that_cannot_be_saved_is_not_removed(
 
 
 def test_without_a_volume_there_is_nothing_to_save(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["volume ls --format"] = Answer(0, "", "")
+    recorder.on("volume", "ls", "--format").say()
 
     assert inv("down", "--volumes", "--yes") == 0
 
@@ -571,7 +561,7 @@ def test_without_a_volume_there_is_nothing_to_save(inv: Inv, recorder: Recorder)
 def test_a_volume_of_another_project_stays(
     verb: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["volume ls --format"] = Answer(0, "shop_db-data other\n", "")
+    recorder.on("volume", "ls", "--format").say("shop_db-data other\n")
 
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 77
 
@@ -582,10 +572,8 @@ def test_a_volume_of_another_project_stays(
 def test_destroy_removes_what_bears_the_label_and_our_files(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
-    recorder.answers |= {
-        "image ls": Answer(0, "i1\ni1\n", ""),
-        "volume ls --quiet": Answer(0, "v\n", ""),
-    }
+    recorder.on("image", "ls").say("i1\ni1\n")
+    recorder.on("volume", "ls", "--quiet").say("v\n")
 
     assert inv("destroy", "--no-snapshot", "--yes") == 0
 
@@ -600,10 +588,8 @@ def test_destroy_removes_what_bears_the_label_and_our_files(
 
 
 def test_destroy_says_what_the_engine_refuses(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers |= {
-        "network ls": Answer(0, "n\n", ""),
-        "network rm": Answer(1, "", "has active endpoints\n"),
-    }
+    recorder.on("network", "ls").say("n\n")
+    recorder.on("network", "rm").say(code=1, err="has active endpoints\n")
 
     assert inv("destroy", "--no-snapshot", "--yes") == 74
 
@@ -628,7 +614,7 @@ def test_a_dry_run_shows_and_changes_nothing(
     project: Project,
 ) -> None:
     before = sorted(project.root.rglob("*"))
-    recorder.ran.clear()
+    recorder.calls.clear()
 
     assert inv("--dry", *words.split()) == 0
 

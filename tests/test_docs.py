@@ -18,7 +18,7 @@ from composed.doctor.env_uses import names_read
 from composed.env.settings import declared
 from composed.health.explanations import CAUSES
 from composed.project import Project
-from tests.conftest import GENERATED
+from tests.samples import GENERATED
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

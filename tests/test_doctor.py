@@ -11,9 +11,9 @@ import pytest
 
 from composed.docker import engine
 from composed.docker.images import LABEL
-from composed.process import Answer
 from composed.project import Project
-from tests.conftest import ENV, PS_ROW, Recorder, ps_answer
+from tests.recorder import Recorder
+from tests.samples import ENV, PS_ROW, ps_answer
 
 Inv = Callable[..., int]
 
@@ -21,8 +21,8 @@ Inv = Callable[..., int]
 @pytest.fixture(autouse=True)
 def _healthy(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give an engine that answers, and settings without a fault."""
-    recorder.answers["docker version"] = Answer(0, "26.1.5\n", "")
-    recorder.answers["config --format"] = Answer(0, '{"name": "shop", "services": {}}', "")
+    recorder.on("docker", "version").say("26.1.5\n")
+    recorder.on("config", "--format").say('{"name": "shop", "services": {}}')
     monkeypatch.setattr("composed.doctor.doctor.check_env", lambda *_: [])
 
 
@@ -73,7 +73,7 @@ def test_the_table_shows_the_same(inv: Inv, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_unhealthy_service_is_wrong(doctor: Doctor, recorder: Recorder) -> None:
-    recorder.answers["ps --all"] = ps_answer({**PS_ROW, "Health": "unhealthy"})
+    recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "unhealthy"}))
 
     code, rows = doctor()
 
@@ -85,10 +85,10 @@ def test_an_unhealthy_service_is_wrong(doctor: Doctor, recorder: Recorder) -> No
 def test_a_service_that_starts_is_a_warning_and_no_service_is_ok(
     doctor: Doctor, recorder: Recorder
 ) -> None:
-    recorder.answers["ps --all"] = ps_answer({**PS_ROW, "Health": "starting"})
+    recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "starting"}))
     assert (doctor()[0], doctor()[1]["backend"]["state"]) == (0, "warning")
 
-    recorder.answers["ps --all"] = ps_answer()
+    recorder.on("ps", "--all").say(ps_answer())
     assert doctor()[1]["services"]["state"] == "ok"
 
 
@@ -109,7 +109,7 @@ def test_what_the_backend_complains_of_is_a_warning(
 
 
 def test_an_engine_that_is_silent_is_the_last_row(doctor: Doctor, recorder: Recorder) -> None:
-    recorder.answers["docker version"] = Answer(1, "", "Cannot connect to the Docker daemon")
+    recorder.on("docker", "version").say(code=1, err="Cannot connect to the Docker daemon")
 
     code, rows = doctor()
 
@@ -122,9 +122,9 @@ def test_a_stale_image_is_a_warning(doctor: Doctor, recorder: Recorder, tmp_path
     (tmp_path / "server" / "Dockerfile").write_text("FROM x\n")
     build = {"context": str(tmp_path / "server"), "labels": {LABEL: ""}}
     model = {"name": "shop", "services": {"backend": {"build": build}}}
-    recorder.answers["config --format"] = Answer(0, json.dumps(model), "")
+    recorder.on("config", "--format").say(json.dumps(model))
     about = {"RepoTags": ["shop-backend:latest"], "Config": {"Labels": {LABEL: "old"}}}
-    recorder.answers["image inspect"] = Answer(0, json.dumps([about]), "")
+    recorder.on("image", "inspect").say(json.dumps([about]))
 
     assert doctor()[1]["image of backend"]["state"] == "warning"
 

@@ -12,7 +12,8 @@ from composed.env.settings import assignments
 from composed.findings import Finding
 from composed.process import Answer, Gateway
 from composed.project import Project
-from tests.conftest import ENV, Recorder
+from tests.recorder import Recorder
+from tests.samples import ENV
 
 Inv = Callable[..., int]
 
@@ -28,7 +29,7 @@ def _server(project: Project, recorder: Recorder) -> None:
         (folder / path).write_text("")
     (folder / project.settings_files[0]).write_text('env("SECRET_KEY")\nenv("DEBUG")\n')
     variables = "POSTGRES_VOLUME false\nSECRET_KEY true\nDB_PORT false 5433\n"
-    recorder.answers = {"--variables": Answer(0, ROWS + variables, ""), **recorder.answers}
+    recorder.on("--variables").say(ROWS + variables)
     (project.root / ".env").chmod(0o600)
     compose_reads(recorder, assignments(ENV))
 
@@ -37,8 +38,7 @@ def compose_reads(recorder: Recorder, values: Mapping[str, str]) -> None:
     """Prepare what Compose resolves a model of these settings to."""
     written = {name: value.replace("$", "$$") for name, value in values.items()}
     model = {"services": {"check": {"environment": written}}}
-    others = {words: answer for words, answer in recorder.answers.items() if words != "--file -"}
-    recorder.answers = {"--file -": Answer(0, json.dumps(model), ""), **others}
+    recorder.on("--file", "-").say(json.dumps(model))
 
 
 def check(project: Project, more: str = "", **environ: str) -> list[Finding]:
@@ -159,7 +159,7 @@ def test_a_secret_of_the_example_is_a_placeholder(project: Project) -> None:
 def test_what_the_compose_files_require_has_to_be_there(
     project: Project, recorder: Recorder
 ) -> None:
-    recorder.answers["--variables"] = Answer(0, f"{ROWS}LICENCE true\nTOKEN true\n", "")
+    recorder.on("--variables").say(f"{ROWS}LICENCE true\nTOKEN true\n")
 
     found = check(project, LICENCE="from the process")
 
@@ -215,31 +215,32 @@ def test_a_value_read_differently_is_named_with_its_fault_and_not_shown(
 def test_what_the_process_overrides_is_not_compared(project: Project, recorder: Recorder) -> None:
     check(project, POSTGRES_DB="x")
 
-    assert "POSTGRES_DB" not in recorder.texts[-1]
-    assert "POSTGRES_USER" in recorder.texts[-1]
+    assert "POSTGRES_DB" not in recorder.calls[-1].text
+    assert "POSTGRES_USER" in recorder.calls[-1].text
 
 
 def test_a_reference_that_compose_alone_resolves_is_right(
     project: Project, recorder: Recorder
 ) -> None:
     assert check(project, "POSTGRES_VOLUME=${COMPOSE_PROJECT_NAME}_x\n") == []
-    assert "POSTGRES_VOLUME" not in recorder.texts[-1]
+    assert "POSTGRES_VOLUME" not in recorder.calls[-1].text
 
 
 def test_the_setting_that_compose_refuses_is_found(project: Project, recorder: Recorder) -> None:
     refusal = Answer(1, "", 'level=warning\nfailed to read /x/.env: Invalid template: "h${sh"')
-    recorder.answers |= {"--file -": refusal, "/dev/null config": refusal}
+    recorder.on("--file", "-").give(refusal)
+    recorder.on("/dev/null", "config").give(refusal)
 
     found = check(project, "EXTRA_KEY=h${sh\n")
 
     seen = "malformed: Compose refuses the $ in its value"
     assert Finding("EXTRA_KEY", "wrong", seen, "Put it in single quotes: EXTRA_KEY='…'") in found
-    assert recorder.texts[-1] == "EXTRA_KEY=h${sh\n"
+    assert recorder.calls[-1].text == "EXTRA_KEY=h${sh\n"
     assert "h${sh" not in str(found)
 
 
 def test_a_refusal_without_a_reason_found_is_told(project: Project, recorder: Recorder) -> None:
-    recorder.answers["--file -"] = Answer(1, "", "failed to read /x/.env: hush")
+    recorder.on("--file", "-").say(code=1, err="failed to read /x/.env: hush")
 
     (row,) = check(project)
 
@@ -247,7 +248,7 @@ def test_a_refusal_without_a_reason_found_is_told(project: Project, recorder: Re
 
 
 def test_without_docker_the_rest_is_checked(project: Project, recorder: Recorder) -> None:
-    recorder.answers = {"docker": Answer(127, "", "")}
+    recorder.on("docker").say(code=127)
 
     found = check_env(project, Gateway(project.root), {})
 
@@ -305,7 +306,7 @@ def test_a_file_that_others_can_read_is_named(project: Project) -> None:
 def test_git_must_not_have_it(
     out: str, state: str, seen: str, project: Project, recorder: Recorder
 ) -> None:
-    recorder.answers["git ls-files"] = Answer(0, out, "")
+    recorder.on("git", "ls-files").say(out)
 
     assert [row[1:3] for row in check(project)] == [(state, seen)]
 

@@ -13,7 +13,7 @@ from composed.env.file import complete_env, generated, project_name, write_env
 from composed.env.settings import assignments
 from composed.errors import RefusedError, SettingError
 from composed.project import Project
-from tests.conftest import GENERATED
+from tests.samples import GENERATED
 
 VALUES = {name: f"made-{name}" for name in GENERATED}
 

@@ -11,7 +11,7 @@ from composed.doctor.env_uses import names_read, uses
 from composed.findings import Finding
 from composed.process import Answer, Gateway
 from composed.project import Project
-from tests.conftest import Recorder
+from tests.recorder import Recorder
 
 VARIABLES = """\
 NAME                   REQUIRED   DEFAULT VALUE   ALTERNATE VALUE
@@ -57,7 +57,7 @@ def test_what_is_not_read_from_the_environment_is_left_out(source: str) -> None:
 
 
 def test_compose_is_asked_for_the_variables(project: Project, recorder: Recorder) -> None:
-    recorder.answers["--variables"] = Answer(0, VARIABLES, "")
+    recorder.on("--variables").say(VARIABLES)
     server = replace(project, settings_files=())
 
     used, unread = uses(server, Gateway(project.root), [project.root / ".env"])
@@ -79,7 +79,7 @@ def test_compose_is_asked_for_the_variables(project: Project, recorder: Recorder
 def test_compose_files_that_cannot_be_asked_are_left_out_with_a_row(
     answer: Answer, state: str, why: str, project: Project, recorder: Recorder
 ) -> None:
-    recorder.answers["--variables"] = answer
+    recorder.on("--variables").give(answer)
 
     used, rows = uses(replace(project, settings_files=()), Gateway(project.root), [])
 

@@ -11,8 +11,8 @@ import pytest
 
 from composed.ports import holders
 from composed.ports.holders import holder, listeners
-from composed.process import Answer, Gateway
-from tests.conftest import Recorder
+from composed.process import Gateway
+from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
 
@@ -45,11 +45,11 @@ def test_a_container_says_more_than_the_process_that_forwards_to_it(
     seen: dict[int, str], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holders, "listeners", lambda *_: seen)
-    recorder.answers["publish=8000"] = Answer(0, "shop-db-1\tshop\n", "")
+    recorder.on("publish=8000").say("shop-db-1\tshop\n")
 
     assert holder(GATEWAY, 8000) == "container shop-db-1 of Compose project shop"
 
-    recorder.answers["publish=8000"] = Answer(0, "alone\t\n", "")
+    recorder.on("publish=8000").say("alone\t\n")
     assert holder(GATEWAY, 8000) == "container alone"
 
 
@@ -58,7 +58,7 @@ def test_of_what_may_not_be_seen_the_owner_is_told(
 ) -> None:
     monkeypatch.setattr(holders, "listeners", lambda *_: {})
     monkeypatch.setattr(holders, "_sockets", lambda _: {"1": 987654, "2": 0})
-    recorder.answers["docker ps"] = Answer(1, "", "Cannot connect to the Docker daemon")
+    recorder.on("docker", "ps").say(code=1, err="Cannot connect to the Docker daemon")
 
     assert holder(GATEWAY, 8000) == "a process of root"
 
@@ -67,7 +67,7 @@ def test_where_there_is_no_proc_lsof_is_asked(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(holders, "PROC", tmp_path)
-    recorder.answers["lsof"] = Answer(0, "p4711\ncnode\nf12\np4712\ncpython3.11\n", "")
+    recorder.on("lsof").say("p4711\ncnode\nf12\np4712\ncpython3.11\n")
 
     assert listeners(GATEWAY, 8000) == {4711: "node", 4712: "python3.11"}
     assert recorder.asked == [["lsof", "-nP", "-iTCP:8000", "-sTCP:LISTEN", "-Fpc"]]

@@ -11,7 +11,7 @@ import pytest
 
 from composed.docker.images import LABEL, recipe, stale
 from composed.process import Answer, Gateway
-from tests.conftest import Recorder
+from tests.recorder import Recorder
 
 Inv = Callable[..., int]
 
@@ -105,15 +105,15 @@ def test_stale_is_what_has_another_label(
     context: Path, recorder: Recorder, label: str | None, found: list[str]
 ) -> None:
     now = recipe(model(context))
-    recorder.answers["image inspect"] = inspected(
-        "shop-web:latest", now.hash if label == "HASH" else label
+    recorder.on("image", "inspect").give(
+        inspected("shop-web:latest", now.hash if label == "HASH" else label)
     )
 
     assert stale(Gateway(context), now) == found
 
 
 def test_an_image_that_is_missing_is_not_stale(context: Path, recorder: Recorder) -> None:
-    recorder.answers["image inspect"] = Answer(1, "[]", "No such image")
+    recorder.on("image", "inspect").say("[]", code=1, err="No such image")
 
     assert stale(Gateway(context), recipe(model(context, image="shop/web:1"))) == []
 
@@ -137,13 +137,13 @@ def test_up_builds_a_stale_image_anew(
 ) -> None:
     with_backend = model(context)
     with_backend["services"]["backend"] = {}
-    recorder.answers["config --format"] = Answer(0, json.dumps(with_backend), "")
-    recorder.answers["image inspect"] = inspected("shop-web:latest", "old")
+    recorder.on("config", "--format").say(json.dumps(with_backend))
+    recorder.on("image", "inspect").give(inspected("shop-web:latest", "old"))
     (context / ".dockerignore").write_text("*\n!Dockerfile")
 
     assert inv(*words.split()) == 0
 
     assert recorder.ran[0][-1] == option
-    assert recorder.environments[0] == recipe(model(context)).label
+    assert recorder.of("run")[0].env == recipe(model(context)).label
     err = capsys.readouterr().err
     assert said in err if said else err == ""

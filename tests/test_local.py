@@ -13,9 +13,9 @@ import pytest
 
 from composed.local import stack as local
 from composed.local.daemon import Start
-from composed.process import Answer
 from composed.project import Project
-from tests.conftest import READY, Recorder
+from tests.recorder import Recorder
+from tests.samples import READY
 
 Inv = Callable[..., int]
 PYTHON = sys.executable
@@ -130,13 +130,14 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
-    recorder.answers["showmigrations"] = Answer(0, "[ ]  a.0001_initial\n", "")
+    recorder.on("showmigrations").say("[ ]  a.0001_initial\n")
 
     assert inv("up") == 0
 
     assert "Pending migrations: a.0001_initial\n" in capsys.readouterr().out
-    question = recorder.asked.index([PYTHON, "manage.py", "showmigrations", "--plan"])
-    assert recorder.asked_in[question] == project.root / "server"
+    (call,) = [call for call in recorder.calls if "showmigrations" in call.argv]
+    assert call.argv == [PYTHON, "manage.py", "showmigrations", "--plan"]
+    assert call.cwd == project.root / "server"
 
 
 def test_a_mode_that_nobody_asked_for_is_explained(

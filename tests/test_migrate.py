@@ -13,7 +13,8 @@ from composed.calls import Calls
 from composed.data.sqlite import SQLite
 from composed.process import Answer
 from composed.project import Project
-from tests.conftest import Recorder, ps_answer
+from tests.recorder import Recorder
+from tests.samples import ps_answer
 from tests.test_data import EXEC, PG_DUMP, PSQL_ON, names, piped, server
 
 Inv = Callable[..., int]
@@ -84,7 +85,7 @@ def test_nothing_pending_asks_the_backend_alone(
 
 
 def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project) -> None:
-    recorder.outputs["--dbname task_db"] = Answer(0, "", "")
+    recorder.on("--dbname", "task_db").say()
 
     assert inv("migrate") == 0
 
@@ -97,7 +98,7 @@ def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project
     [
         (
             "another image",
-            {"docker inspect --format {{.Image}}": Answer(0, "sha256:2 shop-backend", "")},
+            {"docker inspect --format {{.Image}}…": "sha256:2 shop-backend"},
         ),
         ("not running", {"ps --all": ps_answer()}),
     ],
@@ -108,14 +109,16 @@ def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project
 )
 def test_a_backend_with_other_code_is_not_believed(
     reason: str,
-    answers: dict[str, Answer],
+    answers: dict[str, str],
     plan: Answer,
     taken: int,
     inv: Inv,
     recorder: Recorder,
     project: Project,
 ) -> None:
-    recorder.answers |= answers | {"migrate --plan": plan}
+    for words, answer in answers.items():
+        recorder.on(*words.split()).say(answer)
+    recorder.on("migrate", "--plan").give(plan)
 
     assert inv("migrate") == 0
 
@@ -124,7 +127,7 @@ def test_a_backend_with_other_code_is_not_believed(
 
 
 def test_arguments_are_planned_by_django(inv: Inv, recorder: Recorder, project: Project) -> None:
-    recorder.answers["migrate --plan"] = Answer(0, PLAN, "")
+    recorder.on("migrate", "--plan").say(PLAN)
 
     assert inv("migrate", "--app", "a", "--name", "zero") == 0
 
@@ -150,7 +153,7 @@ def test_a_dry_run_shows_the_command(inv: Inv, recorder: Recorder, project: Proj
 def test_a_failure_says_how_to_go_back(
     inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes["manage.py migrate"] = 3
+    recorder.on("manage.py", "migrate").say(code=3)
 
     assert inv("migrate") == 3
 
@@ -164,8 +167,8 @@ def test_a_failure_says_how_to_go_back(
 def test_a_failure_without_data_has_nothing_to_go_back_to(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes["manage.py migrate"] = 3
-    recorder.outputs["--dbname task_db"] = Answer(0, "", "")
+    recorder.on("manage.py", "migrate").say(code=3)
+    recorder.on("--dbname", "task_db").say()
 
     assert inv("migrate") == 3
 
@@ -175,7 +178,7 @@ def test_a_failure_without_data_has_nothing_to_go_back_to(
 def test_rollback_on_failure_restores(
     inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes["manage.py migrate"] = 3
+    recorder.on("manage.py", "migrate").say(code=3)
 
     assert inv("migrate", "--rollback-on-failure") == 3
 
@@ -192,8 +195,8 @@ def test_rollback_on_failure_empties_what_was_empty(
     inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = '00-1\n["version", "15.18"]\n["end", ""]\n'
-    recorder.outputs["--dbname task_db"] = Answer(0, empty, "")
-    recorder.codes["manage.py migrate"] = 3
+    recorder.on("--dbname", "task_db").say(empty)
+    recorder.on("manage.py", "migrate").say(code=3)
 
     assert inv("migrate", "--rollback-on-failure") == 3
 

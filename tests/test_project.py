@@ -18,9 +18,9 @@ from composed.docker.services import parse_ps
 from composed.env.file import complete_env, generated
 from composed.env.settings import load_settings
 from composed.errors import SettingError
-from composed.process import Answer
 from composed.project import Project
-from tests.conftest import PS_ROW, ROOT, Recorder, model, ps_answer
+from tests.recorder import Recorder
+from tests.samples import PS_ROW, ROOT, model, ps_answer
 
 Inv = Callable[..., int]
 
@@ -172,10 +172,8 @@ def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
     (project.root / ".env").write_text("COMPOSE_PROJECT_NAME=shop\nDB_USER=u\nDB_NAME=d\n")
     monkeypatch.setattr(Project, "of", lambda _c: other)
     monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
-    recorder.answers["config --format"] = model(web=0, postgres=0)
-    recorder.answers["config --services"] = recorder.answers["ps --services"]._replace(
-        out="web\npostgres\n"
-    )
+    recorder.on("config", "--format").say(model(web=0, postgres=0))
+    recorder.on("config", "--services").say("web\npostgres\n")
     return other
 
 
@@ -194,8 +192,16 @@ def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
 def test_the_verbs_use_the_projects_names(
     words: str, command: str, inv: Inv, recorder: Recorder, shop: Project
 ) -> None:
-    recorder.answers["ps --all"] = ps_answer(
-        {"Service": "postgres", "State": "running", "Health": "", "RunningFor": "", "Labels": ""}
+    recorder.on("ps", "--all").say(
+        ps_answer(
+            {
+                "Service": "postgres",
+                "State": "running",
+                "Health": "",
+                "RunningFor": "",
+                "Labels": "",
+            }
+        )
     )
 
     assert inv(*words.split()) == 0
@@ -214,7 +220,7 @@ def test_without_an_app_uid_files_are_written_as_the_owner(
 ) -> None:
     somebody = os.stat_result((0o40755, 1, 1, 1, 1001, 1002, 0, 0, 0, 0))
     monkeypatch.setattr(Project, "owner", somebody)
-    recorder.answers["docker info"] = Answer(0, rootless, "")
+    recorder.on("docker", "info").say(rootless)
 
     inv("makemigrations")
 
@@ -236,9 +242,10 @@ def test_a_service_that_is_named_wrong_names_its_key(
     shop: Project,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recorder.answers |= {"ps --all": ps_answer(), "config --format": model(**{known: 0})}
-    recorder.answers["config --services"] = Answer(0, f"{known}\n", "")
-    recorder.codes = {"up": 1}
+    recorder.on("ps", "--all").say(ps_answer())
+    recorder.on("config", "--format").say(model(**{known: 0}))
+    recorder.on("config", "--services").say(f"{known}\n")
+    recorder.on("up").say(code=1)
 
     assert inv(words) == 66
 
@@ -258,8 +265,8 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
 ) -> None:
     monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
     plan = "[X]  auth.0001_initial\n[ ]  auth.0002_more\n[ ]  shop.0001_initial\n"
-    recorder.answers["showmigrations"] = Answer(0, plan, "")
-    recorder.answers["ps --all"] = ps_answer({**PS_ROW, "Service": "web"})
+    recorder.on("showmigrations").say(plan)
+    recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Service": "web"}))
 
     assert inv("up") == 0
 

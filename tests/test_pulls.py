@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from composed.docker.pulls import BUILD_FAILED, PULL_FAILED, pull_problem
-from composed.process import Answer, Gateway
-from tests.conftest import Recorder
+from composed.process import Gateway
+from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
 MODEL: dict[str, Any] = {"services": {"db": {"image": "postgres:15"}, "backend": {"build": {}}}}
@@ -32,10 +32,8 @@ DAEMON = "Error response from daemon: "
     ],
 )
 def test_each_reason_has_its_words(reason: str, words: str, recorder: Recorder) -> None:
-    recorder.answers = {
-        "image inspect": Answer(1, "", ""),
-        "docker pull --quiet postgres:15": Answer(1, "", f"{DAEMON}{reason}\n"),
-    }
+    recorder.on("docker", "pull", "--quiet", "postgres:15").say(code=1, err=f"{DAEMON}{reason}\n")
+    recorder.on("image", "inspect").say(code=1)
 
     error = pull_problem(GATEWAY, MODEL, PULL_FAILED)
 
@@ -46,7 +44,8 @@ def test_each_reason_has_its_words(reason: str, words: str, recorder: Recorder) 
 
 
 def test_a_reason_that_is_not_known_is_not_made_up(recorder: Recorder) -> None:
-    recorder.answers = {"image inspect": Answer(1, "", ""), "docker pull": Answer(1, "", "odd\n")}
+    recorder.on("docker", "pull").say(code=1, err="odd\n")
+    recorder.on("image", "inspect").say(code=1)
 
     assert str(pull_problem(GATEWAY, MODEL, PULL_FAILED)) == (
         "The image postgres:15 cannot be pulled.\n  odd"
@@ -55,7 +54,7 @@ def test_a_reason_that_is_not_known_is_not_made_up(recorder: Recorder) -> None:
 
 def test_images_that_are_there_or_come_at_last_are_no_problem(recorder: Recorder) -> None:
     assert pull_problem(GATEWAY, MODEL, PULL_FAILED) is None
-    recorder.answers["image inspect"] = Answer(1, "", "")
+    recorder.on("image", "inspect").say(code=1)
     assert pull_problem(GATEWAY, MODEL, PULL_FAILED) is None
     assert pull_problem(GATEWAY, MODEL, 1) is None
 
@@ -67,10 +66,8 @@ def test_what_a_build_starts_from_is_asked_for_and_not_fetched(
         "FROM --platform=linux/amd64 one:1 AS a\nFROM a AS b\nFROM scratch\nFROM $X\nfrom two:2\n"
     )
     model = {"services": {"backend": {"build": {"context": str(tmp_path)}}, "db": {"image": "x"}}}
-    recorder.answers = {
-        "image inspect": Answer(1, "", ""),
-        "manifest inspect two:2": Answer(1, "", "no such manifest: two:2"),
-    }
+    recorder.on("manifest", "inspect", "two:2").say(code=1, err="no such manifest: two:2")
+    recorder.on("image", "inspect").say(code=1)
 
     error = pull_problem(GATEWAY, model, BUILD_FAILED)
 
@@ -80,7 +77,7 @@ def test_what_a_build_starts_from_is_asked_for_and_not_fetched(
 
 
 def test_an_engine_that_uses_a_mirror_knows_better_than_the_client(recorder: Recorder) -> None:
-    recorder.answers = {"docker info": Answer(0, "[https://mirror/]", "")}
+    recorder.on("docker", "info").say("[https://mirror/]")
 
     assert pull_problem(GATEWAY, MODEL, BUILD_FAILED) is None
     assert len(recorder.asked) == 1

@@ -13,8 +13,7 @@ import pytest
 from composed.calls import Calls
 from composed.data.sqlite import SQLite
 from composed.errors import NotFoundError
-from composed.process import Answer
-from tests.conftest import Recorder
+from tests.recorder import Recorder
 from tests.test_data import EXEC, PG_RESTORE, PSQL_ON, piped, server
 from tests.test_migrate import ONE_OFF, pending
 
@@ -41,9 +40,9 @@ def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
 
 
-def told(*lines: dict[str, Any], code: int = 0, err: str = "") -> Answer:
+def told(*lines: dict[str, Any]) -> str:
     said = ["6 objects imported automatically.", *(f"composed: {json.dumps(x)}" for x in lines)]
-    return Answer(code, "\n".join(said), err)
+    return "\n".join(said)
 
 
 def test_a_rehearsal_migrates_a_copy_that_is_dropped(
@@ -51,7 +50,7 @@ def test_a_rehearsal_migrates_a_copy_that_is_dropped(
 ) -> None:
     last = MIGRATION | {"name": "b.0001", "locks": None}
     none = MIGRATION | {"name": "c.0001", "locks": {}}
-    recorder.answers["shell --command"] = told(MIGRATION, last, none)
+    recorder.on("shell", "--command").say(told(MIGRATION, last, none))
 
     assert inv("db.rehearse") == 0
 
@@ -61,7 +60,7 @@ def test_a_rehearsal_migrates_a_copy_that_is_dropped(
         f"{PG_RESTORE} --dbname {NEW}",
         f"{PSQL_ON} postgres",
     ]
-    assert recorder.fed[1] == "the dump"
+    assert recorder.fed[2] == "the dump"
     assert recorder.fed[-1] == f'DROP DATABASE "{NEW}" WITH (FORCE);'
     (asked,) = [argv for argv in recorder.asked if "shell" in argv]
     one_off = f"{ONE_OFF} --env POSTGRES_DB backend python manage.py shell --command".split()
@@ -76,21 +75,10 @@ def test_a_rehearsal_migrates_a_copy_that_is_dropped(
     )
 
 
-def test_the_copy_is_named_to_compose_itself(
-    inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    named = []
-    ask = recorder.ask
-
-    def noting(argv: list[str], **options: Any) -> Answer:
-        named.append(options.get("env"))
-        return ask(argv, **options)
-
-    monkeypatch.setattr("composed.process.Gateway.ask", lambda _, argv, **o: noting(argv, **o))
-
+def test_the_copy_is_named_to_compose_itself(inv: Inv, recorder: Recorder) -> None:
     inv("db.rehearse")
 
-    assert {"POSTGRES_DB": NEW} in named
+    assert {"POSTGRES_DB": NEW} in [call.env for call in recorder.of("ask")]
 
 
 def test_nothing_pending_copies_nothing(
@@ -108,7 +96,7 @@ def test_a_migration_that_fails_is_told_with_its_sql(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failed = MIGRATION | {"error": "no such table: gone", "sql": "DROP TABLE gone"}
-    recorder.answers["shell --command"] = told(failed, code=1, err="Traceback")
+    recorder.on("shell", "--command").say(told(failed), code=1, err="Traceback")
 
     assert inv("db.rehearse") == 1
 
@@ -121,7 +109,7 @@ def test_a_migration_that_fails_is_told_with_its_sql(
 def test_an_error_without_sql_shows_none(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["shell --command"] = told(MIGRATION | {"error": "division by zero"}, code=1)
+    recorder.on("shell", "--command").say(told(MIGRATION | {"error": "division by zero"}), code=1)
 
     assert inv("db.rehearse") == 1
 
@@ -131,7 +119,7 @@ def test_an_error_without_sql_shows_none(
 def test_what_fails_elsewhere_is_shown_as_it_is(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["shell --command"] = told(code=1, err="ImportError: x\n")
+    recorder.on("shell", "--command").say(told(), code=1, err="ImportError: x\n")
 
     assert inv("db.rehearse") == 1
 
@@ -142,7 +130,7 @@ def test_what_fails_elsewhere_is_shown_as_it_is(
 def test_a_backend_that_uses_another_database_is_78(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["shell --command"] = told({"elsewhere": "task_db"}, code=1)
+    recorder.on("shell", "--command").say(told({"elsewhere": "task_db"}), code=1)
 
     assert inv("db.rehearse") == 78
 
@@ -157,8 +145,7 @@ def test_a_backend_that_uses_another_database_is_78(
 def test_a_copy_that_fails_is_74_and_says_whose_fault_it_is(
     program: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    others = {name: it for name, it in recorder.outputs.items() if name != program}
-    recorder.outputs = {program: Answer(1, "", "no space left\n")} | others
+    recorder.on(program).say(code=1, err="no space left\n")
 
     assert inv("db.rehearse") == 74
 

@@ -9,7 +9,7 @@ import pytest
 from composed.env.settings import Settings, assignments, declared, env_files, load_settings
 from composed.errors import SettingError
 from composed.project import Project
-from tests.conftest import GENERATED, ROOT
+from tests.samples import GENERATED, ROOT
 
 EXAMPLE = declared((ROOT / ".env.example").read_text())
 COMPLETE = dict.fromkeys(GENERATED, "1")

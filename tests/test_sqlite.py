@@ -10,7 +10,7 @@ import pytest
 
 from composed.data.sqlite import SQLite
 from composed.project import Project
-from tests.conftest import Recorder
+from tests.recorder import Recorder
 
 Inv = Callable[..., int]
 

@@ -17,7 +17,8 @@ from composed.env.settings import load_settings
 from composed.errors import Interrupted
 from composed.process import Answer, Gateway
 from composed.project import Project
-from tests.conftest import DB_ROW, PS_ROW, Recorder, model, ps_answer
+from tests.recorder import Recorder
+from tests.samples import DB_ROW, PS_ROW, model, ps_answer
 
 Inv = Callable[..., int]
 
@@ -109,19 +110,21 @@ def test_up_with_migrate_migrates_after_the_start(inv: Inv, recorder: Recorder) 
     "words", ["migrate", "makemigrations", "manage -- check", "up --migrate", "build", "dc -- x"]
 )
 def test_the_code_of_what_runs_inside_is_kept(words: str, inv: Inv, recorder: Recorder) -> None:
-    recorder.codes = {"manage.py": 23, "build": 23, "x": 23}
+    recorder.on("x").say(code=23)
+    recorder.on("build").say(code=23)
+    recorder.on("manage.py").say(code=23)
 
     assert inv(*words.split()) == 23
 
 
 def test_a_death_by_signal_counts_as_shells_count(inv: Inv, recorder: Recorder) -> None:
-    recorder.codes = {"build": -9}
+    recorder.on("build").say(code=-9)
 
     assert inv("build") == 137
 
 
 def test_migrate_starts_a_database_that_is_down(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["ps --all"] = ps_answer()
+    recorder.on("ps", "--all").say(ps_answer())
 
     inv("migrate")
 
@@ -189,7 +192,7 @@ def test_createsuperuser_hands_the_password_over_unseen(
 
     assert inv("createsuperuser") == 0
 
-    assert recorder.environments == [given]
+    assert [call.env for call in recorder.of("run")] == [given]
     assert recorder.ran[0][-1] == "--noinput"
     assert not any("hush" in word for word in recorder.ran[0])
 
@@ -235,7 +238,8 @@ def test_a_wrong_value_is_64(
 def test_an_unknown_service_is_66(
     words: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"exec": 1, "up": 1}
+    recorder.on("up").say(code=1)
+    recorder.on("exec").say(code=1)
 
     assert inv(*words.split()) == 66
 
@@ -245,8 +249,8 @@ def test_an_unknown_service_is_66(
 def test_a_shell_in_what_does_not_run_is_66(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"exec": 1}
-    recorder.answers["ps --services"] = Answer(0, "db\n", "")
+    recorder.on("exec").say(code=1)
+    recorder.on("ps", "--services").say("db\n")
 
     assert inv("shell") == 66
 
@@ -267,7 +271,8 @@ class Taken:
 @pytest.fixture
 def taken(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Taken:
     """Nothing runs; the model follows what is written into ``.env``."""
-    recorder.answers |= {"ps --all": ps_answer(), "config --format": model(backend=8000, db=5433)}
+    recorder.on("ps", "--all").say(ps_answer())
+    recorder.on(".env", "config", "--format").say(model(backend=8000, db=5433))
     return Taken(monkeypatch)
 
 
@@ -332,7 +337,7 @@ def lose_races(recorder: Recorder, taken: Taken, times: int) -> None:
             return 0
         port = 7999 + len(recorder.ran)
         taken.ports |= {port}
-        recorder.answers["config --format"] = model(backend=port)
+        recorder.on(".env", "config", "--format").say(model(backend=port))
         return 1
 
     taken.monkeypatch.setattr(Gateway, "run", up)
@@ -360,10 +365,8 @@ def test_ports_that_are_always_lost_end_it(inv: Inv, recorder: Recorder, taken: 
 def test_the_ports_of_our_own_running_services_are_not_in_the_way(
     inv: Inv, recorder: Recorder, taken: Taken
 ) -> None:
-    recorder.answers |= {
-        "ps --all": ps_answer(PS_ROW, DB_ROW),
-        "config --format": model(backend=8123),
-    }
+    recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
+    recorder.on(".env", "config", "--format").say(model(backend=8123))
     taken.ports = {8123}
 
     assert inv("up", "--strict-ports") == 0
@@ -372,10 +375,8 @@ def test_the_ports_of_our_own_running_services_are_not_in_the_way(
 def test_a_changed_port_is_checked_before_what_runs_is_touched(
     inv: Inv, recorder: Recorder, taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder.answers |= {
-        "ps --all": ps_answer(PS_ROW, DB_ROW),
-        "config --format": model(backend=8299),
-    }
+    recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
+    recorder.on(".env", "config", "--format").say(model(backend=8299))
     taken.ports = {8299}
     monkeypatch.setenv("BACKEND_PORT", "8299")
 
@@ -396,8 +397,8 @@ def test_only_the_ports_of_what_is_started_are_checked(
 def test_a_missing_docker_command_is_69(
     verb: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"docker": 127}
-    recorder.answers["docker version"] = Answer(127, "", "No such file or directory")
+    recorder.on("docker").say(code=127)
+    recorder.on("docker", "version").say(code=127, err="No such file or directory")
 
     assert inv(*verb.split()) == 69
 
@@ -418,8 +419,8 @@ def test_a_folder_that_cannot_be_written_is_77(
 def test_a_start_that_fails_before_any_container_is_75(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"up": 17}
-    recorder.answers["ps --all"] = ps_answer()
+    recorder.on("up").say(code=17)
+    recorder.on("ps", "--all").say(ps_answer())
 
     assert inv("up") == 75
 
@@ -432,8 +433,8 @@ def test_a_start_that_fails_before_any_container_is_75(
 def test_an_engine_that_does_not_answer_is_69(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"run": 1}
-    recorder.answers["docker version"] = Answer(1, "", "Cannot connect to the Docker daemon\n")
+    recorder.on("run").say(code=1)
+    recorder.on("docker", "version").say(code=1, err="Cannot connect to the Docker daemon\n")
 
     assert inv("migrate") == 69
 
@@ -447,8 +448,8 @@ def test_an_engine_that_does_not_answer_is_69(
 def test_without_an_engine_the_way_to_local_mode_is_open(
     inv: Inv, project: Project, recorder: Recorder
 ) -> None:
-    recorder.answers["ps --all"] = Answer(1, "", "")
-    recorder.answers["docker version"] = Answer(1, "", "no daemon")
+    recorder.on("ps", "--all").say(code=1)
+    recorder.on("docker", "version").say(code=1, err="no daemon")
 
     assert inv("up") == 69
 
@@ -480,7 +481,7 @@ def test_without_env_file_a_verb_says_what_makes_it(
 def test_a_configuration_that_compose_refuses_is_78_in_its_words(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["ps --all"] = Answer(15, "", "services.db.image must be a string\n")
+    recorder.on("ps", "--all").say(code=15, err="services.db.image must be a string\n")
 
     assert inv("ps") == 78
 
@@ -530,8 +531,8 @@ def test_a_value_in_an_env_file_that_compose_refuses_is_not_shown(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     refusal = 'level=warning\nfailed to read /x/.env: Invalid template: "hu${sh"'
-    recorder.answers["ps --all"] = Answer(1, "", refusal)
-    recorder.answers["docker version"] = Answer(0, "26.1\n", "")
+    recorder.on("ps", "--all").say(code=1, err=refusal)
+    recorder.on("docker", "version").say("26.1\n")
 
     assert inv("ps") == 78
 
@@ -564,7 +565,7 @@ def test_ps_says_when_nothing_runs(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one_off = {**PS_ROW, "Labels": "com.docker.compose.oneoff=True"}
-    recorder.answers["ps --all"] = ps_answer(one_off)
+    recorder.on("ps", "--all").say(ps_answer(one_off))
 
     inv("ps")
 
@@ -604,7 +605,7 @@ def test_open_prints_the_url_and_opens_it_from_a_terminal(
 def test_open_of_a_stack_that_does_not_run_is_66(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["ps --all"] = ps_answer()
+    recorder.on("ps", "--all").say(ps_answer())
 
     assert inv("open") == 66
 
@@ -621,7 +622,7 @@ def test_test_runs_what_the_machine_can_and_says_what_it_could_not(
 ) -> None:
     (project.root / "noxfile.py").touch()
     if not answers:
-        recorder.answers["docker version"] = Answer(1, "", "no daemon")
+        recorder.on("docker", "version").say(code=1, err="no daemon")
 
     assert inv("test") == 0
 
@@ -661,7 +662,7 @@ def test_the_next_verb_removes_what_a_killed_one_left(
     calls.mkdir(parents=True)
     (calls / "aaa").touch()
     (calls / "bbb").write_text("backend")
-    recorder.answers = {"label=composed.call=aaa": Answer(0, "4711\n", ""), **recorder.answers}
+    recorder.on("label=composed.call=aaa").say("4711\n")
 
     inv("ps")
 
@@ -678,7 +679,9 @@ def test_what_cannot_be_removed_now_is_kept_for_later(
     (calls / "aaa").touch()
     (calls / "bbb").write_text("backend")
     gone = Answer(1, "", "Cannot connect to the Docker daemon")
-    recorder.answers = {"label=": gone, "exec": gone, "ps --services": gone, **recorder.answers}
+    recorder.on("ps", "--services").give(gone)
+    recorder.on("exec").give(gone)
+    recorder.on("label=…").give(gone)
 
     inv("ps")
 
@@ -722,7 +725,7 @@ def test_logs_that_are_piped_have_no_code_that_erases_a_line(inv: Inv, recorder:
     inv("ps")
     inv("build")
 
-    assert recorder.without == [b"\x1b[2K", b""]
+    assert [call.without for call in recorder.of("run")] == [b"\x1b[2K", b""]
 
 
 @pytest.mark.parametrize("words", ["down", "restart"])
@@ -747,7 +750,7 @@ def test_only_compose_itself_is_not_sent_ctrl_c_again(inv: Inv, recorder: Record
     inv("migrate")
     inv("dc", "--", "up")
 
-    assert recorder.insisted == [True, False]
+    assert [call.insist for call in recorder.of("run")] == [True, False]
 
 
 def test_what_an_interrupted_call_left_inside_ends_with_it(
@@ -755,7 +758,7 @@ def test_what_an_interrupted_call_left_inside_ends_with_it(
 ) -> None:
     monkeypatch.setattr(Gateway, "run", _interrupted)
     left = Answer(0, "c0ffee\n", "")
-    recorder.answers = {"label=composed.call=CALL": left, **recorder.answers}
+    recorder.on("label=composed.call=CALL").give(left)
 
     assert inv("migrate") == 143
 
@@ -837,10 +840,10 @@ def test_local_mode_is_a_way_out_when_the_engine_has_gone(
 ) -> None:
     assert inv("up") == 0
     monkeypatch.setenv("COMPOSED_MODE", "local")
-    recorder.answers["docker version"] = Answer(0, "26.1.5\n", "")
+    recorder.on("docker", "version").say("26.1.5\n")
     assert inv("ps") == 78
 
-    recorder.answers["docker version"] = Answer(1, "", "Cannot connect")
+    recorder.on("docker", "version").say(code=1, err="Cannot connect")
 
     assert inv("ps") == 0
 
@@ -868,7 +871,7 @@ def test_a_refused_restore_repeats_what_was_typed(
 
 def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder) -> None:
     for listing in ("docker ps --all --quiet", "volume ls --quiet", "image ls --quiet"):
-        recorder.answers = {listing: Answer(0, "abc\n", ""), **recorder.answers}
+        recorder.on(*listing.split()).say("abc\n")
 
     assert inv("--dry", "destroy", "--yes", "--no-snapshot") == 0
 
@@ -879,8 +882,8 @@ def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder) -> None:
 def test_a_restart_of_what_is_not_there_leaves_no_mark(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
-    recorder.codes = {"up": 1}
-    recorder.answers["docker version"] = Answer(0, "26.1.5\n", "")
+    recorder.on("up").say(code=1)
+    recorder.on("docker", "version").say("26.1.5\n")
 
     assert inv("restart", "--service", "nosuch") == 66
 

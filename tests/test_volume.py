@@ -17,7 +17,8 @@ from composed.env.file import with_value
 from composed.env.settings import assignments
 from composed.process import Answer, Gateway
 from composed.project import Project
-from tests.conftest import DB_ROW, PS_ROW, RAW, Recorder, model, ps_answer
+from tests.recorder import Call, Recorder
+from tests.samples import DB_ROW, PS_ROW, RAW, model, ps_answer
 
 Inv = Callable[..., int]
 
@@ -32,7 +33,7 @@ LOOK = (
 )
 REFUSED = Answer(2, "", 'FATAL:  password authentication failed for user "cp_user"\n')
 NO_ROLE = Answer(2, "", 'FATAL:  role "cp_user" does not exist\n')
-FIFTEEN = Answer(0, "postgres (PostgreSQL) 15.18 (Debian 15.18-0)\n15\n", "")
+FIFTEEN = "postgres (PostgreSQL) 15.18 (Debian 15.18-0)\n15\n"
 FACTS = '["version", "15.18"]\n["rows", "public.a", 3]\n["end", ""]\n'
 
 TO_17: dict[str, Any] = {
@@ -45,9 +46,9 @@ FROM_18: dict[str, Any] = {
 }
 
 
-def configured(name: str, image: str, mount: str = "/var/lib/postgresql/data") -> Answer:
+def configured(name: str, image: str, mount: str = "/var/lib/postgresql/data") -> str:
     """Return a model whose database has this volume and image."""
-    found: dict[str, Any] = json.loads(model(backend=0, db=0).out)
+    found: dict[str, Any] = json.loads(model(backend=0, db=0))
     found["services"]["db"] |= {
         "image": image,
         "volumes": [{"type": "volume", "source": "db-data", "target": mount}],
@@ -58,10 +59,10 @@ def configured(name: str, image: str, mount: str = "/var/lib/postgresql/data") -
         },
     }
     found["volumes"] = {"db-data": {"name": name}}
-    return Answer(0, json.dumps(found), "")
+    return json.dumps(found)
 
 
-def raw() -> Answer:
+def raw() -> str:
     found = json.loads(json.dumps(RAW))
     found["services"]["db"] |= {
         "image": "${POSTGRES_IMAGE:-postgres:15}",
@@ -74,32 +75,24 @@ def raw() -> Answer:
         },
     }
     found["volumes"] = {"db-data": {"name": "${POSTGRES_VOLUME:-x}"}}
-    return Answer(0, json.dumps(found), "")
+    return json.dumps(found)
 
 
 @pytest.fixture(autouse=True)
 def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A volume of PostgreSQL 15 that fits."""
     monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
-    recorder.answers |= {
-        "config --format": configured("shop_db-data", "postgres:15"),
-        "config --no-interpolate": raw(),
-        "image inspect --format {{json .Config}}": Answer(0, json.dumps(TO_17), ""),
-        "docker run": FIFTEEN,
-        "psql --no-psqlrc --quiet": Answer(0, "postgres\ntask_db\n", ""),
-        "image inspect --format json": Answer(0, "[]", ""),
-    }
+    recorder.on(".env", "config", "--format").say(configured("shop_db-data", "postgres:15"))
+    recorder.on("config", "--no-interpolate").say(raw())
+    recorder.on("image", "inspect", "--format", "{{json .Config}}").say(json.dumps(TO_17))
+    recorder.on("docker", "run").say(FIFTEEN)
+    recorder.on("psql", "--no-psqlrc", "--quiet").say("postgres\ntask_db\n")
+    recorder.on("image", "inspect", "--format", "json").say("[]")
     return recorder
 
 
 def asked(recorder: Recorder) -> list[str]:
     return [" ".join(argv) for argv in recorder.asked]
-
-
-def put_first(recorder: Recorder, **answers: Answer) -> None:
-    """Have these answers found before the more general ones."""
-    others = {name: it for name, it in recorder.answers.items() if name not in answers}
-    recorder.answers = answers | others
 
 
 # --- looking -----------------------------------------------------------------
@@ -114,8 +107,8 @@ def test_what_fits_is_looked_at_once_and_written_down(
     assert LOGIN in first
     assert recorder.ran[0][4:] == ["up", "--detach", "--wait", "db"]
 
-    recorder.asked.clear()
-    recorder.ran.clear()
+    recorder.calls.clear()
+    recorder.calls.clear()
     assert inv("up") == 0
 
     assert not any("docker run" in line or "psql" in line for line in asked(recorder))
@@ -126,7 +119,7 @@ def test_what_fits_is_looked_at_once_and_written_down(
 
 
 def test_the_password_is_in_no_argument_list(inv: Inv, recorder: Recorder) -> None:
-    put_first(recorder, **{"--env PGPASSWORD": REFUSED})
+    recorder.on("--env", "PGPASSWORD").give(REFUSED)
     inv("up")
     inv("db.credentials")
 
@@ -135,7 +128,7 @@ def test_the_password_is_in_no_argument_list(inv: Inv, recorder: Recorder) -> No
 
 
 def test_a_volume_that_is_not_there_yet_fits(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["volume inspect"] = Answer(1, "[]", "no such volume")
+    recorder.on("volume", "inspect").say("[]", code=1, err="no such volume")
 
     assert inv("up") == 0
 
@@ -143,7 +136,7 @@ def test_a_volume_that_is_not_there_yet_fits(inv: Inv, recorder: Recorder) -> No
 
 
 def test_an_image_that_is_not_here_is_pulled_on_the_terminal(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["image inspect --format {{json .Config}}"] = Answer(1, "", "No such image")
+    recorder.on("image", "inspect", "--format", "{{json .Config}}").say(code=1, err="No such image")
 
     assert inv("up") == 0
 
@@ -165,11 +158,11 @@ def test_for_the_databases_own_programs_no_password_is_needed(inv: Inv, recorder
 def test_django_in_a_container_of_its_own_needs_it(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["ps --all"] = ps_answer(PS_ROW, {**DB_ROW, "Health": "starting"})
-    put_first(recorder, **{"--env PGPASSWORD": REFUSED})
+    recorder.on("ps", "--all").say(ps_answer(PS_ROW, {**DB_ROW, "Health": "starting"}))
+    recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
     assert inv("up", "--service", "db") == 75
-    recorder.answers["ps --all"] = ps_answer()
+    recorder.on("ps", "--all").say(ps_answer())
     assert inv("manage", "--", "check") == 78
 
     assert "inv db.credentials" in capsys.readouterr().err
@@ -190,8 +183,8 @@ def test_another_major_version_is_refused_before_anything_starts(
     recorder: Recorder,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recorder.answers["config --format"] = configured("shop_db-data", image)
-    recorder.answers["docker run"] = Answer(0, f"postgres (PostgreSQL) {major}.1\n15\n", "")
+    recorder.on(".env", "config", "--format").say(configured("shop_db-data", image))
+    recorder.on("docker", "run").say(f"postgres (PostgreSQL) {major}.1\n15\n")
 
     assert inv("up") == 78
 
@@ -207,7 +200,7 @@ def test_another_major_version_is_refused_before_anything_starts(
 
 @pytest.mark.parametrize("said", ["", "postgres (PostgreSQL) 15.1\n", "15\n"])
 def test_what_cannot_be_told_is_left_to_postgresql(said: str, inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["docker run"] = Answer(0, said, "")
+    recorder.on("docker", "run").say(said)
 
     assert inv("up") == 0
 
@@ -237,7 +230,7 @@ def test_a_mount_is_where_the_image_keeps_its_data(
 def test_a_mount_beside_the_data_is_refused(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["image inspect --format {{json .Config}}"] = Answer(0, json.dumps(FROM_18), "")
+    recorder.on("image", "inspect", "--format", "{{json .Config}}").say(json.dumps(FROM_18))
 
     assert inv("up") == 78
 
@@ -290,7 +283,8 @@ def test_credentials_that_do_not_fit_end_up_with_all_ways_out(
     recorder: Recorder,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    put_first(recorder, **answers)
+    for words, answer in answers.items():
+        recorder.on(*words.split()).give(answer)
 
     assert inv("up") == 78
 
@@ -305,9 +299,10 @@ def test_names_that_fitted_before_are_named(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert inv("up") == 0
-    changed = recorder.answers["config --format"].out.replace('"cp_user"', '"anna"')
-    recorder.answers["config --format"] = Answer(0, changed, "")
-    put_first(recorder, **{"--env PGPASSWORD": REFUSED, "psql --no-psqlrc --quiet": NO_ROLE})
+    changed = configured("shop_db-data", "postgres:15").replace('"cp_user"', '"anna"')
+    recorder.on(".env", "config", "--format").say(changed)
+    recorder.on("psql", "--no-psqlrc", "--quiet").give(NO_ROLE)
+    recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
     assert inv("up") == 78
 
@@ -315,7 +310,7 @@ def test_names_that_fitted_before_are_named(
 
 
 def test_a_login_that_fails_for_another_reason_is_no_verdict(inv: Inv, recorder: Recorder) -> None:
-    put_first(recorder, **{"--env PGPASSWORD": Answer(2, "", "could not translate host name")})
+    recorder.on("--env", "PGPASSWORD").say(code=2, err="could not translate host name")
 
     assert inv("up") == 0
     assert inv("db.credentials") == 0
@@ -349,7 +344,7 @@ def test_user_and_database_are_renamed(
     inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mend(monkeypatch, "POSTGRES_USER", "POSTGRES_DB")
-    recorder.outputs["--username composed_credentials"] = Answer(0, "old_user\n", "")
+    recorder.on("--username", "composed_credentials").say("old_user\n")
 
     assert inv("db.credentials") == 0
 
@@ -378,7 +373,7 @@ def test_a_rename_that_fails_takes_the_helper_back(
         return next(said) if "SELECT" in script else original(self, "nobody", script)
 
     monkeypatch.setattr(Server, "_sql", sql)
-    recorder.outputs["--username nobody"] = Answer(1, "", "it exists\n")
+    recorder.on("--username", "nobody").say(code=1, err="it exists\n")
 
     assert inv("db.credentials") == 74
 
@@ -392,13 +387,8 @@ def test_which_of_several_databases_is_not_guessed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    put_first(
-        recorder,
-        **{
-            "--env PGPASSWORD": REFUSED,
-            "psql --no-psqlrc --quiet": Answer(0, "a\nb\npostgres\n", ""),
-        },
-    )
+    recorder.on("psql", "--no-psqlrc", "--quiet").say("a\nb\npostgres\n")
+    recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
     assert inv("db.credentials") == 78
 
@@ -418,41 +408,22 @@ def test_what_still_does_not_fit_is_said(
 
 
 @pytest.fixture
-def newer(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+def newer(recorder: Recorder) -> Recorder:
     """A volume of 15, and an image of 17."""
-    real = recorder.ask
 
-    def ask(argv: Any, **options: Any) -> Answer:
-        env = options.get("env") or {}
-        if "config" in argv and "POSTGRES_VOLUME" in env:
-            recorder.asked.append(list(argv))
-            mount = env["POSTGRES_MOUNT"]
-            return configured(env["POSTGRES_VOLUME"], env["POSTGRES_IMAGE"], mount)
-        recorder.environments.append(dict(env))
-        return real(argv, **options)
+    def model_of(call: Call) -> Answer:
+        env = {"POSTGRES_VOLUME": "shop_db-data", "POSTGRES_IMAGE": "postgres:17"} | call.env
+        mount = env.get("POSTGRES_MOUNT", "/var/lib/postgresql/data")
+        return Answer(0, configured(env["POSTGRES_VOLUME"], env["POSTGRES_IMAGE"], mount), "")
 
-    monkeypatch.setattr("composed.process.Gateway.ask", lambda _s, argv, **o: ask(argv, **o))
-    recorder.answers |= {
-        "config --format": configured("shop_db-data", "postgres:17"),
-        "volume inspect shop_db-data-17": Answer(1, "", "no such volume"),
-        "docker run --rm --network none --user 0:0 --volume shop_db-data:/volume:ro "
-        "--entrypoint sh postgres:17": Answer(0, "postgres (PostgreSQL) 17.1\n15\n", ""),
-        "run --detach": Answer(0, "c1\n", ""),
-        "pg_dumpall": Answer(0, "\\restrict x\nCREATE ROLE cp_user;\nALTER ROLE cp_user;\n", ""),
-    }
-    put_first(
-        recorder,
-        **{
-            name: recorder.answers[name]
-            for name in recorder.answers
-            if name.startswith(("docker run --rm", "volume inspect shop"))
-        },
-    )
-    recorder.outputs = {
-        "pg_dump": Answer(0, "the dump", ""),
-        "--dbname postgres": Answer(0, "", ""),
-        "--dbname task_db": Answer(0, FACTS, ""),
-    }
+    recorder.on(".env", "config", "--format").do(model_of)
+    recorder.on("volume", "inspect", "shop_db-data-17").say(code=1, err="no such volume")
+    recorder.on("--entrypoint", "sh", "postgres:17").say("postgres (PostgreSQL) 17.1\n15\n")
+    recorder.on("run", "--detach").say("c1\n")
+    recorder.on("pg_dumpall").say("\\restrict x\nCREATE ROLE cp_user;\nALTER ROLE cp_user;\n")
+    recorder.on("--dbname", "task_db").say(FACTS)
+    recorder.on("--dbname", "postgres").say()
+    recorder.on("pg_dump").say("the dump")
     return recorder
 
 
@@ -478,7 +449,8 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
 
     assert inv("db.upgrade") == 0
 
-    started = [e for e in newer.environments if "POSTGRES_VOLUME" in e]
+    commands = [call for call in newer.calls if "config" not in call.argv]
+    started = [call.env for call in commands if "POSTGRES_VOLUME" in call.env]
     assert started == [
         {
             "POSTGRES_VOLUME": "shop_db-data",
@@ -510,7 +482,7 @@ def test_to_18_the_mount_changes_too(
     inv: Inv, newer: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     databases(newer, monkeypatch, "task_db")
-    put_first(newer, **{"{{json .Config}} postgres:17": Answer(0, json.dumps(FROM_18), "")})
+    newer.on("{{json .Config}}", "postgres:17").say(json.dumps(FROM_18))
 
     assert inv("db.upgrade") == 0
 
@@ -527,8 +499,7 @@ def test_a_copy_that_fails_leaves_the_settings(
 ) -> None:
     before = (project.root / ".env").read_text()
     databases(newer, monkeypatch, "task_db")
-    newer.outputs = {output: Answer(1, "", "disk full\n"), **newer.outputs}
-    newer.outputs[output] = Answer(1, "", "disk full\n")
+    newer.on(output).say(code=1, err="disk full\n")
 
     assert inv("db.upgrade") == code
 
@@ -552,7 +523,7 @@ def test_a_difference_stops_it(
 def test_a_volume_in_use_is_not_upgraded(
     inv: Inv, newer: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newer.answers["ps --filter volume=shop_db-data"] = Answer(0, "other-db-1\n", "")
+    newer.on("ps", "--filter", "volume=shop_db-data").say("other-db-1\n")
 
     assert inv("db.upgrade") == 77
 
@@ -562,11 +533,9 @@ def test_a_volume_in_use_is_not_upgraded(
 def test_a_server_that_does_not_start_is_75(
     inv: Inv, newer: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newer.answers |= {
-        "pg_isready": Answer(1, "", ""),
-        "docker inspect": Answer(0, "false\n", ""),
-        "docker logs": Answer(0, "", "FATAL: no\n"),
-    }
+    newer.on("pg_isready").say(code=1)
+    newer.on("docker", "inspect").say("false\n")
+    newer.on("docker", "logs").say(err="FATAL: no\n")
 
     assert inv("db.upgrade") == 75
 
@@ -586,7 +555,7 @@ def test_settings_in_the_environment_would_win_over_the_new_ones(
 def test_a_compose_file_without_the_settings_says_what_to_write(
     inv: Inv, newer: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newer.answers["config --no-interpolate"] = Answer(0, json.dumps(RAW), "")
+    newer.on("config", "--no-interpolate").say(json.dumps(RAW))
 
     assert inv("db.upgrade") == 78
 
@@ -596,7 +565,7 @@ def test_a_compose_file_without_the_settings_says_what_to_write(
 def test_an_old_image_of_another_version_is_refused(
     inv: Inv, newer: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newer.answers["docker run"] = Answer(0, "postgres (PostgreSQL) 16.1\n15\n", "")
+    newer.on("--entrypoint", "sh", "postgres:16").say("postgres (PostgreSQL) 16.1\n15\n")
 
     assert inv("db.upgrade", "--old-image", "postgres:16") == 78
 
@@ -604,15 +573,15 @@ def test_an_old_image_of_another_version_is_refused(
 
 
 def test_an_image_that_cannot_be_had_is_66(inv: Inv, newer: Recorder) -> None:
-    put_first(newer, **{"{{json .Config}} postgres:15": Answer(1, "", "No such image")})
-    newer.codes = {"docker pull postgres:15": 1}
+    newer.on("{{json .Config}}", "postgres:15").say(code=1, err="No such image")
+    newer.on("docker", "pull", "postgres:15").say(code=1)
 
     assert inv("db.upgrade") == 66
 
 
 def test_an_engine_that_cannot_be_asked_for_the_volume_is_69(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["volume inspect"] = Answer(1, "", "Cannot connect to the Docker daemon")
-    recorder.answers["docker version"] = Answer(1, "", "Cannot connect to the Docker daemon")
+    recorder.on("volume", "inspect").say(code=1, err="Cannot connect to the Docker daemon")
+    recorder.on("docker", "version").say(code=1, err="Cannot connect to the Docker daemon")
 
     assert inv("db.upgrade") == 69
 
@@ -620,7 +589,7 @@ def test_an_engine_that_cannot_be_asked_for_the_volume_is_69(inv: Inv, recorder:
 def test_a_volume_that_does_not_tell_its_version_is_not_taken_to_fit(
     inv: Inv, newer: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_first(newer, **{"docker run --rm": Answer(0, "sh: postgres: not found\n", "")})
+    newer.on("docker", "run", "--rm").say("sh: postgres: not found\n")
 
     assert inv("db.upgrade") == 66
 
@@ -628,7 +597,7 @@ def test_a_volume_that_does_not_tell_its_version_is_not_taken_to_fit(
 
 
 def test_without_a_volume_there_is_nothing_to_upgrade(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["volume inspect"] = Answer(1, "", "no such volume")
+    recorder.on("volume", "inspect").say(code=1, err="no such volume")
 
     assert inv("db.upgrade") == 66
 
@@ -662,8 +631,8 @@ def upgrades(project: Project) -> Path:
 def test_what_a_killed_upgrade_left_is_removed_unless_it_is_in_use(
     now: str, removed: bool, inv: Inv, recorder: Recorder, upgrades: Path
 ) -> None:
-    recorder.answers["config --format"] = configured(now, "postgres:17")
-    recorder.answers["volume ls"] = Answer(0, "shop_db-data\n", "")
+    recorder.on(".env", "config", "--format").say(configured(now, "postgres:17"))
+    recorder.on("volume", "ls").say("shop_db-data\n")
 
     assert inv("ps") == 0
 
@@ -675,8 +644,8 @@ def test_what_a_killed_upgrade_left_is_removed_unless_it_is_in_use(
 def test_what_could_not_be_removed_for_sure_is_tried_again(
     listed: Answer, inv: Inv, recorder: Recorder, upgrades: Path
 ) -> None:
-    recorder.answers["config --format"] = configured("shop_db-data", "postgres:17")
-    recorder.answers["volume ls"] = listed
+    recorder.on(".env", "config", "--format").say(configured("shop_db-data", "postgres:17"))
+    recorder.on("volume", "ls").give(listed)
 
     assert inv("ps") == 0
 
@@ -690,7 +659,7 @@ def test_the_password_that_psql_repeats_is_taken_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     mend(monkeypatch, "POSTGRES_PASSWORD")
-    recorder.outputs["psql"] = Answer(1, "", "ERROR: at 'not$a$secret'\n")
+    recorder.on("psql").say(code=1, err="ERROR: at 'not$a$secret'\n")
 
     assert inv("db.credentials") == 74
 
@@ -703,11 +672,8 @@ def test_the_password_that_psql_repeats_is_taken_out(
 def test_doctor_has_a_row_for_each(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_first(
-        recorder,
-        **{"datname ^@ 'test_task_db'": Answer(0, "test_task_db\n", "")},
-        **{"--env PGPASSWORD": REFUSED},
-    )
+    recorder.on("--env", "PGPASSWORD").give(REFUSED)
+    recorder.on("…datname ^@ 'test_task_db'…").say("test_task_db\n")
 
     inv("doctor", "--json")
 
@@ -741,7 +707,7 @@ def test_a_value_is_written_in_place_of_the_old_one(text: str, expected: str) ->
 
 
 def test_nothing_is_looked_at_without_a_volume(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["config --format"] = model(backend=0, db=0)
+    recorder.on(".env", "config", "--format").say(model(backend=0, db=0))
 
     assert inv("up") == 0
     assert inv("db.credentials") == 0
@@ -751,8 +717,8 @@ def test_nothing_is_looked_at_without_a_volume(inv: Inv, recorder: Recorder) -> 
 
 
 def test_a_pull_that_fails_is_left_to_up(inv: Inv, recorder: Recorder) -> None:
-    recorder.answers["image inspect --format {{json .Config}}"] = Answer(1, "", "No such image")
-    recorder.codes = {"pull db": 1}
+    recorder.on("image", "inspect", "--format", "{{json .Config}}").say(code=1, err="No such image")
+    recorder.on("pull", "db").say(code=1)
 
     assert inv("up") == 0
 
@@ -763,8 +729,8 @@ def test_an_old_volume_of_that_name_is_not_written_over(
     inv: Inv, newer: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     databases(newer, monkeypatch, "task_db")
-    newer.answers["volume inspect shop_db-data-17"] = Answer(0, "[]", "")
-    put_first(newer, **{"volume inspect shop_db-data-17-2": Answer(1, "", "no such volume")})
+    newer.on("volume", "inspect", "shop_db-data-17").say("[]")
+    newer.on("volume", "inspect", "shop_db-data-17-2").say(code=1, err="no such volume")
 
     assert inv("db.upgrade") == 0
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from composed.process import Answer
-from tests.conftest import DB_ROW, PS_ROW, Recorder, container, model, probe, ps_answer
+from tests.recorder import Recorder
+from tests.samples import DB_ROW, PS_ROW, container, model, probe, ps_answer
 
 Inv = Callable[..., int]
 Looks = Callable[..., None]
@@ -19,14 +19,12 @@ OLD = probe("1", BROKEN)
 @pytest.fixture
 def looks(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Looks:
     """Let the backend look so, one look after the other; the last look stays."""
-    recorder.answers["ps --all"] = ps_answer({**PS_ROW, "Health": "starting"}, DB_ROW)
-    recorder.answers["logs"] = Answer(0, "", "")
+    recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "starting"}, DB_ROW))
+    recorder.on("logs").say()
     left: list[str] = []
 
     def next_look(_: float = 0) -> None:
-        recorder.answers["docker inspect"] = Answer(
-            0, left.pop(0) if len(left) > 1 else left[0], ""
-        )
+        recorder.on("docker", "inspect").say(left.pop(0) if len(left) > 1 else left[0])
 
     def prepare(*states: str) -> None:
         left.extend(states)
@@ -46,7 +44,7 @@ def test_waiting_goes_on_while_nothing_has_failed(inv: Inv, looks: Looks) -> Non
 def test_waiting_ends_at_its_timeout(
     inv: Inv, looks: Looks, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.answers["logs"] = Answer(0, "\x1b[2Kone\n\x1b[2Ktwo\n", "")
+    recorder.on("logs").say("\x1b[2Kone\n\x1b[2Ktwo\n")
     looks(container())
 
     assert inv("up", "--timeout", "0") == 75
@@ -131,10 +129,7 @@ def test_a_log_can_end_the_wait(
     inv: Inv, looks: Looks, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     looks(container(Log=[OLD]))
-    recorder.answers = {
-        "--since 1 backend": Answer(0, "WORKER TIMEOUT (pid:7)\n", ""),
-        **recorder.answers,
-    }
+    recorder.on("--since", "1", "backend").say("WORKER TIMEOUT (pid:7)\n")
 
     assert inv("up") == 75
 
@@ -193,19 +188,15 @@ def test_a_job_that_has_done_its_work_is_ready(inv: Inv, looks: Looks) -> None:
 def test_who_kept_compose_from_starting_is_named(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"up": 1}
-    recorder.answers |= {
-        "docker inspect": Answer(
-            0,
-            container("a")
-            + "\n"
-            + container("backend", Health="unhealthy", Log=[probe("1", "odd")])
-            + "\n"
-            + container("db", Status="exited", ExitCode=1),
-            "",
-        ),
-        "logs": Answer(0, "No space left on device\n", ""),
-    }
+    recorder.on("up").say(code=1)
+    recorder.on("docker", "inspect").say(
+        container("a")
+        + "\n"
+        + container("backend", Health="unhealthy", Log=[probe("1", "odd")])
+        + "\n"
+        + container("db", Status="exited", ExitCode=1)
+    )
+    recorder.on("logs").say("No space left on device\n")
 
     assert inv("up") == 75
 
@@ -220,12 +211,12 @@ def test_who_kept_compose_from_starting_is_named(
 def test_an_image_that_cannot_be_pulled_is_69(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"up": 18}
-    recorder.answers["config --format"] = Answer(
-        0, model(backend=0).out.replace('"ports"', '"image": "x:1", "ports"'), ""
+    recorder.on("up").say(code=18)
+    recorder.on(".env", "config", "--format").say(
+        model(backend=0).replace('"ports"', '"image": "x:1", "ports"')
     )
-    recorder.answers["docker image inspect --format {{.Id}}"] = Answer(1, "", "")
-    recorder.answers["docker pull"] = Answer(1, "", "denied")
+    recorder.on("docker", "image", "inspect", "--format", "{{.Id}}").say(code=1)
+    recorder.on("docker", "pull").say(code=1, err="denied")
 
     assert inv("up") == 69
 
@@ -236,8 +227,8 @@ def test_an_image_that_cannot_be_pulled_is_69(
 def test_a_configuration_that_compose_cannot_read_is_78(
     broken: bool, code: int, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorder.codes = {"manage.py": 15}
-    recorder.answers["config --quiet"] = Answer(15 if broken else 0, "", "invalid interpolation")
+    recorder.on("manage.py").say(code=15)
+    recorder.on("config", "--quiet").say(code=15 if broken else 0, err="invalid interpolation")
 
     assert inv("migrate") == code
 

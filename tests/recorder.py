@@ -1,0 +1,143 @@
+"""A stand-in for the gateway: it lists every command, and gives prepared answers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from composed.process import Answer
+
+__all__ = ["Call", "Recorder"]
+
+
+@dataclass
+class Call:
+    """A command that the gateway was given; ``kind`` is ``run``, ``ask``, ``pipe`` or ``spawn``."""
+
+    kind: str
+    argv: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    text: str = ""  # stdin
+    insist: bool = False
+    without: bytes = b""
+
+
+class Rule:
+    """A prepared answer to the commands that match ``pattern``."""
+
+    def __init__(self, pattern: re.Pattern[str], kind: str) -> None:
+        self.pattern, self.kind = pattern, kind
+        self.answer: Callable[[Call], Answer] = lambda _: Answer(0, "", "")
+
+    def say(self, out: str = "", *, code: int = 0, err: str = "") -> None:
+        """Answer with this stdout, exit code and stderr."""
+        self.give(Answer(code, out, err))
+
+    def give(self, answer: Answer) -> None:
+        self.do(lambda _: answer)
+
+    def do(self, answer: Callable[[Call], Answer]) -> None:
+        """Answer with the result of ``answer``, which may have effects."""
+        self.answer = answer
+
+    def matches(self, call: Call) -> bool:
+        line = "\0".join(["", *call.argv, ""])
+        return self.kind in ("", call.kind) and self.pattern.search(line) is not None
+
+
+class Recorder:
+    """Lists every command in ``calls``; a command without a prepared answer ends well, silently."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self._rules: list[Rule] = []
+
+    def on(self, *words: str, kind: str = "") -> Rule:
+        """Prepare an answer to commands that have these words, one right after the other.
+
+        ``…`` in a word stands for any text. The last rule that matches wins.
+        """
+        parts = (re.escape(word).replace("…", "[^\0]*") for word in words)
+        rule = Rule(re.compile("\0".join(["", *parts, ""])), kind)
+        self._rules.insert(0, rule)
+        return rule
+
+    @property
+    def ran(self) -> list[list[str]]:
+        """The commands that ran on the terminal."""
+        return [call.argv for call in self.of("run")]
+
+    @property
+    def asked(self) -> list[list[str]]:
+        """The commands that ran for their answer alone."""
+        return [call.argv for call in self.of("ask")]
+
+    @property
+    def piped(self) -> list[list[str]]:
+        """The commands that ran with pipes."""
+        return [call.argv for call in self.of("pipe")]
+
+    @property
+    def fed(self) -> list[str]:
+        """The stdin of each command in ``piped``."""
+        return [call.text for call in self.of("pipe")]
+
+    def of(self, kind: str) -> list[Call]:
+        return [call for call in self.calls if call.kind == kind]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        insist: bool = False,
+        without: bytes = b"",
+    ) -> int:
+        call = Call("run", list(argv), dict(env or {}), cwd, "", insist, without)
+        return self._answer(call).code
+
+    def ask(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        text: str = "",
+    ) -> Answer:
+        return self._answer(Call("ask", list(argv), dict(env or {}), cwd, text))
+
+    def spawn(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
+        """Return the PID that was prepared as stdout."""
+        return int(self._answer(Call("spawn", list(argv), dict(env), cwd)).out)
+
+    @contextmanager
+    def pipe(self, argv: Sequence[str]) -> Iterator[FakePipe]:
+        call = Call("pipe", list(argv))
+        pipe = FakePipe(self._answer(call))
+        try:
+            yield pipe
+        finally:
+            call.text = pipe.stdin.getvalue().decode(errors="replace")
+
+    def _answer(self, call: Call) -> Answer:
+        self.calls.append(call)
+        rule = next((rule for rule in self._rules if rule.matches(call)), None)
+        return rule.answer(call) if rule else Answer(0, "", "")
+
+
+class FakePipe:
+    """Stands for a process with pipes."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.stdin = io.BytesIO()
+        self.stdout = io.BufferedReader(io.BytesIO(answer.out.encode()))
+        self._answer = answer
+
+    def end(self) -> Answer:
+        return self._answer._replace(out=self.stdout.read().decode())

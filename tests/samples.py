@@ -1,0 +1,71 @@
+"""Samples: settings, models of Compose, rows of ``docker compose ps``, containers, commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from composed.env.settings import declared, generated_names
+from composed.project import Project
+
+ROOT = Path(__file__).parent.parent
+
+ENV = """\
+COMPOSE_PROJECT_NAME=shop
+APP_UID=1000
+APP_GID=1000
+POSTGRES_DB=task_db
+POSTGRES_USER=cp_user
+POSTGRES_PASSWORD=not-a-secret
+SECRET_KEY=not-a-secret-either
+"""
+
+PS_ROW = {
+    "Service": "backend",
+    "State": "running",
+    "Health": "healthy",
+    "RunningFor": "3 minutes ago",
+    "Labels": "com.docker.compose.oneoff=False",
+    "Publishers": [{"URL": "127.0.0.1", "TargetPort": 8000, "PublishedPort": 8123}],
+}
+RAW = {
+    "services": {
+        "backend": {"ports": ["127.0.0.1:${BACKEND_PORT:-8000}:8000"]},
+        "db": {"ports": ["127.0.0.1:${DB_PORT:-5433}:5432"]},
+    }
+}
+DB_ROW = {**PS_ROW, "Service": "db", "Publishers": []}
+
+
+# What .env.example leaves for each project to fill in.
+GENERATED = generated_names(Project(ROOT), declared((ROOT / ".env.example").read_text()))
+
+READY = '{"ready": true, "pending": [], "unknown": []}'
+
+
+def ps_answer(*rows: Mapping[str, object]) -> str:
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+def container(service: str = "backend", restarts: int = 0, **state: object) -> str:
+    """Return what ``docker inspect`` says of a container; ``Log`` is its health check's."""
+    log = state.pop("Log", [])
+    health = state.pop("Health", "starting")
+    about = {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z", "ExitCode": 0, **state}
+    about |= {"Health": {"Status": health, "Log": log}} if health else {}
+    return json.dumps({"id": service, "service": service, "state": about, "restarts": restarts})
+
+
+def probe(at: str, said: str = "", code: int = 1) -> dict[str, object]:
+    return {"Start": at, "ExitCode": code, "Output": said}
+
+
+def model(**ports: int) -> str:
+    """Return the answer of ``docker compose config`` for services with one port each."""
+    services: dict[str, Any] = {
+        name: {"ports": [{"published": str(port), "host_ip": "127.0.0.1", "target": 1}]}
+        for name, port in ports.items()
+    }
+    return json.dumps({"services": services})
