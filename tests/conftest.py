@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from composed.docker import engine
 from composed.process import Gateway
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import DB_ROW, ENV, PS_ROW, RAW, READY, ROOT, model, ps_answer
+from tests.samples import DB_ROW, ENV, FACTS, PS_ROW, RAW, READY, ROOT, Inv, model, ps_answer
 
 # A background job of a script ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,26 +23,55 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """Replace both ways to other processes; the stack seems to run."""
-    it = Recorder()
-    it.on("docker", "image", "inspect", "--format", "{{.Id}}").say("sha256:1\n")
+    """Replace the gateway; the stack seems to run."""
+    recorder = Recorder()
+    recorder.on("docker", "image", "inspect", "--format", "{{.Id}}").say("sha256:1\n")
     # The running backend was made from the image as it is.
-    it.on("docker", "inspect", "--format", "{{.Image}}…").say("sha256:1 shop-backend\n")
-    it.on("ps", "--services").say("backend\ndb\n")
-    it.on("compose", "version").say("2.26.1-4\n")
-    it.on("config", "--no-interpolate").say(json.dumps(RAW))
-    it.on("config", "--format").say(model(backend=0, db=0))
-    it.on("config", "--services").say("backend\ndb\n")
-    it.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
-    it.on("--file", "-", "config", "--format").say('{"services": {"check": {}}}')
-    monkeypatch.setattr(Gateway, "run", it.run)
-    monkeypatch.setattr(Gateway, "ask", it.ask)
-    monkeypatch.setattr(Gateway, "pipe", it.pipe)
-    monkeypatch.setattr(Gateway, "spawn", it.spawn)
+    recorder.on("docker", "inspect", "--format", "{{.Image}}…").say("sha256:1 shop-backend\n")
+    recorder.on("ps", "--services").say("backend\ndb\n")
+    recorder.on("compose", "version").say("2.26.1-4\n")
+    recorder.on("config", "--no-interpolate").say(json.dumps(RAW))
+    recorder.on("config", "--format").say(model(backend=0, db=0))
+    recorder.on("config", "--services").say("backend\ndb\n")
+    recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
+    recorder.on("--file", "-", "config", "--format").say('{"services": {"check": {}}}')
+    monkeypatch.setattr(Gateway, "run", recorder.run)
+    monkeypatch.setattr(Gateway, "ask", recorder.ask)
+    monkeypatch.setattr(Gateway, "pipe", recorder.pipe)
+    monkeypatch.setattr(Gateway, "spawn", recorder.spawn)
     monkeypatch.setattr(engine, "is_set_up", lambda *_: True)
     monkeypatch.setattr("composed.health.readiness.answer", lambda url: (200, READY))
     monkeypatch.setattr("composed.health.readiness.SECONDS_TO_RELOAD", 0)
-    return it
+    return recorder
+
+
+@pytest.fixture
+def postgres(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """A server with two tables, and a volume; a backend that says nothing of migrations."""
+    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (404, "Not Found"))
+    recorder.on("--dbname", "postgres").say("15.18 (Debian 15.18-0)\n")
+    recorder.on("--dbname", "composed_new_CALL").say(FACTS)
+    recorder.on("--dbname", "task_db").say(f"00-1\n{FACTS}")
+    recorder.on("pg_restore", "--list").say("; Dumped from database version: 15.18 (Debian)\n")
+    recorder.on("pg_dump").say("the dump")
+    configured = json.loads(model(backend=0, db=0))
+    configured["services"]["db"]["volumes"] = [{"type": "volume", "source": "db-data"}]
+    configured["volumes"] = {"db-data": {"name": "shop_db-data"}}
+    recorder.on("config", "--format").say(json.dumps(configured))
+    volumes = "shop_db-data shop\nshop_other \nother_db-data other\n"
+    recorder.on("volume", "ls", "--format").say(volumes)
+    recorder.on("git", "rev-parse").say("1234567890abcdef\nmain\n")
+    recorder.on("showmigrations").say("[X]  a.0001_initial\n[ ]  a.0002_more\n")
+    return recorder
+
+
+@pytest.fixture
+def pending(postgres: Recorder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the running backend says is pending: one migration, upon tables with rows."""
+    found = ["a.0002_more"]
+    ready = {"pending": found}
+    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (503, json.dumps(ready)))
+    return found
 
 
 @pytest.fixture
@@ -58,7 +86,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture(autouse=True)
-def _failures_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def _calls_and_failures_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
     monkeypatch.setattr("composed.doctor.bundle.utc_now", lambda: "NOW")
 
 
@@ -78,9 +107,7 @@ def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def inv(
-    project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., int]:
+def inv(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Inv:
     """Run ``inv`` with these words, as typed, and return its exit code."""
     monkeypatch.setattr("composed.modes.end_as_shells_count", lambda: None)
 

@@ -28,10 +28,11 @@ class Call:
 
 
 class Rule:
-    """A prepared answer to the commands that match ``pattern``."""
+    """A prepared answer to the commands that have some words."""
 
-    def __init__(self, pattern: re.Pattern[str], kind: str) -> None:
-        self.pattern, self.kind = pattern, kind
+    def __init__(self, words: Sequence[str]) -> None:
+        parts = (re.escape(word).replace("…", "[^\0]*") for word in words)
+        self.pattern = re.compile("\0".join(["", *parts, ""]))
         self.answer: Callable[[Call], Answer] = lambda _: Answer(0, "", "")
 
     def say(self, out: str = "", *, code: int = 0, err: str = "") -> None:
@@ -46,26 +47,23 @@ class Rule:
         self.answer = answer
 
     def matches(self, call: Call) -> bool:
-        line = "\0".join(["", *call.argv, ""])
-        return self.kind in ("", call.kind) and self.pattern.search(line) is not None
+        return self.pattern.search("\0".join(["", *call.argv, ""])) is not None
 
 
 class Recorder:
-    """Lists every command in ``calls``; a command without a prepared answer ends well, silently."""
+    """Lists every command in ``calls``; one without a prepared answer ends with 0, silently."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self._rules: list[Rule] = []
 
-    def on(self, *words: str, kind: str = "") -> Rule:
+    def on(self, *words: str) -> Rule:
         """Prepare an answer to commands that have these words, one right after the other.
 
         ``…`` in a word stands for any text. The last rule that matches wins.
         """
-        parts = (re.escape(word).replace("…", "[^\0]*") for word in words)
-        rule = Rule(re.compile("\0".join(["", *parts, ""])), kind)
-        self._rules.insert(0, rule)
-        return rule
+        self._rules.insert(0, Rule(words))
+        return self._rules[0]
 
     @property
     def ran(self) -> list[list[str]]:
@@ -89,6 +87,10 @@ class Recorder:
 
     def of(self, kind: str) -> list[Call]:
         return [call for call in self.calls if call.kind == kind]
+
+    def lines(self, kind: str) -> list[str]:
+        """The commands of a kind, each with a space between its words."""
+        return [" ".join(call.argv) for call in self.of(kind)]
 
     def run(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from composed.env.settings import declared, generated_names
 from composed.project import Project
 
 ROOT = Path(__file__).parent.parent
+
+Inv = Callable[..., int]  # the fixture `inv`
 
 ENV = """\
 COMPOSE_PROJECT_NAME=shop
@@ -38,11 +40,32 @@ RAW = {
 }
 DB_ROW = {**PS_ROW, "Service": "db", "Publishers": []}
 
-
 # What .env.example leaves for each project to fill in.
 GENERATED = generated_names(Project(ROOT), declared((ROOT / ".env.example").read_text()))
 
 READY = '{"ready": true, "pending": [], "unknown": []}'
+
+DC = "docker compose --env-file .env"
+EXEC = f"{DC} exec --no-TTY --env COMPOSED_CALL=CALL"
+ONE_OFF = f"{DC} run --rm --no-deps --no-TTY --label composed.call=CALL"
+MANAGE = f"{ONE_OFF} backend python manage.py"
+EXEC_DB = f"{EXEC} db"
+PSQL = f"{EXEC_DB} psql --username cp_user --no-psqlrc --quiet --tuples-only --no-align"
+PSQL_ON = f"{PSQL} --set ON_ERROR_STOP=1 --dbname"
+PG_DUMP = f"{EXEC_DB} pg_dump --username cp_user --snapshot=00-1 --format=custom --dbname task_db"
+PG_RESTORE = f"{EXEC_DB} pg_restore --username cp_user --no-owner --exit-on-error"
+
+FACTS = """\
+["version", "15.18 (Debian 15.18-0)"]
+["rows", "public.a", 3]
+["rows", "public.b", 4]
+["migration", "a.0001_initial"]
+["end", ""]
+"""
+
+
+def snapshot_names(project: Project) -> list[str]:
+    return sorted(path.name for path in project.snapshots.glob("*"))
 
 
 def ps_answer(*rows: Mapping[str, object]) -> str:

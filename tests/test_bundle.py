@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import ENV, PS_ROW, container, ps_answer
-
-Inv = Callable[..., int]
+from tests.samples import ENV, PS_ROW, Inv, container, ps_answer
 
 SECRET = "no'good$secret"
 

@@ -15,8 +15,7 @@ from composed.env.file import project_name
 from composed.env.settings import load_settings
 from composed.findings import Finding
 from composed.project import Project
-
-Inv = Callable[..., int]
+from tests.samples import Inv
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from composed import process_table
 from composed.errors import Interrupted
 from composed.local import daemon as module
 from composed.local.daemon import Daemon
-from composed.process import Answer, Gateway
+from composed.process import Gateway
 from composed.process_table import processes
+from tests.recorder import Recorder
 
 CHILD = "import time; time.sleep(600)"
 # Starts a child in its group, says so, and ends on SIGTERM.
@@ -165,8 +166,7 @@ def test_one_whose_start_was_never_written_down_is_found_and_ended(
 
     daemon.stop(seconds=0)
 
-    reap()
-    assert group(pid, tmp_path) == []
+    until(lambda: group(pid, tmp_path) == [])
 
 
 def test_a_noted_pid_that_is_anothers_by_now_is_left_alone(daemon: Daemon, tmp_path: Path) -> None:
@@ -198,10 +198,12 @@ def test_a_signal_while_it_is_started_ends_us_once_that_is_written_down(
     assert daemon.running()
 
 
-def test_without_proc_ps_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_proc_ps_is_asked(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     out = "  1 0   1 Ss   Sun Nov 22 15:31:15 2026\n 22 1  20 Z+   Sun Nov 22 15:31:16 2026\n"
     monkeypatch.setattr(process_table, "PROC", tmp_path)
-    monkeypatch.setattr(Gateway, "ask", lambda *_: Answer(0, out, ""))
+    recorder.on("ps").say(out)
 
     assert processes(Gateway(tmp_path)) == [(1, 0, 1, "Sun Nov 22 15:31:15 2026")]
 

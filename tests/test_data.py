@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,50 +10,21 @@ import pytest
 from composed.data.postgres import PostgreSQL
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import model, ps_answer
+from tests.samples import (
+    EXEC_DB,
+    FACTS,
+    PG_DUMP,
+    PG_RESTORE,
+    PSQL_ON,
+    Inv,
+    ps_answer,
+    snapshot_names,
+)
 
-Inv = Callable[..., int]
-
-EXEC = "docker compose --env-file .env exec --no-TTY --env COMPOSED_CALL=CALL db"
-PSQL = f"{EXEC} psql --username cp_user --no-psqlrc --quiet --tuples-only --no-align"
-PSQL_ON = f"{PSQL} --set ON_ERROR_STOP=1 --dbname"
-PG_DUMP = f"{EXEC} pg_dump --username cp_user --snapshot=00-1 --format=custom --dbname task_db"
-PG_RESTORE = f"{EXEC} pg_restore --username cp_user --no-owner --exit-on-error"
-
-FACTS = """\
-["version", "15.18 (Debian 15.18-0)"]
-["rows", "public.a", 3]
-["rows", "public.b", 4]
-["migration", "a.0001_initial"]
-["end", ""]
-"""
-VOLUMES = "shop_db-data shop\nshop_other \nother_db-data other\n"
 SQL = b"--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.2\n"
 COMPLETE = b"-- PostgreSQL database dump complete\n"
 
-
-@pytest.fixture(autouse=True)
-def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
-
-
-@pytest.fixture(autouse=True)
-def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """A server with two tables, and a volume; a backend that says nothing of migrations."""
-    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (404, "Not Found"))
-    recorder.on("--dbname", "postgres").say("15.18 (Debian 15.18-0)\n")
-    recorder.on("--dbname", "composed_new_CALL").say(FACTS)
-    recorder.on("--dbname", "task_db").say(f"00-1\n{FACTS}")
-    recorder.on("pg_restore", "--list").say("; Dumped from database version: 15.18 (Debian)\n")
-    recorder.on("pg_dump").say("the dump")
-    configured = json.loads(model(backend=0, db=0))
-    configured["services"]["db"]["volumes"] = [{"type": "volume", "source": "db-data"}]
-    configured["volumes"] = {"db-data": {"name": "shop_db-data"}}
-    recorder.on("config", "--format").say(json.dumps(configured))
-    recorder.on("volume", "ls", "--format").say(VOLUMES)
-    recorder.on("git", "rev-parse").say("1234567890abcdef\nmain\n")
-    recorder.on("showmigrations").say("[X]  a.0001_initial\n[ ]  a.0002_more\n")
-    return recorder
+pytestmark = pytest.mark.usefixtures("postgres")
 
 
 @pytest.fixture
@@ -63,10 +33,6 @@ def taken(inv: Inv, recorder: Recorder) -> None:
     assert inv("db.snapshot", "--name", "mine") == 0
     recorder.calls.clear()
     recorder.calls.clear()
-
-
-def piped(recorder: Recorder) -> list[str]:
-    return [" ".join(argv) for argv in recorder.piped]
 
 
 def manifest(project: Project, name: str) -> dict[str, Any]:
@@ -79,10 +45,6 @@ def change(where: Project, name: str, **values: object) -> None:
     file.write_text(json.dumps(manifest(where, name) | values))
 
 
-def names(project: Project) -> list[str]:
-    return sorted(path.name for path in project.snapshots.glob("*"))
-
-
 # --- snapshot ----------------------------------------------------------------
 
 
@@ -91,7 +53,7 @@ def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
 ) -> None:
     assert inv("db.snapshot", "--name", "mine") == 0
 
-    assert piped(recorder) == [f"{PSQL_ON} task_db", PG_DUMP, f"{EXEC} pg_restore --list"]
+    assert recorder.lines("pipe") == [f"{PSQL_ON} task_db", PG_DUMP, f"{EXEC_DB} pg_restore --list"]
     counted = recorder.fed[0]
     assert counted.index("REPEATABLE READ READ ONLY") < counted.index("pg_export_snapshot()")
     assert recorder.fed[2] == "the dump"
@@ -134,14 +96,14 @@ def test_a_snapshot_that_fails_is_not_there(
 
     assert inv("db.snapshot") == code
 
-    assert names(project) == []
+    assert snapshot_names(project) == []
 
 
 def test_a_count_that_breaks_off_is_74(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("--dbname", "task_db").say('00-1\n["version", "15.1"]\n', code=2, err="gone\n")
 
     assert inv("db.snapshot") == 74
-    assert names(project) == []
+    assert snapshot_names(project) == []
 
 
 def test_a_full_disk_is_74(
@@ -155,7 +117,7 @@ def test_a_full_disk_is_74(
     assert inv("db.snapshot") == 74
 
     assert "No space left on device.\n  Nothing half-made is left." in capsys.readouterr().err
-    assert names(project) == []
+    assert snapshot_names(project) == []
 
 
 def test_a_folder_of_somebody_else_is_77(inv: Inv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +146,7 @@ def test_two_snapshots_in_a_second_have_two_names(inv: Inv, project: Project) ->
     for _ in range(3):
         assert inv("db.snapshot") == 0
 
-    assert len(names(project)) == 3
+    assert len(snapshot_names(project)) == 3
 
 
 def test_a_database_that_is_down_is_started(inv: Inv, recorder: Recorder) -> None:
@@ -205,7 +167,7 @@ def test_what_a_killed_snapshot_left_is_removed(
     inv("db.snapshot", "--name", "new")
 
     assert "Removed .old.half-made, which an inv that was killed" in capsys.readouterr().err
-    assert names(project) == ["new"]
+    assert snapshot_names(project) == ["new"]
 
 
 # --- list and prune ----------------------------------------------------------
@@ -257,11 +219,11 @@ def test_prune_removes_the_oldest_of_this_project(
 
     assert inv("db.prune", "--keep", "1") == 77
     assert inv("--dry", "db.prune", "--keep", "1") == 0
-    assert names(project) == ["s1", "s2", "s3", "s4"]
+    assert snapshot_names(project) == ["s1", "s2", "s3", "s4"]
     capsys.readouterr()
     assert inv("db.prune", "--keep", "1", "--yes") == 0
 
-    assert names(project) == ["s1", "s4"]
+    assert snapshot_names(project) == ["s1", "s4"]
     assert capsys.readouterr().out == "Removed s2.\nRemoved s3.\n"
     assert inv("db.prune", "--keep", "1") == 0
     assert capsys.readouterr().out == "shop has no more than 1 snapshots: none removed.\n"
@@ -280,7 +242,7 @@ def test_a_restore_swaps_in_a_database_that_it_has_filled_and_counted(
 ) -> None:
     assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
 
-    assert piped(recorder) == [
+    assert recorder.lines("pipe") == [
         f"{PSQL_ON} postgres",  # the server's version
         f"{PSQL_ON} postgres",  # what others left goes, the new database comes
         f"{PG_RESTORE} --dbname composed_new_CALL",
@@ -312,7 +274,7 @@ def test_a_restore_takes_a_snapshot_first_and_says_how_to_go_back(
 ) -> None:
     assert inv("db.restore", "--latest", "--yes") == 0
 
-    (automatic,) = [name for name in names(project) if name != "mine"]
+    (automatic,) = [name for name in snapshot_names(project) if name != "mine"]
     assert automatic.endswith("Z-before-db.restore")
     assert manifest(project, automatic)["reason"] == "before db.restore"
     said = capsys.readouterr().err
@@ -493,7 +455,7 @@ def test_the_rights_of_other_roles_are_left_out_of_a_custom_dump(
 
     assert inv("db.restore", "--from", str(project.root / "dump"), "--no-snapshot", "--yes") == 0
 
-    assert f"{PG_RESTORE} --no-privileges --dbname composed_new_CALL" in piped(recorder)
+    assert f"{PG_RESTORE} --no-privileges --dbname composed_new_CALL" in recorder.lines("pipe")
 
 
 def test_a_custom_dump_that_cannot_be_read_is_65(
@@ -521,7 +483,7 @@ def test_what_destroys_data_asks_then_takes_a_snapshot(
     assert (recorder.piped, recorder.ran) == ([], [])
 
     assert inv(*verb.split(), "--yes") == 0
-    (automatic,) = names(project)
+    (automatic,) = snapshot_names(project)
     assert manifest(project, automatic)["reason"] == f"before {verb}"
     assert f"inv db.restore --name {automatic}\n" in capsys.readouterr().err
 
@@ -578,7 +540,7 @@ def test_destroy_removes_what_bears_the_label_and_our_files(
     assert inv("destroy", "--no-snapshot", "--yes") == 0
 
     down = "docker compose --env-file .env down --remove-orphans --volumes --rmi local"
-    assert [" ".join(argv) for argv in recorder.ran] == [down]
+    assert recorder.lines("run") == [down]
     label = ["--filter", "label=com.docker.compose.project=shop"]
     assert ["docker", "image", "ls", "--quiet", *label] in recorder.asked
     assert ["docker", "image", "rm", "--force", "i1"] in recorder.asked

@@ -13,9 +13,7 @@ from composed.docker import engine
 from composed.docker.images import LABEL
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import ENV, PS_ROW, ps_answer
-
-Inv = Callable[..., int]
+from tests.samples import ENV, PS_ROW, Inv, ps_answer
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from composed.env.settings import Settings
 from composed.errors import EngineError, SettingError
 from composed.modes import choose_mode
 from composed.process import Answer, Gateway
+from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
 
@@ -159,11 +160,14 @@ def test_a_stack_that_runs_is_not_changed_over() -> None:
     ],
 )
 def test_each_problem_has_its_words(
-    version: Answer, compose: Answer, said: str, monkeypatch: pytest.MonkeyPatch
+    version: Answer,
+    compose: Answer,
+    said: str,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        Gateway, "ask", lambda _, argv: version if argv[:2] == ["docker", "version"] else compose
-    )
+    recorder.on("docker", "version").give(version)
+    recorder.on("docker", "compose", "version").give(compose)
     monkeypatch.setattr(
         "grp.getgrnam", lambda _: SimpleNamespace(gr_gid=2**31, gr_mem=["somebody"])
     )
@@ -172,9 +176,11 @@ def test_each_problem_has_its_words(
     assert str(engine.problem(GATEWAY)) == said
 
 
-def test_an_engine_that_was_named_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_was_named_is_named(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://there:1")
-    monkeypatch.setattr(Gateway, "ask", lambda *_: Answer(1, "", "no route"))
+    recorder.on("docker").say(code=1, err="no route")
 
     said = str(engine.problem(GATEWAY))
     assert said.endswith(
@@ -183,9 +189,9 @@ def test_an_engine_that_was_named_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("version", ["2.24.4", "2.26.1-4", "v5.3.0", "2.40.3-desktop.1"])
-def test_these_versions_are_new_enough(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"version": "26.1.5", "compose": version}
-    monkeypatch.setattr(Gateway, "ask", lambda _, argv: Answer(0, answers[argv[1]], ""))
+def test_these_versions_are_new_enough(version: str, recorder: Recorder) -> None:
+    recorder.on("docker", "version").say("26.1.5")
+    recorder.on("docker", "compose", "version").say(version)
 
     assert engine.problem(GATEWAY) is None
 
@@ -194,11 +200,10 @@ def test_these_versions_are_new_enough(version: str, monkeypatch: pytest.MonkeyP
     ("host", "rootless"), [("unix:///run/user/1000/docker.sock\n", True), ("unix:///x.sock", False)]
 )
 def test_a_rootless_engine_that_does_not_answer_is_told_by_its_socket(
-    host: str, rootless: bool, monkeypatch: pytest.MonkeyPatch
+    host: str, rootless: bool, recorder: Recorder
 ) -> None:
-    monkeypatch.delenv("DOCKER_HOST", raising=False)
-    answers = {"info": Answer(1, "", "Cannot connect"), "context": Answer(0, host, "")}
-    monkeypatch.setattr(Gateway, "ask", lambda _, argv: answers[argv[1]])
+    recorder.on("docker", "info").say(code=1, err="Cannot connect")
+    recorder.on("docker", "context").say(host)
 
     assert engine.is_rootless(GATEWAY) is rootless
 
@@ -206,41 +211,24 @@ def test_a_rootless_engine_that_does_not_answer_is_told_by_its_socket(
 @pytest.mark.parametrize(
     ("options", "rootless"), [("[name=seccomp name=rootless]", True), ("[]", False)]
 )
-def test_rootless_is_a_security_option(
-    options: str, rootless: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Gateway, "ask", lambda _, argv: Answer(0, options, ""))
+def test_rootless_is_a_security_option(options: str, rootless: bool, recorder: Recorder) -> None:
+    recorder.on("docker", "info").say(options)
 
     assert engine.is_rootless(GATEWAY) is rootless
 
 
-Asked = Callable[..., None]
-
-
 @pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """Answer what is asked by its first words; all else with 0 and nothing."""
-
-    def prepare(answers: dict[str, Answer]) -> None:
-        def ask(_: Gateway, argv: list[str]) -> Answer:
-            found = (a for words, a in answers.items() if " ".join(argv).startswith(words))
-            return next(found, Answer(0, "", ""))
-
-        monkeypatch.setattr(Gateway, "ask", ask)
-
-    return prepare
+def well(recorder: Recorder) -> Recorder:
+    """An engine without a fault."""
+    recorder.on("docker", "version").say("26.1.5\n")
+    recorder.on("docker", "compose", "version").say("2.26.1\n")
+    recorder.on("docker", "info").say("/var/lib/docker\n")
+    return recorder
 
 
-WELL = {
-    "docker version": Answer(0, "26.1.5\n", ""),
-    "docker compose version": Answer(0, "2.26.1\n", ""),
-    "docker info": Answer(0, "/var/lib/docker\n", ""),
-}
-NO_PLUGIN = {"docker compose version": Answer(1, "", "unknown")}
-
-
-def test_compose_1_alone_is_said(answering: Asked) -> None:
-    answering(WELL | NO_PLUGIN | {"docker-compose version": Answer(0, "1.29.2\n", "")})
+def test_compose_1_alone_is_said(well: Recorder) -> None:
+    well.on("docker", "compose", "version").say(code=1, err="unknown")
+    well.on("docker-compose", "version").say("1.29.2\n")
 
     said = str(engine.problem(GATEWAY))
     assert said.startswith("Compose is here as docker-compose alone (1.29.2); it has to be ")
@@ -259,7 +247,7 @@ def test_a_refused_socket_is_told_by_the_group(
     groups: list[int] | None,
     members: list[str],
     cure: str,
-    answering: Asked,
+    recorder: Recorder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def getgrnam(_: str) -> SimpleNamespace:
@@ -271,35 +259,34 @@ def test_a_refused_socket_is_told_by_the_group(
     monkeypatch.setattr("os.getgroups", lambda: groups)
     monkeypatch.setattr("pwd.getpwuid", lambda _: SimpleNamespace(pw_name="me"))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    answering({"docker version": Answer(1, "", "permission denied while trying\n")})
+    recorder.on("docker", "version").say(code=1, err="permission denied while trying\n")
 
     assert str(engine.problem(GATEWAY)).splitlines()[-1].strip().startswith(cure)
 
 
 def test_an_engine_of_ones_own_is_preferred_to_a_refused_one(
-    answering: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "docker.sock").touch()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    answering({"docker version": Answer(1, "", "permission denied while trying\n")})
+    recorder.on("docker", "version").say(code=1, err="permission denied while trying\n")
 
     assert str(engine.problem(GATEWAY)).endswith("take it: docker context use rootless")
 
 
 def test_a_context_that_does_not_answer_is_named(
-    answering: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text('{"currentContext": "far"}')
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    answering({"docker version": Answer(1, "", "no route")})
+    recorder.on("docker", "version").say(code=1, err="no route")
 
     said = str(engine.problem(GATEWAY))
     assert said.endswith("The context is 'far': start that engine, or: docker context use default")
 
 
-def test_doctor_is_told_what_is_well(answering: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_is_told_what_is_well(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
-    answering(WELL)
 
     assert engine.findings(GATEWAY) == [
         ("Docker Engine", "ok", "26.1.5", ""),
@@ -308,9 +295,9 @@ def test_doctor_is_told_what_is_well(answering: Asked, monkeypatch: pytest.Monke
     ]
 
 
-def test_doctor_is_told_what_is_not(answering: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_is_told_what_is_not(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
-    answering(WELL | NO_PLUGIN)
+    well.on("docker", "compose", "version").say(code=1, err="unknown")
 
     _, compose, disk = engine.findings(GATEWAY)
     install = "Install it: https://docs.docker.com/compose/install"
@@ -324,8 +311,8 @@ def test_doctor_is_told_what_is_not(answering: Asked, monkeypatch: pytest.Monkey
     assert disk.cure == "See what takes it: docker system df"
 
 
-def test_doctor_looks_no_further_than_an_engine_that_is_silent(answering: Asked) -> None:
-    answering({"docker version": Answer(1, "", "Cannot connect\n")})
+def test_doctor_looks_no_further_than_an_engine_that_is_silent(recorder: Recorder) -> None:
+    recorder.on("docker", "version").say(code=1, err="Cannot connect\n")
 
     [finding] = engine.findings(GATEWAY)
     assert (finding.what, finding.state) == ("Docker Engine", "wrong")
@@ -334,9 +321,9 @@ def test_doctor_looks_no_further_than_an_engine_that_is_silent(answering: Asked)
 
 @pytest.mark.parametrize("host", ["tcp://there:1", ""])
 def test_a_disk_that_cannot_be_seen_is_not_judged(
-    host: str, answering: Asked, monkeypatch: pytest.MonkeyPatch
+    host: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    answering({"docker info": Answer(0, "/nowhere/docker\n", "")})
+    recorder.on("docker", "info").say("/nowhere/docker\n")
 
     assert engine.disk_problem(GATEWAY) is None

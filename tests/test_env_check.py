@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -13,9 +13,7 @@ from composed.findings import Finding
 from composed.process import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import ENV
-
-Inv = Callable[..., int]
+from tests.samples import ENV, Inv
 
 ROWS = "NAME REQUIRED DEFAULT VALUE ALTERNATE VALUE\n"
 

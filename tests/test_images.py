@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import pytest
 from composed.docker.images import LABEL, recipe, stale
 from composed.process import Answer, Gateway
 from tests.recorder import Recorder
-
-Inv = Callable[..., int]
+from tests.samples import Inv
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +15,8 @@ from composed.local import stack as local
 from composed.local.daemon import Start
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import READY
+from tests.samples import READY, Inv
 
-Inv = Callable[..., int]
 PYTHON = sys.executable
 
 

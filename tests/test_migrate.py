@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,30 +12,12 @@ from composed.data.sqlite import SQLite
 from composed.process import Answer
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import ps_answer
-from tests.test_data import EXEC, PG_DUMP, PSQL_ON, names, piped, server
-
-Inv = Callable[..., int]
+from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Inv, ps_answer, snapshot_names
 
 PLAN = "Planned operations:\na.0002_more\n    Add field x to y\n"
 NOTHING = "Planned operations:\n  No planned migration operations.\n"
-ONE_OFF = "docker compose --env-file .env run --rm --no-deps --no-TTY --label composed.call=CALL"
 
-__all__ = ["server"]  # a fixture
-
-
-@pytest.fixture(autouse=True)
-def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
-
-
-@pytest.fixture(autouse=True)
-def pending(server: Recorder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the running backend says is pending: one migration, upon tables with rows."""
-    found = ["a.0002_more"]
-    ready = {"pending": found}
-    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (503, json.dumps(ready)))
-    return found
+pytestmark = pytest.mark.usefixtures("pending")
 
 
 def test_what_is_pending_takes_a_snapshot_first(
@@ -45,23 +25,23 @@ def test_what_is_pending_takes_a_snapshot_first(
 ) -> None:
     assert inv("migrate") == 0
 
-    assert piped(recorder) == [
+    assert recorder.lines("pipe") == [
         f"{PSQL_ON} task_db",  # the rows
         f"{PSQL_ON} task_db",
         PG_DUMP,
-        f"{EXEC} pg_restore --list",
+        f"{EXEC_DB} pg_restore --list",
     ]
     assert "NOT IN ('django_migrations', 'django_content_type', " in recorder.fed[0]
-    (name,) = names(project)
+    (name,) = snapshot_names(project)
     assert name.endswith("Z-before-migrate")
     assert capsys.readouterr().err == f"Snapshot taken: {name}\n"
-    assert " ".join(recorder.ran[-1]).endswith("backend python manage.py migrate")
+    assert recorder.lines("run")[-1].endswith("backend python manage.py migrate")
 
 
 def test_up_with_migrate_takes_one_too(inv: Inv, project: Project) -> None:
     assert inv("up", "--migrate") == 0
 
-    assert len(names(project)) == 1
+    assert len(snapshot_names(project)) == 1
 
 
 @pytest.mark.parametrize("words", ["--no-snapshot", "--plan", "--check", "-- --help"])
@@ -70,7 +50,7 @@ def test_without_need_nothing_is_asked(
 ) -> None:
     assert inv("migrate", *words.split()) == 0
 
-    assert (recorder.piped, names(project)) == ([], [])
+    assert (recorder.piped, snapshot_names(project)) == ([], [])
 
 
 def test_nothing_pending_asks_the_backend_alone(
@@ -89,7 +69,7 @@ def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project
 
     assert inv("migrate") == 0
 
-    assert (len(recorder.piped), names(project)) == (1, [])
+    assert (len(recorder.piped), snapshot_names(project)) == (1, [])
     assert not any("inspect" in argv for argv in recorder.asked)
 
 
@@ -122,8 +102,8 @@ def test_a_backend_with_other_code_is_not_believed(
 
     assert inv("migrate") == 0
 
-    assert len(names(project)) == taken, reason
-    assert f"{ONE_OFF} backend python manage.py migrate --plan".split() in recorder.asked
+    assert len(snapshot_names(project)) == taken, reason
+    assert f"{MANAGE} migrate --plan".split() in recorder.asked
 
 
 def test_arguments_are_planned_by_django(inv: Inv, recorder: Recorder, project: Project) -> None:
@@ -131,8 +111,8 @@ def test_arguments_are_planned_by_django(inv: Inv, recorder: Recorder, project: 
 
     assert inv("migrate", "--app", "a", "--name", "zero") == 0
 
-    assert f"{ONE_OFF} backend python manage.py migrate --plan a zero".split() in recorder.asked
-    assert len(names(project)) == 1
+    assert f"{MANAGE} migrate --plan a zero".split() in recorder.asked
+    assert len(snapshot_names(project)) == 1
 
 
 def test_prune_is_never_planned_which_would_prune(
@@ -141,13 +121,13 @@ def test_prune_is_never_planned_which_would_prune(
     assert inv("migrate", "--app", "a", "--", "--prune") == 0
 
     assert not any("manage.py" in argv for argv in recorder.asked)
-    assert len(names(project)) == 1
+    assert len(snapshot_names(project)) == 1
 
 
 def test_a_dry_run_shows_the_command(inv: Inv, recorder: Recorder, project: Project) -> None:
     assert inv("--dry", "migrate") == 0
 
-    assert (recorder.piped, names(project)) == ([], [])
+    assert (recorder.piped, snapshot_names(project)) == ([], [])
 
 
 def test_a_failure_says_how_to_go_back(
@@ -157,7 +137,7 @@ def test_a_failure_says_how_to_go_back(
 
     assert inv("migrate") == 3
 
-    (name,) = names(project)
+    (name,) = snapshot_names(project)
     assert capsys.readouterr().err.endswith(
         "migrate ended with 3; the reason stands above.\n"
         f"  What was there before: inv db.restore --name {name}\n"
@@ -182,11 +162,11 @@ def test_rollback_on_failure_restores(
 
     assert inv("migrate", "--rollback-on-failure") == 3
 
-    assert sorted(name.partition("Z-")[2] for name in names(project)) == [
+    assert sorted(name.partition("Z-")[2] for name in snapshot_names(project)) == [
         "before-db.restore",
         "before-migrate",
     ]
-    (name,) = [name for name in names(project) if name.endswith("before-migrate")]
+    (name,) = [name for name in snapshot_names(project) if name.endswith("before-migrate")]
     assert recorder.fed[-2].startswith("ALTER DATABASE")  # the swap
     assert f"Rolled back to {name}: 2 tables, 7 rows.\n" in capsys.readouterr().err
 
@@ -200,7 +180,7 @@ def test_rollback_on_failure_empties_what_was_empty(
 
     assert inv("migrate", "--rollback-on-failure") == 3
 
-    assert names(project) == []
+    assert snapshot_names(project) == []
     assert recorder.fed[-2].startswith("ALTER DATABASE")
     assert capsys.readouterr().err.endswith("Rolled back: the database is empty, as it was.\n")
 

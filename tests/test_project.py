@@ -20,9 +20,7 @@ from composed.env.settings import load_settings
 from composed.errors import SettingError
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import PS_ROW, ROOT, model, ps_answer
-
-Inv = Callable[..., int]
+from tests.samples import PS_ROW, ROOT, Inv, model, ps_answer
 
 
 @pytest.fixture
@@ -171,7 +169,6 @@ def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
     (project.root / ".env.example").unlink()
     (project.root / ".env").write_text("COMPOSE_PROJECT_NAME=shop\nDB_USER=u\nDB_NAME=d\n")
     monkeypatch.setattr(Project, "of", lambda _c: other)
-    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
     recorder.on("config", "--format").say(model(web=0, postgres=0))
     recorder.on("config", "--services").say("web\npostgres\n")
     return other
@@ -206,7 +203,7 @@ def test_the_verbs_use_the_projects_names(
 
     assert inv(*words.split()) == 0
 
-    assert " ".join(recorder.ran[-1]) == f"docker compose --env-file .env {command}"
+    assert recorder.lines("run")[-1] == f"docker compose --env-file .env {command}"
 
 
 @pytest.mark.parametrize(("rootless", "user"), [("name=rootless", "0:0"), ("", "1001:1002")])

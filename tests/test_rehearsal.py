@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,12 @@ from composed.calls import Calls
 from composed.data.sqlite import SQLite
 from composed.errors import NotFoundError
 from tests.recorder import Recorder
-from tests.test_data import EXEC, PG_RESTORE, PSQL_ON, piped, server
-from tests.test_migrate import ONE_OFF, pending
+from tests.samples import EXEC_DB, ONE_OFF, PG_RESTORE, PSQL_ON, Inv
 
-Inv = Callable[..., int]
-
-__all__ = ["pending", "server"]  # fixtures
+pytestmark = pytest.mark.usefixtures("pending")
 
 NEW = "composed_new_CALL"
-PG_DUMP = f"{EXEC} pg_dump --username cp_user --compress=0 --format=custom --dbname task_db"
+PG_DUMP = f"{EXEC_DB} pg_dump --username cp_user --compress=0 --format=custom --dbname task_db"
 MIGRATION: dict[str, Any] = {
     "name": "a.0002_more",
     "seconds": 1.5,
@@ -33,11 +29,6 @@ MIGRATION: dict[str, Any] = {
     "error": "",
     "sql": "",
 }
-
-
-@pytest.fixture(autouse=True)
-def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
 
 
 def told(*lines: dict[str, Any]) -> str:
@@ -54,7 +45,7 @@ def test_a_rehearsal_migrates_a_copy_that_is_dropped(
 
     assert inv("db.rehearse") == 0
 
-    assert piped(recorder) == [
+    assert recorder.lines("pipe") == [
         f"{PSQL_ON} postgres",  # what others left goes, the new database is made
         PG_DUMP,
         f"{PG_RESTORE} --dbname {NEW}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ import pytest
 from composed.data.sqlite import SQLite
 from composed.project import Project
 from tests.recorder import Recorder
-
-Inv = Callable[..., int]
+from tests.samples import Inv
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,23 +14,13 @@ from composed.calls import Calls
 from composed.docker.start import STARTS
 from composed.env.settings import load_settings
 from composed.errors import Interrupted
-from composed.process import Answer, Gateway
+from composed.process import Answer
 from composed.project import Project
-from tests.recorder import Recorder
-from tests.samples import DB_ROW, PS_ROW, model, ps_answer
+from tests.recorder import Call, Recorder
+from tests.samples import DB_ROW, DC, EXEC, MANAGE, PS_ROW, Inv, model, ps_answer
 
-Inv = Callable[..., int]
-
-DC = "docker compose --env-file .env"
-RUN = f"{DC} run --rm --no-deps --no-TTY --label composed.call=CALL"
-EXEC = f"{DC} exec --no-TTY --env COMPOSED_CALL=CALL"
 PSQL = "psql --username cp_user --dbname task_db --set ON_ERROR_STOP=1"
 UP = f"{DC} up --detach"
-
-
-@pytest.fixture(autouse=True)
-def _calls_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
 
 
 @pytest.fixture(autouse=True)
@@ -57,21 +46,21 @@ def _tree_of_an_ordinary_user(project: Project, monkeypatch: pytest.MonkeyPatch)
         ),
         ("build", f"{DC} build"),
         ("build --pull --no-cache", f"{DC} build --pull --no-cache"),
-        ("migrate", f"{RUN} backend python manage.py migrate"),
+        ("migrate", f"{MANAGE} migrate"),
         (
             "migrate --app task_api --name zero --plan",
-            f"{RUN} backend python manage.py migrate task_api zero --plan",
+            f"{MANAGE} migrate task_api zero --plan",
         ),
-        ("migrate --check", f"{RUN} backend python manage.py migrate --check"),
-        ("migrate -- --fake x", f"{RUN} backend python manage.py migrate --fake x"),
-        ("makemigrations", f"{RUN} backend python manage.py makemigrations --noinput"),
+        ("migrate --check", f"{MANAGE} migrate --check"),
+        ("migrate -- --fake x", f"{MANAGE} migrate --fake x"),
+        ("makemigrations", f"{MANAGE} makemigrations --noinput"),
         (
             "makemigrations --app task_api --check",
-            f"{RUN} backend python manage.py makemigrations task_api --check --dry-run --noinput",
+            f"{MANAGE} makemigrations task_api --check --dry-run --noinput",
         ),
         (
             "manage -- check --fail-level WARNING",
-            f"{RUN} backend python manage.py check --fail-level WARNING",
+            f"{MANAGE} check --fail-level WARNING",
         ),
         ("shell", f"{EXEC} backend bash"),
         ("shell --service db", f"{EXEC} db bash"),
@@ -85,7 +74,7 @@ def _tree_of_an_ordinary_user(project: Project, monkeypatch: pytest.MonkeyPatch)
 def test_a_verb_sends_this_command(words: str, command: str, inv: Inv, recorder: Recorder) -> None:
     assert inv(*words.split()) == 0
 
-    assert [" ".join(argv) for argv in recorder.ran] == [command]
+    assert recorder.lines("run") == [command]
 
 
 def test_words_after_dashes_keep_their_spaces(inv: Inv, recorder: Recorder) -> None:
@@ -128,7 +117,7 @@ def test_migrate_starts_a_database_that_is_down(inv: Inv, recorder: Recorder) ->
 
     inv("migrate")
 
-    assert " ".join(recorder.ran[0]) == f"{UP} db"
+    assert recorder.lines("run")[0] == f"{UP} db"
     assert recorder.ran[-1][4] == "run"
 
 
@@ -262,7 +251,6 @@ class Taken:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ports: set[int] = set()
-        self.monkeypatch = monkeypatch
         for module in ("ports.published", "ports.choice"):
             monkeypatch.setattr(f"composed.{module}.is_taken", lambda _, port: port in self.ports)
         monkeypatch.setattr("composed.ports.choice.holder", lambda *_: "other (PID 7)")
@@ -287,7 +275,7 @@ def test_a_taken_port_gives_way_to_the_next(
 
     assert inv("up") == 0
 
-    assert [" ".join(argv) for argv in recorder.ran] == [UP]
+    assert recorder.lines("run") == [UP]
     assert "inv chose BACKEND_PORT=8002." in (project.root / ".env").read_text()
     assert (
         "Port 8000, for backend, is taken by other (PID 7): "
@@ -329,18 +317,17 @@ def test_a_taken_port_is_73_with_strict_ports_and_in_ci(
 
 def lose_races(recorder: Recorder, taken: Taken, times: int) -> None:
     """Take backend's port at each of so many starts; Compose reads the one chosen then."""
-    run = recorder.run
 
-    def up(_: Gateway, argv: list[str], **options: Any) -> int:
-        run(argv, **options)
-        if len(recorder.ran) > times:
-            return 0
-        port = 7999 + len(recorder.ran)
+    def up(_: Call) -> Answer:
+        starts = len(recorder.ran)
+        if starts > times:
+            return Answer(0, "", "")
+        port = 7999 + starts
         taken.ports |= {port}
         recorder.on(".env", "config", "--format").say(model(backend=port))
-        return 1
+        return Answer(1, "", "")
 
-    taken.monkeypatch.setattr(Gateway, "run", up)
+    recorder.on("up").do(up)
 
 
 def test_a_port_taken_between_the_look_and_the_start_is_chosen_anew(
@@ -350,7 +337,7 @@ def test_a_port_taken_between_the_look_and_the_start_is_chosen_anew(
 
     assert inv("up") == 0
 
-    assert [" ".join(argv) for argv in recorder.ran] == [UP] * 3
+    assert recorder.lines("run") == [UP] * 3
     assert load_settings(project)["BACKEND_PORT"] == "8002"
 
 
@@ -715,7 +702,7 @@ def test_plain_text_is_asked_of_compose_and_of_what_runs_inside(
 
     inv(words)
 
-    line = " ".join(recorder.ran[0])
+    line = recorder.lines("run")[0]
     assert line.startswith(f"{DC} --ansi never --progress plain ")
     assert command in line
 
@@ -732,17 +719,18 @@ def test_logs_that_are_piped_have_no_code_that_erases_a_line(inv: Inv, recorder:
 def test_an_up_after_an_interrupted_stop_lets_it_end_first(
     words: str, inv: Inv, recorder: Recorder
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Gateway, "run", _interrupted)
-        assert inv(words) == 143
+    recorder.on("down").do(_interrupted)
+    recorder.on("--force-recreate").do(_interrupted)
+    assert inv(words) == 143
+    recorder.calls.clear()
 
     inv("up")
     inv("up")
 
-    assert [" ".join(argv) for argv in recorder.ran] == [f"{DC} stop", UP, UP]
+    assert recorder.lines("run") == [f"{DC} stop", UP, UP]
 
 
-def _interrupted(*_: object, **__: object) -> int:
+def _interrupted(_: Call) -> Answer:
     raise Interrupted(signal.SIGTERM)
 
 
@@ -753,12 +741,9 @@ def test_only_compose_itself_is_not_sent_ctrl_c_again(inv: Inv, recorder: Record
     assert [call.insist for call in recorder.of("run")] == [True, False]
 
 
-def test_what_an_interrupted_call_left_inside_ends_with_it(
-    inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Gateway, "run", _interrupted)
-    left = Answer(0, "c0ffee\n", "")
-    recorder.on("label=composed.call=CALL").give(left)
+def test_what_an_interrupted_call_left_inside_ends_with_it(inv: Inv, recorder: Recorder) -> None:
+    recorder.on("manage.py").do(_interrupted)
+    recorder.on("label=composed.call=CALL").say("c0ffee\n")
 
     assert inv("migrate") == 143
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,8 @@ from composed.env.settings import assignments
 from composed.process import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Call, Recorder
-from tests.samples import DB_ROW, PS_ROW, RAW, model, ps_answer
+from tests.samples import DB_ROW, DC, PS_ROW, RAW, Inv, model, ps_answer
 
-Inv = Callable[..., int]
-
-DC = "docker compose --env-file .env"
 LOGIN = (
     f"{DC} exec --no-TTY --env PGPASSWORD db psql --no-psqlrc --host db --username cp_user "
     "--no-password --dbname task_db --command SELECT 1"
@@ -81,7 +77,6 @@ def raw() -> str:
 @pytest.fixture(autouse=True)
 def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A volume of PostgreSQL 15 that fits."""
-    monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
     recorder.on(".env", "config", "--format").say(configured("shop_db-data", "postgres:15"))
     recorder.on("config", "--no-interpolate").say(raw())
     recorder.on("image", "inspect", "--format", "{{json .Config}}").say(json.dumps(TO_17))
@@ -91,10 +86,6 @@ def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
-def asked(recorder: Recorder) -> list[str]:
-    return [" ".join(argv) for argv in recorder.asked]
-
-
 # --- looking -----------------------------------------------------------------
 
 
@@ -102,7 +93,7 @@ def test_what_fits_is_looked_at_once_and_written_down(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     assert inv("up") == 0
-    first = asked(recorder)
+    first = recorder.lines("ask")
     assert sum(line.startswith(LOOK) for line in first) == 1
     assert LOGIN in first
     assert recorder.ran[0][4:] == ["up", "--detach", "--wait", "db"]
@@ -111,7 +102,7 @@ def test_what_fits_is_looked_at_once_and_written_down(
     recorder.calls.clear()
     assert inv("up") == 0
 
-    assert not any("docker run" in line or "psql" in line for line in asked(recorder))
+    assert not any("docker run" in line or "psql" in line for line in recorder.lines("ask"))
     assert [argv[4:6] for argv in recorder.ran] == [["up", "--detach"]]
     record = project.root / ".composed/shop/volume.json"
     assert record.stat().st_mode & 0o777 == 0o600
@@ -132,7 +123,7 @@ def test_a_volume_that_is_not_there_yet_fits(inv: Inv, recorder: Recorder) -> No
 
     assert inv("up") == 0
 
-    assert not any("docker run" in line or "psql" in line for line in asked(recorder))
+    assert not any("docker run" in line or "psql" in line for line in recorder.lines("ask"))
 
 
 def test_an_image_that_is_not_here_is_pulled_on_the_terminal(inv: Inv, recorder: Recorder) -> None:
@@ -146,13 +137,13 @@ def test_an_image_that_is_not_here_is_pulled_on_the_terminal(inv: Inv, recorder:
 def test_a_dry_run_looks_at_nothing(inv: Inv, recorder: Recorder) -> None:
     assert inv("--dry", "up") == 0
 
-    assert not any("docker run" in line for line in asked(recorder))
+    assert not any("docker run" in line for line in recorder.lines("ask"))
 
 
 def test_for_the_databases_own_programs_no_password_is_needed(inv: Inv, recorder: Recorder) -> None:
     assert inv("up", "--service", "db") == 0
 
-    assert LOGIN not in asked(recorder)
+    assert LOGIN not in recorder.lines("ask")
 
 
 def test_django_in_a_container_of_its_own_needs_it(
@@ -350,7 +341,7 @@ def test_user_and_database_are_renamed(
 
     assert recorder.ran[0][4:] == ["stop", "db"]
     single = f"{DC} run --rm --no-deps --no-TTY --label composed.call=CALL db postgres --single"
-    assert " ".join(recorder.piped[0]) == f"{single} postgres"
+    assert recorder.lines("pipe")[0] == f"{single} postgres"
     assert recorder.fed[0].endswith("CREATE ROLE composed_credentials SUPERUSER LOGIN\n")
     assert recorder.fed[2:] == [
         'ALTER ROLE "old_user" RENAME TO "cp_user";',
@@ -378,7 +369,7 @@ def test_a_rename_that_fails_takes_the_helper_back(
     assert inv("db.credentials") == 74
 
     dropping = recorder.fed.index("DROP ROLE IF EXISTS composed_credentials;")
-    assert "--username old_user" in " ".join(recorder.piped[dropping])
+    assert "--username old_user" in recorder.lines("pipe")[dropping]
 
 
 def test_which_of_several_databases_is_not_guessed(
@@ -465,7 +456,7 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
     ]
     assert [argv[4:] for argv in newer.ran] == [["stop"]]
     inside = "docker exec --interactive c1"
-    lines = [" ".join(argv) for argv in newer.piped]
+    lines = newer.lines("pipe")
     restore = f"{inside} pg_restore --username cp_user --exit-on-error --dbname postgres"
     assert [line for line in lines if "pg_restore" in line] == [restore, f"{restore} --create"]
     assert any("DO $do$ BEGIN CREATE ROLE cp_user; EXCEPTION" in script for script in newer.fed)
@@ -475,7 +466,7 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
     assert values["POSTGRES_IMAGE"] == "postgres:17"
     assert "POSTGRES_MOUNT" not in values
     assert "docker volume rm shop_db-data\n" in capsys.readouterr().out
-    assert not any(line.startswith("docker volume rm") for line in asked(newer))
+    assert not any(line.startswith("docker volume rm") for line in newer.lines("ask"))
 
 
 def test_to_18_the_mount_changes_too(
@@ -504,7 +495,7 @@ def test_a_copy_that_fails_leaves_the_settings(
     assert inv("db.upgrade") == code
 
     assert (project.root / ".env").read_text() == before
-    assert "docker volume rm shop_db-data-17" in asked(newer)
+    assert "docker volume rm shop_db-data-17" in newer.lines("ask")
     assert list((project.root / ".composed/shop/upgrades").iterdir()) == []
 
 
@@ -636,7 +627,7 @@ def test_what_a_killed_upgrade_left_is_removed_unless_it_is_in_use(
 
     assert inv("ps") == 0
 
-    assert ("docker volume rm shop_db-data-17" in asked(recorder)) is removed
+    assert ("docker volume rm shop_db-data-17" in recorder.lines("ask")) is removed
     assert list(upgrades.iterdir()) == []
 
 
@@ -713,7 +704,7 @@ def test_nothing_is_looked_at_without_a_volume(inv: Inv, recorder: Recorder) -> 
     assert inv("db.credentials") == 0
     assert inv("db.upgrade") == 0
 
-    assert not any("docker run" in line or "psql" in line for line in asked(recorder))
+    assert not any("docker run" in line or "psql" in line for line in recorder.lines("ask"))
 
 
 def test_a_pull_that_fails_is_left_to_up(inv: Inv, recorder: Recorder) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.recorder import Recorder
-from tests.samples import DB_ROW, PS_ROW, container, model, probe, ps_answer
+from tests.samples import DB_ROW, PS_ROW, Inv, container, model, probe, ps_answer
 
-Inv = Callable[..., int]
 Looks = Callable[..., None]
 
 BROKEN = 'healthz: 500\nTraceback\n  File "x", line 1\nSyntaxError: bad\n'
