@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from composed.database import Database
 from composed.env.settings import Settings
 from composed.errors import Interrupted
 from composed.findings import Finding
@@ -19,18 +20,31 @@ from composed.process import Answer, Gateway
 from composed.project import Project
 from composed.terminal import table
 
-if TYPE_CHECKING:  # most verbs need none of it
-    from composed.data.database import Database
+if TYPE_CHECKING:  # only a failure needs it
     from composed.health.explanations import Explanation
 
-__all__ = ["Service", "Stack", "UpOptions", "as_json", "as_table", "service_rows"]
+__all__ = [
+    "BuildOptions",
+    "Inside",
+    "Report",
+    "Runner",
+    "Service",
+    "Stack",
+    "Store",
+    "UpOptions",
+    "Volume",
+    "as_json",
+    "as_table",
+    "service_rows",
+    "url_of",
+]
 
 HEADINGS = ("SERVICE", "STATE", "HEALTH", "ADDRESS", "AGE")
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service as ``inv ps`` shows it; ``ports`` maps its own ports to ours."""
+    """One service as ``inv ps`` shows it; ``ports`` maps container ports to host addresses."""
 
     service: str
     state: str
@@ -42,20 +56,20 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether it runs and no health check says otherwise."""
+        """Whether the service runs and no health check contradicts."""
         return self.state == "running" and self.health in ("", "healthy")
 
     def as_json(self) -> dict[str, object]:
         """Return the service for ``inv ps --json``."""
-        return asdict(self) | {"ports": {str(ours): at for ours, at in self.ports.items()}}
+        return asdict(self) | {"ports": {str(port): host for port, host in self.ports.items()}}
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How to start: which services (none is all), what to build, how long to wait (seconds).
+    """How to start: the services (none is all), the build, the time to wait in seconds.
 
-    ``build`` None builds what is missing; ``migrate`` is what to do for it as soon as the
-    database is there; ``strict_ports`` fails where a port is taken.
+    ``build`` None builds a missing image; ``migrate`` is called as soon as the database
+    runs; ``strict_ports`` fails where a port is taken.
     """
 
     services: Sequence[str] = ()
@@ -65,15 +79,30 @@ class UpOptions:
     strict_ports: bool = False
 
 
-class Stack(ABC):
-    """A Django backend and its database, brought to life and spoken to.
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build images: newer base images, every layer anew."""
 
-    Every method that runs something on the user's terminal returns the exit
-    code of what ran; errors of ours are a :class:`~composed.errors.ComposedError`.
+    pull: bool = False
+    no_cache: bool = False
+
+
+class Stack(ABC):
+    """A Django backend and its database, in one mode.
+
+    The parts do the work: ``runner`` the services, ``inside`` commands in the backend,
+    ``store`` the data, ``report`` the facts for a diagnosis. Only a mode with containers
+    has a ``volume``, and ``compose``, which runs Compose itself. Methods that run a command
+    on the user's terminal return its exit code; other failures are a
+    :class:`~composed.errors.ComposedError`.
     """
 
     mode: str
     database_engine: str
+    runner: Runner
+    inside: Inside
+    store: Store
+    compose: Callable[[Sequence[str]], int] | None = None
 
     def __init__(self, project: Project, settings: Settings, gateway: Gateway) -> None:
         self.project = project
@@ -82,35 +111,35 @@ class Stack(ABC):
 
     @property
     def name(self) -> str:
-        """The Compose project name, which also names our own files."""
+        """The Compose project name, which also names the stack's folder."""
         return self.settings["COMPOSE_PROJECT_NAME"]
 
     @property
     def folder(self) -> Path:
-        """Where our own files about this stack are; all of it may be thrown away."""
+        """The folder of the stack's own files; all of them may be removed."""
         return self.project.folder(self.name)
 
     def explain(self, text: str) -> Explanation | None:
-        """Return what is known about what a log or a health check says."""
+        """Return the explanation for the text of a log or a health check, if one is known."""
         from composed.health.explanations import explain  # noqa: PLC0415  # only a failure needs it
 
         return explain(text, self.project.tree, local=self.mode == "local")
 
     def remember(self) -> None:
-        """Write the mode down, so that other verbs find this stack."""
+        """Record the mode, so that other verbs find this stack."""
         if not self.gateway.dry:
             written(self.folder / "mode", self.mode)
 
     def forget(self) -> None:
-        """Take the mode back: nothing runs."""
+        """Remove the record of the mode: nothing runs."""
         if not self.gateway.dry:
             (self.folder / "mode").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def stopping(self) -> Iterator[None]:
-        """Mark that services are being stopped; the mark outlives an ``inv`` that is ended.
+        """Mark that services are being stopped; the mark outlives an interrupted ``inv``.
 
-        They go on stopping then, and look as if they ran until they have.
+        Services go on stopping then, and seem to run until they have stopped.
         """
         opened(self.stop_mark).close()
         try:
@@ -124,48 +153,38 @@ class Stack(ABC):
 
     @property
     def stop_mark(self) -> Path:
-        """The file that is there while services are being stopped."""
+        """The file that exists while services are being stopped."""
         return self.folder / "stopping"
+
+    @property
+    @abstractmethod
+    def report(self) -> Report:
+        """The facts for a diagnosis."""
+
+    @property
+    def volume(self) -> Volume | None:
+        """The volume of the database server, None without containers."""
+        return None
 
     @abstractmethod
     def clean_up(self) -> None:
-        """Remove what verbs that were killed left behind."""
+        """Remove the leftovers of killed verbs."""
+
+
+class Runner(ABC):
+    """The services of a stack: all that another way to run containers has to implement."""
 
     @abstractmethod
     def up(self, options: UpOptions) -> list[Service]:
-        """Start, and return the services when each is ready; raises when that fails."""
-
-    @abstractmethod
-    def down(self, *, volumes: bool = False) -> int:
-        """Stop and remove the services; ``volumes`` removes the data too."""
-
-    @abstractmethod
-    def destroy(self) -> int:
-        """Remove all that the stack has: services, data, networks, images."""
-
-    @abstractmethod
-    def has_data(self) -> bool:
-        """Say whether there is a database that could be lost; nothing is started."""
-
-    @abstractmethod
-    def holdings(self) -> list[str]:
-        """Return the names of all that holds data and goes with :meth:`destroy`."""
-
-    @abstractmethod
-    def database(self) -> AbstractContextManager[Database]:
-        """Give the database as long as the block lasts, started when it is down."""
-
-    @abstractmethod
-    def change_credentials(self) -> list[str]:
-        """Make the database's user, password and name those of the settings; say what was done."""
-
-    @abstractmethod
-    def upgrade(self, old_image: str = "") -> list[str]:
-        """Move the data to the database server's new major version; say what was done."""
+        """Start, wait, and return the services, each ready; raise when a service fails."""
 
     @abstractmethod
     def restart(self, options: UpOptions) -> list[Service]:
-        """Start again with the settings as they are now; return as :meth:`up` does."""
+        """Start again with the current settings; return as :meth:`up` does."""
+
+    @abstractmethod
+    def down(self, *, volumes: bool = False) -> int:
+        """Stop and remove the services; with ``volumes`` the data too."""
 
     @abstractmethod
     def ps(self) -> list[Service]:
@@ -173,51 +192,38 @@ class Stack(ABC):
 
     @abstractmethod
     def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
-        """Show what the services said."""
+        """Show the logs of the services; none is all."""
 
     @abstractmethod
-    def findings(self) -> list[Finding]:
-        """Return how what it runs on and what runs is, for `inv doctor`; changes nothing."""
+    def build(self, options: BuildOptions, /) -> int:
+        """Build the images."""
+
+
+class Inside(ABC):
+    """Commands that run where the backend runs."""
 
     @abstractmethod
-    def evidence(self) -> dict[str, str]:
-        """Return file names and texts that help to understand a failure; never raises."""
+    def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
+        """Run a management command, with the database started; ``env`` is added."""
 
-    def secrets(self) -> list[str]:
-        """Return secrets that are not spelled so in the settings; never raises."""
-        return []
-
-    @abstractmethod
-    def build(self, *, pull: bool, no_cache: bool) -> int:
-        """Make what the backend runs from."""
+    def manage_as_owner(self, *args: str) -> int:
+        """Run a management command that may write files, which get the owner of the source."""
+        return self.manage(*args)
 
     @abstractmethod
-    def manage(
-        self, *args: str, writes_source: bool = False, env: Mapping[str, str] | None = None
-    ) -> int:
-        """Run a management command, with the database started when it is down.
+    def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
+        """Return the answer of a management command that runs with the current source.
 
-        ``writes_source`` says that it may write files, which then belong to the
-        owner of the tree. ``env`` is added to its environment.
+        The database runs already; ``env`` wins over the settings.
         """
 
-    @abstractmethod
-    def ask_manage(
-        self, *args: str, beside: bool = False, env: Mapping[str, str] | None = None
-    ) -> Answer:
-        """Run a management command for its answer; the database runs.
-
-        ``beside`` says that it must not run inside the backend, whose code may
-        be older; ``env``, only with it, wins over the settings.
-        """
-
-    @abstractmethod
-    def pointed_at(self, place: str) -> dict[str, str]:
-        """Return the settings with which the backend uses another database, as copied gives it."""
+    def ask_manage(self, *args: str) -> Answer:
+        """Return the answer of a management command, from the running backend if there is one."""
+        return self.ask_one_off(*args)
 
     @abstractmethod
     def current_url(self) -> str:
-        """Return where a backend runs with the code that :meth:`manage` has; else empty."""
+        """Return the URL of a running backend if its code is current, else ""."""
 
     @abstractmethod
     def shell(self, service: str, argv: Sequence[str]) -> int:
@@ -227,9 +233,62 @@ class Stack(ABC):
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
         """Open the database's own client, or run one ``command`` in it."""
 
+
+class Store(ABC):
+    """The data of a stack."""
+
     @abstractmethod
-    def compose(self, args: Sequence[str]) -> int:
-        """Run Compose itself on the stack."""
+    def database(self) -> AbstractContextManager[Database]:
+        """Yield the live database, started if necessary."""
+
+    @abstractmethod
+    def pointed_at(self, place: str) -> dict[str, str]:
+        """Return the variables that point the backend at a copy: see :meth:`Database.copied`."""
+
+    @abstractmethod
+    def has_data(self) -> bool:
+        """Return whether there is a database that could be lost; start nothing."""
+
+    @abstractmethod
+    def holdings(self) -> list[str]:
+        """Return the names of all that holds data and that :meth:`destroy` removes."""
+
+    @abstractmethod
+    def destroy(self) -> int:
+        """Remove all that the stack has: services, data, networks, images."""
+
+
+class Report(ABC):
+    """The facts about a stack for ``inv doctor`` and for bundles."""
+
+    @abstractmethod
+    def findings(self) -> list[Finding]:
+        """Return the findings on the services and on what they need; change nothing."""
+
+    @abstractmethod
+    def evidence(self) -> dict[str, str]:
+        """Return texts that help to understand a failure, by file name; never raise."""
+
+    def secrets(self) -> list[str]:
+        """Return secrets that are spelled otherwise in the settings; never raise."""
+        return []
+
+
+class Volume(ABC):
+    """The volume of a database server."""
+
+    @abstractmethod
+    def change_credentials(self) -> list[str]:
+        """Give the volume the credentials of the settings; return a line for each change."""
+
+    @abstractmethod
+    def upgrade(self, old_image: str) -> list[str]:
+        """Move the data to the server's new major version; return a line for each change."""
+
+
+def url_of(services: Sequence[Service]) -> str:
+    """Return the first URL among the services, "" without one."""
+    return next((service.url for service in services if service.url), "")
 
 
 def as_table(stack: Stack, services: Sequence[Service]) -> str:

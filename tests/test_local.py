@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from composed.local import stack as local
+from composed.local import runner as local
+from composed.local import server, stack
 from composed.local.daemon import Start
 from composed.project import Project
 from tests.recorder import Recorder
@@ -67,7 +68,7 @@ def daemon(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
     it = FakeDaemon(project.root / "backend.log")
     it.log.write_text("one\ntwo\n")
     monkeypatch.setenv("COMPOSED_MODE", "local")
-    monkeypatch.setattr(local, "Daemon", lambda *_: it)
+    monkeypatch.setattr(stack, "Daemon", lambda *_: it)
     monkeypatch.setattr(local, "listeners", lambda *_: {1: "python"})
     monkeypatch.setattr("composed.ports.published.is_taken", lambda *_: False)
     monkeypatch.setattr("time.time", lambda: 7200.0)
@@ -316,7 +317,9 @@ def test_where_every_port_is_taken_meanwhile_it_is_73(
 
     assert len(daemon.started) == local.STARTS
     assert daemon.start_ is None
-    assert "Each port was taken by another at once.\n  Type: inv up" in capsys.readouterr().err
+    assert (
+        "Each port was taken by another process at once.\n  Type: inv up" in capsys.readouterr().err
+    )
 
 
 def test_a_server_from_before_a_move_is_started_anew(
@@ -433,7 +436,7 @@ def test_without_the_servers_packages_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "find_spec", lambda _: None)
+    monkeypatch.setattr(server, "find_spec", lambda _: None)
 
     assert inv("migrate") == 69
 

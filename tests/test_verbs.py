@@ -25,7 +25,7 @@ UP = f"{DC} up --detach"
 
 @pytest.fixture(autouse=True)
 def _tree_of_an_ordinary_user(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.docker.stack.DockerStack._as_owner", lambda _: [])
+    monkeypatch.setattr("composed.docker.inside.ContainerInside._owner", lambda _: [])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,9 @@ def test_migrate_starts_a_database_that_is_down(inv: Inv, recorder: Recorder) ->
 def test_only_verbs_that_write_the_tree_run_as_its_owner(
     inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composed.docker.stack.DockerStack._as_owner", lambda _: ["--user", "0:0"])
+    monkeypatch.setattr(
+        "composed.docker.inside.ContainerInside._owner", lambda _: ["--user", "0:0"]
+    )
     for verb in (["migrate"], ["makemigrations"], ["manage", "--", "check"]):
         inv(*verb)
 

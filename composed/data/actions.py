@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from composed.calls import alone
-from composed.data.database import Database, Dump, Facts
 from composed.data.dump_file import DumpFile, examine
 from composed.data.snapshots import Manifest, Snapshot, Snapshots
+from composed.database import Database, Dump, Facts
 from composed.errors import (
     ComposedError,
     DataError,
@@ -141,13 +141,13 @@ def copied(stack: Stack) -> Iterator[str]:
 def upgrade(stack: Stack, old_image: str = "") -> list[str]:
     """Move the data to the server's new major version; returns what was done."""
     with _alone(stack):
-        return stack.upgrade(old_image)
+        return stack.volume.upgrade(old_image) if stack.volume else []
 
 
 def change_credentials(stack: Stack) -> list[str]:
     """Give the database the names and the password of the settings; returns what was done."""
     with _alone(stack):
-        return stack.change_credentials()
+        return stack.volume.change_credentials() if stack.volume else []
 
 
 def prune(stack: Stack, names: list[str]) -> list[str]:
@@ -161,13 +161,13 @@ def prune(stack: Stack, names: list[str]) -> list[str]:
 def down_volumes(stack: Stack, *, safety: bool = True) -> int:
     """Stop the stack and remove its data."""
     with _last_snapshot(stack, "down --volumes", safety=safety):
-        return stack.down(volumes=True)
+        return stack.runner.down(volumes=True)
 
 
 def destroy(stack: Stack, *, safety: bool = True) -> int:
     """Remove all that the stack has; snapshots and settings stay."""
     with _last_snapshot(stack, "destroy", safety=safety):
-        code = stack.destroy()
+        code = stack.store.destroy()
         if not code and not stack.gateway.dry:
             shutil.rmtree(stack.folder, ignore_errors=True)
         return code
@@ -190,7 +190,7 @@ def _alone(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _data(stack: Stack) -> Iterator[Database]:
-    with _alone(stack), stack.database() as database:
+    with _alone(stack), stack.store.database() as database:
         yield database
 
 
@@ -209,7 +209,7 @@ def _disk_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def _undone_by(stack: Stack, database: Database, verb: str, *, safety: bool) -> Iterator[None]:
     """Take a snapshot first and, when the block has ended, say how to bring the data back."""
-    there = safety and (stack.gateway.dry or stack.has_data())
+    there = safety and (stack.gateway.dry or stack.store.has_data())
     taken = _take(stack, database, "", f"before {verb}") if there else None
     yield
     _say_how_to_undo(taken)
@@ -220,9 +220,9 @@ def _last_snapshot(stack: Stack, verb: str, *, safety: bool) -> Iterator[None]:
     """Take it before the database itself goes; refuse when there is data that cannot be read."""
     taken = None
     with _alone(stack):
-        if safety and stack.has_data():
+        if safety and stack.store.has_data():
             try:
-                with stack.database() as database:
+                with stack.store.database() as database:
                     taken = _take(stack, database, "", f"before {verb}")
             except ComposedError as error:
                 raise RefusedError(
@@ -271,8 +271,9 @@ def _take(stack: Stack, database: Database, name: str, reason: str) -> Snapshot 
 
 
 def _show(stack: Stack, database: Database, *what: str) -> None:
-    for argv in database.commands(*what):
-        stack.gateway.run(argv)  # a dry one
+    for name in what:
+        if argv := database.commands.get(name):
+            stack.gateway.run(argv)  # which a dry run only shows
 
 
 def _free_name(store: Snapshots, now: datetime, reason: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from composed.data.database import Dump
+from composed.database import Dump
 from composed.errors import DataError, NotFoundError
 from composed.terminal import Progress
 

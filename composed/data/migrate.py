@@ -27,7 +27,7 @@ def migrate(
     taken = data.snapshot(stack, reason="before migrate") if guarded else None
     if taken:
         say(f"Snapshot taken: {taken.name}")
-    code = stack.manage("migrate", *args)
+    code = stack.inside.manage("migrate", *args)
     if code and guarded:
         say(f"migrate ended with {code}; the reason stands above.")
         _go_back(stack, taken) if rollback else _say_how(taken)
@@ -41,7 +41,7 @@ def _changes_data(stack: Stack, args: Sequence[str], *, rollback: bool) -> bool:
     """
     if READING & {*args} or not (rollback or data.has_rows(stack)):
         return False
-    names = None if args else migrations.known(stack, stack.current_url())
+    names = None if args else migrations.known(stack, stack.inside.current_url())
     return bool(names) or (names is None and migrations.are_planned(stack, args))
 
 

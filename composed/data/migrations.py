@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from composed.health import readiness
 from composed.process import Answer
-from composed.stack import Stack
+from composed.stack import Stack, url_of
 
 __all__ = ["are_planned", "differences", "few", "known", "unapplied"]
 
@@ -33,7 +33,7 @@ def are_planned(stack: Stack, args: Sequence[str] = ()) -> bool:
     """
     if any(word.startswith("--pr") for word in args):
         return True  # --plan would not keep it from --prune
-    plan = stack.ask_manage("migrate", "--plan", *args, beside=True)
+    plan = stack.inside.ask_one_off("migrate", "--plan", *args)
     return plan.code != 0 or NOTHING_PLANNED not in plan.out
 
 
@@ -51,7 +51,7 @@ def differences(stack: Stack, applied: Sequence[str]) -> list[str]:
 
 def _said(stack: Stack) -> tuple[list[str], list[str]] | None:
     """Return what the running backend, when it has our ``/readyz``, says: pending, unknown."""
-    url = next((service.url for service in stack.ps() if service.url), "")
+    url = url_of(stack.runner.ps())
     body = readiness.answer(f"{url}{stack.project.ready}")[1] if url and stack.project.ready else ""
     pending, unknown = readiness.named(body, "pending"), readiness.named(body, "unknown")
     return None if pending is None or unknown is None else (pending, unknown)
@@ -68,7 +68,7 @@ def _lines(pending: Sequence[str], unknown: Sequence[str]) -> list[str]:
 
 
 def _plan(stack: Stack) -> Answer:
-    return stack.ask_manage("showmigrations", "--plan")
+    return stack.inside.ask_manage("showmigrations", "--plan")
 
 
 def _unapplied(plan: Answer) -> list[str]:

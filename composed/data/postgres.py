@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO
 
 from composed.calls import Calls
-from composed.data.database import MADE_BY_MIGRATE, Database, Dump, Facts
 from composed.data.dump_file import sql_version
+from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts
 from composed.errors import ComposedError, DataError, InputOutputError
 from composed.process import Answer, Gateway
 from composed.terminal import Progress
@@ -105,10 +105,10 @@ class PostgreSQL(Database):
                 f"Set POSTGRES_IMAGE to postgres:{_major(version)} or newer, on a new volume.",
             )
 
-    def commands(self, *what: str) -> list[list[str]]:
-        """Return how ``pg_dump`` and ``pg_restore`` are called."""
-        how = {"dump": self._pg_dump(), "restore": self._pg_restore("composed_new_dry")}
-        return [how[name] for name in what]
+    @property
+    def commands(self) -> dict[str, list[str]]:
+        """The command lines of ``pg_dump`` and ``pg_restore``."""
+        return {"dump": self._pg_dump(), "restore": self._pg_restore("composed_new_dry")}
 
     # --- dump ----------------------------------------------------------------
 

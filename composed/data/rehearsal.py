@@ -54,15 +54,15 @@ def rehearse(stack: Stack) -> Rehearsal:
 
     Raises :class:`SettingError` when the backend cannot be pointed at the copy.
     """
-    if migrations.known(stack, stack.current_url()) == []:
+    if migrations.known(stack, stack.inside.current_url()) == []:
         return Rehearsal(0, [])
     with data.copied(stack) as place:
         if stack.gateway.dry:
             return Rehearsal(0, [])
         say("Migrating the copy …")
         script = f"{SCRIPT.read_text(encoding='utf-8')}\nrehearse({place!r})\n"
-        settings = stack.pointed_at(place)
-        answer = stack.ask_manage("shell", "--command", script, beside=True, env=settings)
+        settings = stack.store.pointed_at(place)
+        answer = stack.inside.ask_one_off("shell", "--command", script, env=settings)
         return _read(answer, next(iter(settings)))
 
 

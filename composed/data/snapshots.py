@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from composed.data.database import Facts
+from composed.database import Facts
 from composed.errors import DataError, NotFoundError, ValueWrongError
 from composed.terminal import Progress, size, table
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from composed.calls import Calls
-from composed.data.database import MADE_BY_MIGRATE, Database, Dump, Facts
+from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts
 from composed.errors import DataError, InputOutputError, NotFoundError
 from composed.terminal import Progress
 
@@ -41,10 +41,6 @@ class SQLite(Database):
 
     def check_version(self, version: str) -> None:
         """Accept all: the file format has been one since 2004."""
-
-    def commands(self, *what: str) -> list[list[str]]:
-        """Return none: all is done in this process."""
-        return []
 
     def dump(self, file: Path) -> tuple[Facts, str]:
         """Copy the pages as they were at one moment; writers do not wait."""

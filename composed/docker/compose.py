@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from composed.docker import engine
-from composed.errors import NotFoundError, SettingError
+from composed.errors import NotFoundError, SettingError, end_with
 from composed.process import Gateway
 from composed.terminal import is_plain
 
@@ -55,6 +55,10 @@ class Compose:
         if code in CONFIGURATION_FAILED:  # or what the command inside ended with
             self.ask("config", "--quiet")
         return code
+
+    def run_or_end(self, *args: str) -> None:
+        """Run on the terminal; a failure ends the verb with Compose's exit code."""
+        end_with(self.run(*args))
 
     def ask(self, *args: str, env: Mapping[str, str] | None = None) -> str:
         """Return what Compose prints; raises when it fails, since a question should not."""

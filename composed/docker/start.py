@@ -55,12 +55,12 @@ class Start:
         """Return when all is ready; Compose's own ``--wait`` looks twice a second, and longer."""
         if self._gateway.dry:
             return []
-        services, names = self._stack.ps(), self._options.services
+        services, names = self._stack.runner.ps(), self._options.services
         waited = [service for service in services if not names or service.service in names]
         if all(service.health == "healthy" for service in waited):
             return services
         self._watch(waited).wait(self._options.timeout)
-        return self._stack.ps()
+        return self._stack.runner.ps()
 
     def why(self, code: int) -> ComposedError:
         """Say what kept Compose from starting."""
@@ -68,7 +68,9 @@ class Start:
 
         if error := pull_problem(self._gateway, self._dc.model(), code):
             return error
-        culprit = engine.disk_problem(self._gateway) or self._watch(self._stack.ps()).culprit()
+        culprit = (
+            engine.disk_problem(self._gateway) or self._watch(self._stack.runner.ps()).culprit()
+        )
         return culprit or NotReadyError(
             f"docker compose up ended with {code}; the reason stands above."
         )
@@ -93,7 +95,7 @@ class Start:
 
     def _taken(self, wanted: Sequence[Published]) -> list[Published]:
         """Return the ports that others have; the first question to the engine, if it answers."""
-        ours = {at for service in self._stack.ps() for at in service.ports.values()}
+        ours = {at for service in self._stack.runner.ps() for at in service.ports.values()}
         return in_the_way([at for at in wanted if f"{at.host}:{at.port}" not in ours])
 
     def _watch(self, services: Sequence[Service]) -> Watch:

@@ -12,10 +12,10 @@ from composed.docker.containers import Container, Probe, inspect
 from composed.errors import NotReadyError
 from composed.health.explanations import Explanation
 from composed.health.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
+from composed.terminal import ERASE_LINE
 
 __all__ = ["Watch"]
 
-ERASE_LINE = "\x1b[2K"  # Compose 2.26 writes it before every log line, for a terminal or not
 LINES_SHOWN = 20
 LINES_READ = "200"
 LOOKS_BETWEEN_LOGS = 10

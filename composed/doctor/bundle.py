@@ -61,9 +61,9 @@ def write_bundle(stack: Stack, happened: str = "") -> Path:
     """
     texts = {"what-happened.txt": f"{_typed()}\n\n{happened}\n", "versions.txt": _versions()}
     texts |= {"doctor.txt": _doctors_report(stack)}
-    texts |= stack.evidence()
+    texts |= stack.report.evidence()
     named = [stack.settings.values.get(name, "") for name in stack.project.secrets]
-    named += [*_secret_files(stack), *stack.secrets()]
+    named += [*_secret_files(stack), *stack.report.secrets()]
     redact = Redaction({**os.environ, **stack.settings.values}, named)
     for text in texts.values():
         redact.learn(text)

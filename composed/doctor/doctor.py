@@ -17,7 +17,7 @@ from composed.findings import Finding, State, any_wrong
 from composed.modes import open_stack
 from composed.process import Gateway
 from composed.project import Project
-from composed.stack import Stack
+from composed.stack import Stack, url_of
 
 __all__ = ["examine"]
 
@@ -32,7 +32,7 @@ def examine(project: Project, gateway: Gateway) -> list[Finding]:
     found += check_env(project, gateway)
     try:
         stack = open_stack(project, gateway)
-        found += [Finding("mode", "ok", stack.mode), *stack.findings()]
+        found += [Finding("mode", "ok", stack.mode), *stack.report.findings()]
         return found if any_wrong(found) else [*found, *_complaints(stack)]
     except ComposedError as error:
         return [*found, Finding.of("stack", error)]
@@ -63,7 +63,7 @@ def _disk(project: Project) -> Finding:
 
 def _complaints(stack: Stack) -> Iterator[Finding]:
     """Return a row for what each running backend complains of: migrations, its host."""
-    if url := next((service.url for service in stack.ps() if service.url and service.ready), ""):
+    if url := url_of([service for service in stack.runner.ps() if service.ready]):
         for complaint in complaints(stack, url):
             found = stack.explain(complaint)
             seen = found.sentence if found else complaint.splitlines()[0]

@@ -13,7 +13,7 @@ from composed.modes import get_stack
 from composed.stack import Stack
 
 if TYPE_CHECKING:
-    from composed.data.database import Dump
+    from composed.database import Dump
 
 YES = "Do not ask; needed where there is no terminal."
 NO_SNAPSHOT = "Take no snapshot first: what is there is lost for good."
@@ -129,7 +129,7 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     from composed.data import actions as data
 
     stack = get_stack(c)
-    held = ", ".join(stack.holdings())
+    held = ", ".join(stack.store.holdings())
     question = f"Remove {stack.name}, with all its data{held and f' ({held})'} and images?"
     _ask(stack, question, f"destroy{_flag(no_snapshot)}", yes)
     end_with(data.destroy(stack, safety=not no_snapshot))

@@ -60,7 +60,7 @@ def makemigrations(c: Context, app: str = "", check: bool = False) -> None:
     words = [app, "--check" if check else "", "--dry-run" if check else ""]
     quiet = [] if sys.stdin.isatty() else ["--noinput"]  # else its question ends in a traceback
     arguments = [*filter(None, words), *quiet, *after_dashes()]
-    end_with(get_stack(c).manage("makemigrations", *arguments, writes_source=True))
+    end_with(get_stack(c).inside.manage_as_owner("makemigrations", *arguments))
 
 
 @task
@@ -71,7 +71,7 @@ def manage(c: Context) -> None:
         raise ValueWrongError("No management command.", "Type: inv manage -- help")
     if words[0] == "test":  # else it asks about the database that a killed run left
         words.insert(1, "--noinput")
-    end_with(get_stack(c).manage(*words, writes_source=True))
+    end_with(get_stack(c).inside.manage_as_owner(*words))
 
 
 @task
@@ -83,7 +83,7 @@ def createsuperuser(c: Context) -> None:
     if not sys.stdin.isatty():
         _need(SUPERUSER, given)
         words.append("--noinput")
-    end_with(stack.manage(*words, env=given))
+    end_with(stack.inside.manage(*words, env=given))
 
 
 def _need(names: tuple[str, ...], given: dict[str, str]) -> None:

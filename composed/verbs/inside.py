@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from composed.errors import ValueWrongError, end_with
+from composed.errors import EngineError, ValueWrongError, end_with
 from composed.modes import get_stack
 from composed.verbs.arguments import after_dashes
 
@@ -20,13 +20,13 @@ def shell(c: Context, service: str = "", django: bool = False) -> None:
     stack = get_stack(c)
     chosen = [*stack.project.manage, "shell"] if django else ["bash"]
     argv = [*chosen, *after_dashes()] if django else after_dashes() or chosen
-    end_with(stack.shell(service or stack.project.backend, argv))
+    end_with(stack.inside.shell(service or stack.project.backend, argv))
 
 
 @task(help={"command": "Run this SQL and end."})
 def dbshell(c: Context, command: str = "") -> None:
     """Open psql at the stack's database; what follows -- goes to psql."""
-    end_with(get_stack(c).dbshell(after_dashes(), command))
+    end_with(get_stack(c).inside.dbshell(after_dashes(), command))
 
 
 @task
@@ -35,4 +35,10 @@ def dc(c: Context) -> None:
     words = after_dashes()
     if not words:
         raise ValueWrongError("No Compose command.", "Type: inv dc -- help")
-    end_with(get_stack(c).compose(words))
+    compose = get_stack(c).compose
+    if compose is None:
+        raise EngineError(
+            "This stack runs without Docker: local mode.",
+            "Change over: inv down, then COMPOSED_MODE=docker inv up",
+        )
+    end_with(compose(words))

@@ -10,7 +10,15 @@ from invoke import Context, task
 from composed import terminal
 from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
 from composed.modes import get_stack
-from composed.stack import Service, Stack, UpOptions, as_json, as_table
+from composed.stack import (
+    BuildOptions,
+    Service,
+    Stack,
+    UpOptions,
+    as_json,
+    as_table,
+    url_of,
+)
 
 SERVICE = "Only this service; may be repeated."
 TIMEOUT = "Seconds to wait for every service, once images are there."
@@ -45,7 +53,7 @@ def up(
     options = UpOptions(service, chosen, _seconds(timeout), apply, strict_ports)
     stack.remember()
     try:
-        _start(stack, lambda: stack.up(options))
+        _start(stack, lambda: stack.runner.up(options))
     except EngineError:
         stack.forget()  # nothing was started, and the way out is another mode
         raise
@@ -66,7 +74,7 @@ def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool
     if volumes and not c.config.run.dry:
         again = f"inv down --volumes{' --no-snapshot' if no_snapshot else ''} --yes"
         terminal.ask(f"Remove all data of {stack.name}?", yes=yes, again=again)
-    end_with(_down_volumes(stack, safety=not no_snapshot) if volumes else stack.down())
+    end_with(_down_volumes(stack, safety=not no_snapshot) if volumes else stack.runner.down())
     stack.forget()
 
 
@@ -75,14 +83,14 @@ def restart(c: Context, service: list[str], timeout: str = "120") -> None:
     """Recreate the containers, so that a changed .env counts."""
     stack = get_stack(c, make_env=True)
     options = UpOptions(service, timeout=_seconds(timeout))
-    _start(stack, lambda: stack.restart(options))
+    _start(stack, lambda: stack.runner.restart(options))
 
 
 @task(help={"json": "Print JSON, for programs."})
 def ps(c: Context, json: bool = False) -> None:
     """List the services with state, health, address and age."""
     stack = get_stack(c)
-    print((as_json if json else as_table)(stack, stack.ps()))
+    print((as_json if json else as_table)(stack, stack.runner.ps()))
 
 
 @task(
@@ -100,7 +108,7 @@ def logs(
     """Show what the services wrote."""
     if tail not in ("", "all") and not (tail.isascii() and tail.isdecimal()):
         raise ValueWrongError(f"--tail is {tail!r}.", "Valid: a whole number of lines, or all.")
-    end_with(get_stack(c).logs(service, follow=follow, tail=tail, since=since))
+    end_with(get_stack(c).runner.logs(service, follow=follow, tail=tail, since=since))
 
 
 @task(
@@ -111,14 +119,14 @@ def logs(
 )
 def build(c: Context, pull: bool = False, no_cache: bool = False) -> None:
     """Build the images."""
-    end_with(get_stack(c, make_env=True).build(pull=pull, no_cache=no_cache))
+    end_with(get_stack(c, make_env=True).runner.build(BuildOptions(pull, no_cache)))
 
 
 @task(name="open")
 def open_(c: Context) -> None:
     """Print the stack's URL, and open it in the browser when on a terminal."""
     stack = get_stack(c)
-    url = _url(stack.ps())
+    url = url_of(stack.runner.ps())
     if not url:
         raise NotFoundError(f"{stack.project.backend} is not running.", "Type: inv up")
     print(url)
@@ -159,7 +167,7 @@ def _show(stack: Stack, services: Sequence[Service]) -> None:
     if stack.gateway.dry:
         return
     print(as_table(stack, services))
-    if url := _url(services):
+    if url := url_of(services):
         _show_complaints(stack, url)
 
 
@@ -174,7 +182,3 @@ def _show_complaints(stack: Stack, url: str) -> None:
         if found.fatal:
             raise NotReadyError(found.sentence, f"Type: {found.cure}")
         print(f"\n{found.sentence}\n  Type: {found.cure}")
-
-
-def _url(services: Sequence[Service]) -> str:
-    return next((service.url for service in services if service.url), "")

@@ -18,10 +18,10 @@ from composed.env.file import write_env
 from composed.errors import ComposedError
 from composed.findings import Finding
 
-__all__ = ["Fit"]
+__all__ = ["VolumeCheck"]
 
 
-class Fit:
+class VolumeCheck:
     """The volume and the credentials in a Compose model, and what was written down before."""
 
     def __init__(self, dc: Compose, model: Mapping[str, Any], service: str, file: Path) -> None:

@@ -19,7 +19,7 @@ from composed.data.postgres import PostgreSQL, identifier
 from composed.docker.compose import Compose
 from composed.docker.leftovers import LABEL
 from composed.docker.volume import volume
-from composed.docker.volume.check import Fit
+from composed.docker.volume.check import VolumeCheck
 from composed.docker.volume.credentials import Credentials
 from composed.docker.volume.volume import Volume
 from composed.env.file import with_value, write_env
@@ -78,12 +78,14 @@ class Plan(NamedTuple):
 # --- what to do --------------------------------------------------------------
 
 
-def plan(dc: Compose, fit: Fit, settings: Settings, service: str, old_image: str) -> Plan | None:
+def plan(
+    dc: Compose, check: VolumeCheck, settings: Settings, service: str, old_image: str
+) -> Plan | None:
     """Return what is to be done, None when the volume fits its image.
 
     Raises a :class:`~composed.errors.ComposedError` where it cannot be done.
     """
-    now = fit.volume
+    now = check.volume
     if now is None or not volume.exists(dc.gateway, now.name):
         raise NotFoundError("There is no volume to upgrade.", "Type: inv up")
     config = _pulled(dc, now.image)
@@ -96,7 +98,8 @@ def plan(dc: Compose, fit: Fit, settings: Settings, service: str, old_image: str
     if found.server <= found.data:
         volume.check(now, found, names.image)
         return None
-    image = old_image or (fit.image if fit.image != now.image else "") or f"postgres:{found.data}"
+    before = check.image if check.image != now.image else ""
+    image = old_image or before or f"postgres:{found.data}"
     old = Volume(now.name, volume.mount_for(_pulled(dc, image), now.mount), image)
     if volume.versions(dc.gateway, old).server != found.data:
         raise SettingError(

@@ -79,9 +79,10 @@ class Database(ABC):
     def check_version(self, version: str) -> None:
         """Raise :class:`DataError` when data of that version is too new for this server."""
 
-    @abstractmethod
-    def commands(self, *what: str) -> list[list[str]]:
-        """Return what ``dump`` and ``restore`` run, for a dry run to show."""
+    @property
+    def commands(self) -> Mapping[str, list[str]]:
+        """The command lines of "dump" and "restore", for a dry run to show."""
+        return {}
 
     @abstractmethod
     def dump(self, file: Path) -> tuple[Facts, str]:

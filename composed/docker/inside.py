@@ -1,0 +1,131 @@
+"""Commands inside the containers of docker mode."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from composed.calls import Calls
+from composed.docker import engine
+from composed.docker.compose import Compose
+from composed.docker.database import DatabaseService
+from composed.docker.leftovers import LABEL, MARK
+from composed.errors import Interrupted, NotFoundError
+from composed.process import Answer
+from composed.stack import Inside, Stack
+from composed.terminal import plain_environment
+
+__all__ = ["ContainerInside"]
+
+
+class ContainerInside(Inside):
+    """Runs commands in the backend's container, or in a one-off container of its image."""
+
+    def __init__(self, stack: Stack, dc: Compose, calls: Calls, database: DatabaseService) -> None:
+        self._stack, self._dc, self._calls, self._database = stack, dc, calls, database
+        self._project, self._gateway = stack.project, stack.gateway
+
+    def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
+        """Run in a one-off container: a killed ``exec`` would go on inside the backend."""
+        return self._manage(args, env or {})
+
+    def manage_as_owner(self, *args: str) -> int:
+        """Run in a one-off container as the owner of the source."""
+        return self._manage(args, {}, *self._owner())
+
+    def _manage(self, args: Sequence[str], env: Mapping[str, str], *user: str) -> int:
+        if self._database.start():
+            self._database.check(self._dc.model())
+        variables = plain_environment() | dict(env)
+        with self._call() as call:
+            return self._dc.run(
+                *("run", "--rm", "--no-deps", *_no_tty(), "--label", f"{LABEL}={call}", *user),
+                *(part for name in variables for part in ("--env", name)),
+                *(self._project.backend, *self._project.manage, *args),
+                env=variables,
+                services=[self._project.backend],
+            )
+
+    def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
+        """Return the answer from a one-off container."""
+        variables = (part for name in env or {} for part in ("--env", name))
+        words = (self._project.backend, *self._project.manage, *args)
+        with self._call() as call:
+            one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
+            return self._gateway.ask(self._dc.argv(*one_off, *variables, *words), env=env)
+
+    def ask_manage(self, *args: str) -> Answer:
+        """Return the answer from the running backend, else from a one-off container."""
+        backend = self._project.backend
+        words = ("exec", "--no-TTY", backend, *self._project.manage, *args)
+        answer = self._gateway.ask(self._dc.argv(*words))
+        if answer.code == 0 or backend in self._dc.running():
+            return answer
+        return self.ask_one_off(*args)
+
+    def current_url(self) -> str:
+        """Return the URL if the container was made from the image as it is now, else ""."""
+        backend = next((service for service in self._stack.runner.ps() if service.url), None)
+        if not backend:
+            return ""
+        used = ["docker", "inspect", "--format", "{{.Image}} {{.Config.Image}}", backend.container]
+        id_, *name = self._gateway.ask(used).out.split() or [""]
+        current = ["docker", "image", "inspect", "--format", "{{.Id}}", *name]
+        return backend.url if [id_] == self._gateway.ask(current).out.split() else ""
+
+    def shell(self, service: str, argv: Sequence[str]) -> int:
+        """Run ``docker compose exec``, marked so that a killed command can be found."""
+        with self._call(service) as call:
+            variables = {MARK: call} | plain_environment()
+            pairs = (f"{name}={value}" for name, value in variables.items())
+            env = (part for pair in pairs for part in ("--env", pair))
+            code = self._dc.run("exec", *_no_tty(), *env, service, *argv, services=[service])
+        if code and service not in self._dc.running():
+            raise NotFoundError(f"{service} is not running.", "Type: inv up")
+        return code
+
+    def dbshell(self, args: Sequence[str], command: str = "") -> int:
+        """Run psql in the database's container; a script stops at its first error."""
+        settings, project = self._stack.settings, self._project
+        login = ("--username", settings[project.database_user])
+        database = ("--dbname", settings[project.database_name])
+        interactive = sys.stdin.isatty() and not command
+        stop = () if interactive else ("--set", "ON_ERROR_STOP=1")
+        question = ("--command", command) if command else ()
+        return self.shell(project.database, ["psql", *login, *database, *stop, *question, *args])
+
+    def _owner(self) -> list[str]:
+        """Return the options that run a command as the owner of the source.
+
+        With ``APP_UID`` only a source of root needs them: the backend runs as 1000 there.
+        On a rootless engine the container's 0 is the user. Without ``APP_UID`` the user of
+        the backend is unknown.
+        """
+        owner, app = self._project.owner, self._stack.settings.values.get("APP_UID")
+        if app == "0" or (app and owner.st_uid):
+            return []
+        if not app and engine.is_rootless(self._gateway):
+            return ["--user", "0:0"]
+        return ["--user", f"{owner.st_uid}:{owner.st_gid}"]
+
+    @contextlib.contextmanager
+    def _call(self, service: str = "") -> Iterator[str]:
+        """Record a call; an interrupted call is cleaned up before the verb ends."""
+        if self._gateway.dry:
+            yield "dry"
+            return
+        try:
+            with self._calls.under_way(service) as call:
+                yield call
+        except Interrupted:
+            self._stack.clean_up()
+            raise
+
+
+def _no_tty() -> list[str]:
+    """Return the option against a terminal, unless stdin and stdout both are terminals.
+
+    A pipe would get the terminal's codes.
+    """
+    return [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]

@@ -1,0 +1,65 @@
+"""What is known about a stack in docker mode."""
+
+from __future__ import annotations
+
+import contextlib
+
+from composed.docker import engine
+from composed.docker.compose import Compose
+from composed.docker.database import DatabaseService
+from composed.docker.images import recipe, stale_rows
+from composed.errors import ComposedError
+from composed.findings import Finding, any_wrong
+from composed.ports.choice import findings as port_rows
+from composed.ports.published import published
+from composed.redaction import is_secret
+from composed.stack import Report, Stack, service_rows
+
+__all__ = ["EngineReport"]
+
+
+class EngineReport(Report):
+    """Asks the engine and Compose."""
+
+    def __init__(self, stack: Stack, dc: Compose, database: DatabaseService) -> None:
+        self._stack, self._dc, self._database = stack, dc, database
+
+    def findings(self) -> list[Finding]:
+        """Return the findings on engine, ports, images, volume and services."""
+        gateway = self._stack.gateway
+        rows = engine.findings(gateway)
+        if any_wrong(rows):
+            return rows
+        model, services = self._dc.model(), self._stack.runner.ps()
+        ours = {host for service in services for host in service.ports.values()}
+        ports = port_rows(gateway, published(model), ours)
+        images = stale_rows(gateway, recipe(model))
+        running = any(s.service == self._database.name and s.ready for s in services)
+        volume = self._database.volume_check(model).findings(running=running)
+        return [*rows, *ports, *images, *volume, *service_rows(services)]
+
+    def evidence(self) -> dict[str, str]:
+        """Return logs, state, health and configuration; a failed question shows its error."""
+        ask, argv = self._stack.gateway.ask, self._dc.argv
+        ids = ask(argv("ps", "--all", "--quiet")).out.split()
+        commands = {
+            "logs.txt": argv("logs", "--no-color", "--timestamps", "--tail", "2000"),
+            "ps.txt": argv("ps", "--all"),
+            "health.txt": ["docker", "inspect", "--format", "{{.Name}} {{json .State}}", *ids],
+            "config.yml": argv("config", "--no-interpolate"),
+            "engine.txt": ["docker", "version"],
+            "compose.txt": ["docker", "compose", "version"],
+        }
+        answers = {name: ask(command) for name, command in commands.items()}
+        return {name: answer.out + answer.err for name, answer in answers.items()}
+
+    def secrets(self) -> list[str]:
+        """Return the secrets in the containers: Compose reads an env file in its own way."""
+        names = {*self._stack.project.secrets}
+        with contextlib.suppress(ComposedError):
+            services = (self._dc.model().get("services") or {}).values()
+            pairs = [pair for s in services for pair in (s.get("environment") or {}).items()]
+            values = [v for name, v in pairs if v and (name in names or is_secret(name))]
+            # `config` doubles each $, so that its output could be read again.
+            return [*values, *(value.replace("$$", "$") for value in values)]
+        return []

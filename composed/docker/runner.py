@@ -1,0 +1,92 @@
+"""The services in docker mode, run by Compose."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from composed.calls import alone
+from composed.docker.compose import Compose
+from composed.docker.database import DatabaseService
+from composed.docker.owned import Owned
+from composed.docker.services import parse_ps
+from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
+from composed.terminal import ERASE_LINE, is_plain
+
+__all__ = ["ComposeRunner"]
+
+
+class ComposeRunner(Runner):
+    """Starts, shows and stops services with ``docker compose``."""
+
+    def __init__(self, stack: Stack, dc: Compose, database: DatabaseService) -> None:
+        self._stack, self._dc, self._database = stack, dc, database
+
+    def up(self, options: UpOptions) -> list[Service]:
+        """Start with ``docker compose up --detach``, ports checked first, then wait."""
+        return self._up(options)
+
+    def restart(self, options: UpOptions) -> list[Service]:
+        """Recreate the containers: ``docker compose restart`` would keep the old settings."""
+        return self._up(options, "--force-recreate")
+
+    def down(self, *, volumes: bool = False) -> int:
+        """Remove containers and network, one-off containers too; with ``volumes`` the data."""
+        if volumes:
+            Owned(self._dc, self._stack.name).check_volumes()
+        with self._alone(), self._stopping():
+            return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+
+    def ps(self) -> list[Service]:
+        """Return the services that ``docker compose ps`` lists."""
+        lines = self._dc.ask("ps", "--all", "--orphans=false", "--format", "json")
+        return parse_ps(lines, self._stack.project.backend)
+
+    def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
+        """Show ``docker compose logs``."""
+        self._dc.check(services)  # Compose ends with 0 and shows nothing for an unknown service
+        options = ["--follow"] if follow else []
+        options += ["--tail", tail] if tail else []
+        options += ["--since", since] if since else []
+        # Compose 2.26 writes the code before every line, for a terminal or not.
+        plain = is_plain() or not sys.stdout.isatty()
+        without = ERASE_LINE.encode() if plain else b""
+        return self._dc.run("logs", *options, *services, without=without)
+
+    def build(self, options: BuildOptions, /) -> int:
+        """Build the images, labelled with their recipe."""
+        from composed.docker.images import recipe  # noqa: PLC0415  # few verbs need it
+
+        words = ["--pull"] if options.pull else []
+        words += ["--no-cache"] if options.no_cache else []
+        return self._dc.run("build", *words, env=recipe(self._dc.model()).label)
+
+    def _up(self, options: UpOptions, *extra: str) -> list[Service]:
+        from composed.docker.start import Start  # noqa: PLC0415  # `inv ps` does not need it
+
+        start = Start(self._stack, self._dc, options)
+        with self._alone():
+            self._finish_stopping()
+            with self._stopping() if "--force-recreate" in extra else contextlib.nullcontext():
+                code = start.run(self._database.check, *extra)
+            if not self._stack.gateway.dry:
+                self._stack.clean_up()  # a killed restore may have left the database closed
+        if code:
+            raise start.why(code)
+        if options.migrate:  # while the backend loads
+            options.migrate()
+        return start.wait()
+
+    def _finish_stopping(self) -> None:
+        """Wait for services that an interrupted ``inv`` was stopping: they still seem to run."""
+        if self._stack.stop_mark.exists() and not self._stack.gateway.dry:
+            self._dc.run_or_end("stop")
+            self._stack.stop_mark.unlink()
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        dry = self._stack.gateway.dry
+        return contextlib.nullcontext() if dry else alone(self._stack.folder / "lock")
+
+    def _stopping(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._stack.gateway.dry else self._stack.stopping()

@@ -1,0 +1,215 @@
+"""The services of local mode: Gunicorn in the background, with hot reload."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from composed.calls import alone
+from composed.env.settings import load_settings
+from composed.errors import NotFoundError, PortTakenError, ValueWrongError
+from composed.health.readiness import settled, status
+from composed.health.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
+from composed.local.daemon import Daemon, Start
+from composed.local.server import ServerPrograms, with_own_python
+from composed.ports.holders import listeners
+from composed.ports.published import Published, free_port, in_the_way
+from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
+from composed.terminal import say
+
+__all__ = ["HOST", "LocalRunner"]
+
+UNASKED = (
+    "No Docker Engine is set up here: running Gunicorn and SQLite as ordinary processes. "
+    "For PostgreSQL, install Docker (https://docs.docker.com/engine/install)."
+)
+HOST = "127.0.0.1"
+LOG_LINES = 20
+PORT_LOST = "has lost its port to another"
+STARTS = 5  # of a server whose port is taken again and again
+SIDE_FILES = ("", "-wal", "-shm", "-journal", ".migrate.lock")
+
+
+class Log(NamedTuple):
+    """Two places in the log, in bytes: where this server's lines begin, where this ``up`` does."""
+
+    server: int
+    up: int
+
+
+class LocalRunner(Runner):
+    """Starts, shows and stops Gunicorn."""
+
+    def __init__(self, stack: Stack, server: ServerPrograms, daemon: Daemon) -> None:
+        self._stack, self._server, self._daemon = stack, server, daemon
+        self._project, self._gateway = stack.project, stack.gateway
+
+    def up(self, options: UpOptions) -> list[Service]:
+        """Start Gunicorn unless it runs."""
+        self._server.check_services(options.services)
+        self._server.check()
+        if self._stack.settings["COMPOSED_MODE"] == "auto" and not self._daemon.last():
+            say(UNASKED)
+        if options.migrate:
+            options.migrate()
+        if self._gateway.dry:
+            return []
+        with alone(self._stack.folder / "lock"):
+            if self._stack.stop_mark.exists():  # an interrupted `inv` was stopping the server
+                self._stop()
+            for _ in range(STARTS):
+                running = self._running()
+                size = self._daemon.log_size()
+                log = Log(0 if running else size, size)
+                if self._wait(running or self._start(options), options.timeout, log):
+                    return self.ps()
+                self._daemon.stop(seconds=0)  # another process was quicker to take the port
+        raise PortTakenError("Each port was taken by another process at once.", "Type: inv up")
+
+    def restart(self, options: UpOptions) -> list[Service]:
+        """Stop, then start with the current settings."""
+        self._server.check_services(options.services)
+        self.down()
+        return self.up(options)
+
+    def down(self, *, volumes: bool = False) -> int:
+        """Stop Gunicorn after its current requests; with ``volumes`` remove the database file."""
+        if self._gateway.dry:
+            return 0
+        with alone(self._stack.folder / "lock"):
+            self._stop()
+            file = self._server.database
+            for suffix in SIDE_FILES if volumes else ():
+                file.with_name(file.name + suffix).unlink(missing_ok=True)
+        return 0
+
+    def ps(self) -> list[Service]:
+        """Return the backend, running or exited by itself; nothing when it was not started."""
+        start = self._daemon.last()
+        if not start:
+            return []
+        name, age = self._project.backend, _age(time.time() - start.at)
+        if not self._daemon.running():
+            return [Service(name, "exited", age=age)]
+        health = "healthy" if _works(status(self._health(start))) else "unhealthy"
+        ports = {start.port: f"{HOST}:{start.port}"}
+        return [Service(name, "running", health, age, ports, _url(start))]
+
+    def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
+        """Show the log with ``tail``."""
+        self._server.check_services(services)
+        if since:
+            raise ValueWrongError("--since needs Compose.", "Type: inv logs --tail 100")
+        log = self._daemon.log
+        if not log.exists():
+            raise NotFoundError(f"{self._project.backend} has no log yet.", "Type: inv up")
+        lines = tail if tail.isdecimal() else "+1"
+        return self._gateway.run(["tail", "-n", lines, *(["-f"] if follow else []), str(log)])
+
+    def build(self, _: BuildOptions, /) -> int:
+        """Say that there is nothing to build."""
+        say("Local mode has no images: the source is what runs.")
+        return 0
+
+    # --- start and stop --------------------------------------------------------
+
+    def _running(self) -> Start | None:
+        """Return the running server; a server from before the folder was moved is stopped."""
+        start = self._daemon.running()
+        if start and start.folder not in ("", str(self._stack.folder)):
+            self._stop()
+            return None
+        return start
+
+    def _stop(self) -> None:
+        grace = float(self._stack.settings["GUNICORN_GRACEFUL_TIMEOUT"])
+        with self._stack.stopping():
+            self._daemon.stop(seconds=grace + 5)
+
+    def _start(self, options: UpOptions) -> Start | None:
+        self._daemon.stop(seconds=0)  # a leftover of a killed start
+        self._server.database.parent.mkdir(parents=True, exist_ok=True)
+        port = self._port(strict=options.strict_ports)
+        self._daemon.start(
+            [*with_own_python(self._project.serve), "--bind", f"{HOST}:{port}"],
+            cwd=self._project.tree,
+            env=self._server.environment,
+            port=port,
+        )
+        return self._daemon.last()
+
+    def _port(self, *, strict: bool) -> int:
+        """Return the port of the settings, or the port chosen in its place."""
+        name = self._project.backend_port
+        port = int(load_settings(self._project)[name])  # read anew: perhaps just chosen
+        if not port:
+            return free_port(HOST)
+        taken = dict.fromkeys(in_the_way([Published(self._project.backend, HOST, port)]), name)
+        if not taken:
+            return port
+        from composed.ports.choice import give_way  # noqa: PLC0415  # nearly always it is free
+
+        chosen = give_way(self._gateway, self._stack.settings, taken, strict=strict)
+        return chosen.get(name, port)
+
+    # --- wait ------------------------------------------------------------------
+
+    def _wait(self, start: Start | None, timeout: int, log: Log) -> bool:
+        """Return True when the server is ready, False when another process has its port."""
+        if not start:
+            return False
+        began = time.monotonic()
+        look = wait(lambda: [self._look(start, log)], began + timeout)
+        if look and look.state == PORT_LOST:
+            return False
+        if look:
+            step = f"Waiting for {look.service} to become healthy"
+            cause = self._stack.explain(look.said) or self._stack.explain(self._words(log))
+            lines = self._daemon.said(0).splitlines()[-LOG_LINES:]
+            raise not_ready(f"{step}, {int(time.monotonic() - began)} s", look, lines, cause)
+        return True
+
+    def _look(self, start: Start, log: Log) -> Look:
+        code, text = settled(self._health(start))
+        # Asked after the answer, which may have been another process's.
+        pids = listeners(self._gateway, start.port).keys()
+        if pids and not pids & self._daemon.pids():
+            return Look(self._project.backend, PORT_LOST, ready=False, hopeless=True)
+        runs, ready = bool(self._daemon.running()), _works(code)
+        # A 500 holds the traceback of an application that does not load.
+        broken = not runs or code == HTTPStatus.INTERNAL_SERVER_ERROR
+        state = (f"answers {code}" if code else "does not answer") if runs else "has ended"
+        said = f"healthz: {code}\n{text}" if code and not ready else ""
+        hopeless = not ready and (broken or self._log_is_fatal(log))
+        return Look(self._project.backend, state, ready, hopeless=hopeless, said=said)
+
+    def _log_is_fatal(self, log: Log) -> bool:
+        """Return whether the log says that the server will never answer."""
+        words = self._words(log)
+        cause = self._stack.explain(words)
+        return bool(cause and cause.fatal) or SERVER_ENDED in words
+
+    def _words(self, log: Log) -> str:
+        return of_now(self._daemon.said(log.up), self._daemon.said(log.server))
+
+    def _health(self, start: Start) -> str:
+        return f"{_url(start)}{self._project.health}"
+
+
+def _works(code: int) -> bool:
+    """Return whether a server with this answer works: it may not know the health path."""
+    return 0 < code < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _url(start: Start) -> str:
+    return f"http://{HOST}:{start.port}"
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size or size == 1:
+            count = int(seconds) // size
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return ""

@@ -1,0 +1,51 @@
+"""The parts of a stack: another way to run containers replaces the runner alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from composed.docker.stack import DockerStack
+from composed.env.settings import load_settings
+from composed.process import Gateway
+from composed.project import Project
+from composed.stack import BuildOptions, Runner, Service, UpOptions
+from tests.recorder import Recorder
+
+
+class ThirdRunner(Runner):
+    """Stands for a runner that is neither Compose nor local mode."""
+
+    def __init__(self) -> None:
+        self.started: list[Sequence[str]] = []
+
+    def up(self, options: UpOptions) -> list[Service]:
+        self.started.append(options.services)
+        return []
+
+    def restart(self, options: UpOptions) -> list[Service]:
+        return self.up(options)
+
+    def down(self, *, volumes: bool = False) -> int:
+        return 0
+
+    def ps(self) -> list[Service]:
+        return [Service("backend", "running", url="http://127.0.0.1:9")]
+
+    def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
+        return 0
+
+    def build(self, options: BuildOptions, /) -> int:
+        return 0
+
+
+def test_a_third_runner_needs_no_more_than_the_runner(project: Project, recorder: Recorder) -> None:
+    recorder.on("docker", "inspect").say("sha256:1 shop-backend\n")
+    recorder.on("docker", "image", "inspect").say("sha256:1\n")
+    runner = ThirdRunner()
+    stack = DockerStack(project, load_settings(project), Gateway(Path()), runner)
+
+    assert stack.inside.current_url() == "http://127.0.0.1:9"
+    assert stack.inside.manage("check") == 0
+    assert runner.started == [["db"]]
+    assert recorder.ran[-1][-3:] == ["python", "manage.py", "check"]
