@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from composed.docker.images import LABEL, recipe, stale
+from composed.docker.images import LABEL, Recipe, recipe, stale
+from composed.docker.model import Model
 from composed.process import Answer, Gateway
 from tests.recorder import Recorder
 from tests.samples import Inv
@@ -29,8 +30,13 @@ def model(context: Path, **service: Any) -> dict[str, Any]:
     return {"name": "shop", "services": {"web": {"build": build, **service}, "db": {}}}
 
 
+def recipe_of(context: Path, **service: Any) -> Recipe:
+    return recipe(Model(model(context, **service)))
+
+
 def names(context: Path, **service: Any) -> set[str]:
-    return {str(f.relative_to(context)) for f in recipe(model(context, **service)).files.values()}
+    files = recipe_of(context, **service).files.values()
+    return {str(file.relative_to(context)) for file in files}
 
 
 def test_a_built_image_counts_its_whole_context(context: Path) -> None:
@@ -67,14 +73,14 @@ def test_under_a_mount_only_what_the_dockerfile_names_counts(context: Path) -> N
 
 
 def test_content_name_and_run_bit_change_the_hash(context: Path) -> None:
-    hashes = {recipe(model(context)).hash}
+    hashes = {recipe_of(context).hash}
     for change in (
         lambda: (context / "views.py").write_text("more"),
         lambda: (context / "views.py").rename(context / "other.py"),
         lambda: (context / "other.py").chmod(0o755),
     ):
         change()
-        hashes.add(recipe(model(context)).hash)
+        hashes.add(recipe_of(context).hash)
 
     assert len(hashes) == 4
 
@@ -83,12 +89,12 @@ def test_content_name_and_run_bit_change_the_hash(context: Path) -> None:
     "unlike", [{}, {"services": {"web": {"build": {"context": "."}}}}, {"services": {"db": {}}}]
 )
 def test_images_without_our_label_are_left_alone(unlike: dict[str, Any]) -> None:
-    assert not recipe(unlike).images
-    assert recipe(unlike).label == {}
+    assert not recipe(Model(unlike)).images
+    assert recipe(Model(unlike)).label == {}
 
 
 def test_a_context_elsewhere_is_not_looked_into() -> None:
-    assert recipe(model(Path("https://example.org/x.git"))).files == {}
+    assert recipe_of(Path("https://example.org/x.git")).files == {}
 
 
 def inspected(tag: str, label: str | None) -> Answer:
@@ -102,7 +108,7 @@ def inspected(tag: str, label: str | None) -> Answer:
 def test_stale_is_what_has_another_label(
     context: Path, recorder: Recorder, label: str | None, found: list[str]
 ) -> None:
-    now = recipe(model(context))
+    now = recipe_of(context)
     recorder.on("image", "inspect").give(
         inspected("shop-web:latest", now.hash if label == "HASH" else label)
     )
@@ -113,7 +119,7 @@ def test_stale_is_what_has_another_label(
 def test_an_image_that_is_missing_is_not_stale(context: Path, recorder: Recorder) -> None:
     recorder.on("image", "inspect").say("[]", code=1, err="No such image")
 
-    assert stale(Gateway(context), recipe(model(context, image="shop/web:1"))) == []
+    assert stale(Gateway(context), recipe_of(context, image="shop/web:1")) == []
 
 
 @pytest.mark.parametrize(
@@ -142,6 +148,6 @@ def test_up_builds_a_stale_image_anew(
     assert inv(*words.split()) == 0
 
     assert recorder.ran[0][-1] == option
-    assert recorder.of("run")[0].env == recipe(model(context)).label
+    assert recorder.of("run")[0].env == recipe_of(context).label
     err = capsys.readouterr().err
     assert said in err if said else err == ""

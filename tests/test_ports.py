@@ -1,4 +1,4 @@
-"""Which ports are asked for, whose setting each is, and whether they are free."""
+"""Whether ports are free, and the next one that is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import pytest
 from composed.ports.published import (
     Published,
     free_port,
-    governing,
     in_the_way,
     is_taken,
     next_free,
-    published,
 )
 
 
@@ -26,53 +24,6 @@ def listening(host: str, port: int = 0) -> socket.socket:
     listener.bind((host, port))
     listener.listen()
     return listener
-
-
-def test_fixed_ports_are_read_from_the_model() -> None:
-    model = {
-        "services": {
-            "web": {"ports": [{"published": "8000", "host_ip": "127.0.0.1"}]},
-            "any": {"ports": [{"published": "0"}, {"target": 5}, {"published": "1-2"}]},
-            "open": {"ports": [{"published": "80", "protocol": "tcp"}]},
-            "udp": {"ports": [{"published": "53", "protocol": "udp"}]},
-            "none": {},
-        }
-    }
-
-    assert published(model) == [
-        Published("web", "127.0.0.1", 8000),
-        Published("open", "0.0.0.0", 80),
-    ]
-
-
-def test_a_model_without_services_has_no_ports() -> None:
-    assert published({}) == []
-
-
-@pytest.mark.parametrize(
-    ("entry", "name"),
-    [
-        ("127.0.0.1:${WEB_PORT:-8000}:80", "WEB_PORT"),
-        ("${WEB_PORT-8000}:80", "WEB_PORT"),
-        ("127.0.0.1:$SET:80", "SET"),
-        ("${HOST:-127.0.0.1}:${SET}:80", "SET"),
-        ("${EMPTY:-8000}:80", "EMPTY"),
-        ({"published": "${WEB_PORT:-8000}", "target": 80}, "WEB_PORT"),
-        ("8000:80", ""),
-        ("${WHERE}:80", ""),  # an address and a port in one: not a port to choose
-        ("${WEB_PORT:-9000}:80", ""),
-        ({"target": 80}, ""),
-    ],
-)
-def test_the_setting_that_governs_a_port_is_found(entry: object, name: str) -> None:
-    raw = {"services": {"web": {"ports": [entry]}}}
-    values = {"SET": "8000", "EMPTY": "", "WHERE": "127.0.0.1:8000"}
-
-    assert governing(raw, Published("web", "127.0.0.1", 8000), values) == name
-
-
-def test_a_service_that_is_not_there_has_no_setting() -> None:
-    assert governing({}, Published("web", "127.0.0.1", 8000), {}) == ""
 
 
 @pytest.mark.parametrize(

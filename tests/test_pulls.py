@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from composed.docker.model import Model
 from composed.docker.pulls import BUILD_FAILED, PULL_FAILED, pull_problem
 from composed.process import Gateway
 from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
-MODEL: dict[str, Any] = {"services": {"db": {"image": "postgres:15"}, "backend": {"build": {}}}}
+MODEL = Model({"services": {"db": {"image": "postgres:15"}, "backend": {"build": {}}}})
 DAEMON = "Error response from daemon: "
 
 
@@ -65,7 +65,8 @@ def test_what_a_build_starts_from_is_asked_for_and_not_fetched(
     (tmp_path / "Dockerfile").write_text(
         "FROM --platform=linux/amd64 one:1 AS a\nFROM a AS b\nFROM scratch\nFROM $X\nfrom two:2\n"
     )
-    model = {"services": {"backend": {"build": {"context": str(tmp_path)}}, "db": {"image": "x"}}}
+    backend = {"build": {"context": str(tmp_path)}}
+    model = Model({"services": {"backend": backend, "db": {"image": "x"}}})
     recorder.on("manifest", "inspect", "two:2").say(code=1, err="no such manifest: two:2")
     recorder.on("image", "inspect").say(code=1)
 

@@ -286,6 +286,21 @@ def test_credentials_that_do_not_fit_end_up_with_all_ways_out(
     assert [argv[4:] for argv in recorder.ran] == [["up", "--detach", "--wait", "db"]]
 
 
+def test_credentials_in_list_form_are_named_by_their_settings(
+    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = json.loads(raw())
+    environment = written["services"]["db"]["environment"]
+    written["services"]["db"]["environment"] = [f"{n}={v}" for n, v in environment.items()]
+    recorder.on("config", "--no-interpolate").say(json.dumps(written))
+    recorder.on("--env", "PGPASSWORD").give(REFUSED)
+    recorder.on("psql", "--no-psqlrc", "--quiet").give(NO_ROLE)
+
+    assert inv("up") == 78
+
+    assert "DB_USER is 'cp_user': there is no such user in" in capsys.readouterr().err
+
+
 def test_names_that_fitted_before_are_named(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:

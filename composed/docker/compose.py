@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from composed.docker import engine
+from composed.docker.model import SEE_MODEL, Model
 from composed.errors import NotFoundError, SettingError, end_with
 from composed.process import Gateway
 from composed.terminal import is_plain
@@ -67,11 +66,13 @@ class Compose:
             return answer.out
         raise engine.problem(self.gateway) or _refusal(args[0], answer.err.strip())
 
-    def model(self, *options: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return the configuration, resolved unless ``options`` say otherwise."""
-        words = ("config", *options, "--format", "json")
-        model: dict[str, Any] = json.loads(self.ask(*words, env=env))
-        return model
+    def model(self, env: Mapping[str, str] | None = None) -> Model:
+        """Return the resolved model of the project."""
+        return Model.resolved(self.ask("config", "--format", "json", env=env))
+
+    def written_model(self) -> Model:
+        """Return the model before interpolation, with ``${NAME}`` in its values."""
+        return Model.written(self.ask("config", "--no-interpolate", "--format", "json"))
 
     def running(self) -> list[str]:
         """Return the services that run."""
@@ -108,6 +109,4 @@ def _refusal(command: str, err: str) -> SettingError:
     """Return why Compose failed; of an env file not in its words, which quote values."""
     if refuses_env_file(err):
         return SettingError("Compose refuses an env file.", "See which line: inv env --check")
-    return SettingError(
-        f"docker compose {command} failed: {err}", "See what it reads: inv dc -- config"
-    )
+    return SettingError(f"docker compose {command} failed: {err}", SEE_MODEL)

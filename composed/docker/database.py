@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from composed.calls import Calls
 from composed.docker.compose import Compose
 from composed.docker.leftovers import MARK
+from composed.docker.model import Model
 from composed.errors import ComposedError
 from composed.stack import Stack, UpOptions
 
@@ -62,14 +63,14 @@ class DatabaseService:
             self.restores,
         )
 
-    def volume_check(self, model: Any = None) -> VolumeCheck:
+    def volume_check(self, model: Model | None = None) -> VolumeCheck:
         """Return the check of the volume against a Compose model, by default the current one."""
         from composed.docker.volume.check import VolumeCheck  # noqa: PLC0415
 
         file = self._stack.folder / "volume.json"
         return VolumeCheck(self._dc, model or self._dc.model(), self.name, file)
 
-    def check(self, model: Any, services: Sequence[str] = ()) -> None:
+    def check(self, model: Model, services: Sequence[str] = ()) -> None:
         """Raise :class:`SettingError` before a container starts that cannot work.
 
         With credentials that are new to the volume, the database starts alone first.

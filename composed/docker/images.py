@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from composed.docker.model import Build, ComposeService, Model
 from composed.findings import Finding
 from composed.process import Gateway
 
@@ -20,7 +21,7 @@ VARIABLE = "COMPOSED_BUILT_FROM"
 
 
 class Recipe(NamedTuple):
-    """What the project's images are built from: the files, their hash, and an image a service."""
+    """The files that the images of the project are built from, their hash, an image a service."""
 
     files: Mapping[str, Path] = {}
     hash: str = ""
@@ -37,18 +38,18 @@ class Recipe(NamedTuple):
         return ", ".join(names) if len(names) < 4 else f"the {len(names)} files it is built from"
 
 
-def recipe(model: Mapping[str, Any]) -> Recipe:
-    """Return what the images with our label in a Compose model (its ``config``) are built from."""
-    services = {
-        name: about
-        for name, about in (model.get("services") or {}).items()
-        if LABEL in ((about.get("build") or {}).get("labels") or {})
+def recipe(model: Model) -> Recipe:
+    """Return the recipe of the images that are built with the label :data:`LABEL`."""
+    builds = [
+        (service, service.build)
+        for service in model.services.values()
+        if service.build and LABEL in service.build.labels
+    ]
+    files = {name: file for built in builds for name, file in _sources(*built)}
+    images = {
+        service.name: service.image or f"{model.name}-{service.name}" for service, _ in builds
     }
-    files = {name: file for about in services.values() for name, file in _sources(about)}
-    names = {
-        name: about.get("image") or f"{model['name']}-{name}" for name, about in services.items()
-    }
-    return Recipe(files, _hash(files), names)
+    return Recipe(files, _hash(files), images)
 
 
 def stale(gateway: Gateway, now: Recipe) -> list[str]:
@@ -77,19 +78,18 @@ def stale_rows(gateway: Gateway, now: Recipe) -> list[Finding]:
     ]
 
 
-def _sources(service: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Return the Dockerfile, and what counts of its context.
+def _sources(service: ComposeService, build: Build) -> Iterator[tuple[str, Path]]:
+    """Yield the Dockerfile and the files of the build context that count.
 
-    That is all of it, unless the context is mounted over the image's copy: what is
-    left then are the files that the Dockerfile names, a lock for instance.
+    All of them count, unless the context is mounted over the image's copy: then only
+    the files that the Dockerfile names, such as a lock.
     """
-    context = Path(service["build"]["context"])
-    dockerfile = context / (service["build"].get("dockerfile") or "Dockerfile")
+    context, dockerfile = build.context, build.dockerfile
     if not dockerfile.is_file():
-        return  # a Git repository, say: not ours to look into
+        return  # a Git repository, for example
     yield dockerfile.name, dockerfile
-    mounted = any(at.get("source") == str(context) for at in service.get("volumes") or ())
-    words = set(re.split(r"[\s=,]+", dockerfile.read_text(errors="replace")))
+    mounted = any(mount.source == str(context) for mount in service.mounts)
+    words = set(re.split(r"[\s=,]+", build.text()))
     for file in _context(context):
         name = str(file.relative_to(context))
         if file != dockerfile and (not mounted or name in words):

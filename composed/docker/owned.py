@@ -28,11 +28,9 @@ class Owned:
         self._dc, self._name = dc, name
 
     def has_volume(self, service: str) -> bool:
-        """Say whether a volume that the service mounts exists; without any, its data may."""
-        model = self._dc.model()
-        mounts = model.get("services", {}).get(service, {}).get("volumes") or ()
-        sources = [mount["source"] for mount in mounts if mount["type"] == "volume"]
-        names = [model["volumes"][source]["name"] for source in sources]
+        """Say whether a named volume of the service exists; True where it mounts none."""
+        mounts = self._dc.model().service(service).mounts
+        names = [mount.volume for mount in mounts if mount.volume]
         return not names or any(name in self._volumes() for name in names)
 
     def volumes(self) -> list[str]:
@@ -45,11 +43,11 @@ class Owned:
         Compose would remove it by its name.
         """
         owners = self._volumes()
-        for volume in (self._dc.model().get("volumes") or {}).values():
-            owner = owners.get(volume["name"], "")
-            if owner not in ("", self._name) and not volume.get("external"):
+        for volume in self._dc.model().volumes.values():
+            owner = owners.get(volume.name, "")
+            if owner not in ("", self._name) and not volume.external:
                 raise RefusedError(
-                    f"Volume {volume['name']} belongs to another project, {owner}.",
+                    f"Volume {volume.name} belongs to another project, {owner}.",
                     "Name one of your own: POSTGRES_VOLUME in .env",
                 )
 

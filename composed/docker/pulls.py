@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
+from composed.docker.model import Model
 from composed.errors import EngineError
 from composed.process import Gateway
 
@@ -40,19 +38,19 @@ _REASONS = (
 )
 
 
-def pull_problem(gateway: Gateway, model: Mapping[str, Any], code: int) -> EngineError | None:
-    """Return the first image of a Compose model that is missing and cannot be had.
+def pull_problem(gateway: Gateway, model: Model, code: int) -> EngineError | None:
+    """Return an error for the first image of the model that is missing and cannot be pulled.
 
     ``code`` is Compose's: what a failed pull wanted is pulled again, of what a
     failed build starts from the registry is asked alone. None when nothing is
     wrong with the images.
     """
     if code == PULL_FAILED:
-        names = [s["image"] for s in model["services"].values() if "build" not in s]
+        names = [s.image for s in model.services.values() if s.image and not s.build]
         return _first(gateway, names, ["docker", "pull", "--quiet"])
     if code == BUILD_FAILED and not _goes_round(gateway):
-        builds = [s["build"] for s in model["services"].values() if "build" in s]
-        names = [name for build in builds for name in _bases(build)]
+        builds = [service.build for service in model.services.values() if service.build]
+        names = [name for build in builds for name in build.bases() if "$" not in name]
         return _first(gateway, names, ["docker", "manifest", "inspect"])
     return None
 
@@ -77,14 +75,3 @@ def _goes_round(gateway: Gateway) -> bool:
     """Say whether the engine reaches registries by ways that the client does not know."""
     ways = "{{.RegistryConfig.Mirrors}}{{.HTTPProxy}}{{.HTTPSProxy}}"
     return gateway.ask(["docker", "info", "--format", ways]).out.strip() not in ("", "[]")
-
-
-def _bases(build: Mapping[str, Any]) -> Iterator[str]:
-    """Return the images that a Dockerfile starts from, those with variables in them left out."""
-    file = Path(build["context"]) / (build.get("dockerfile") or "Dockerfile")
-    text = file.read_text(errors="replace") if file.is_file() else ""
-    stages = {"scratch"}
-    for name, stage in re.findall(r"(?im)^FROM\s+(?:--\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?", text):
-        if name not in stages and "$" not in name:
-            yield name
-        stages.add(stage)

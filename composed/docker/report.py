@@ -11,7 +11,6 @@ from composed.docker.images import recipe, stale_rows
 from composed.errors import ComposedError
 from composed.findings import Finding, any_wrong
 from composed.ports.choice import findings as port_rows
-from composed.ports.published import published
 from composed.redaction import is_secret
 from composed.stack import Report, Stack, service_rows
 
@@ -32,7 +31,7 @@ class EngineReport(Report):
             return rows
         model, services = self._dc.model(), self._stack.runner.ps()
         ours = {host for service in services for host in service.ports.values()}
-        ports = port_rows(gateway, published(model), ours)
+        ports = port_rows(gateway, model.published(), ours)
         images = stale_rows(gateway, recipe(model))
         running = any(s.service == self._database.name and s.ready for s in services)
         volume = self._database.volume_check(model).findings(running=running)
@@ -54,12 +53,10 @@ class EngineReport(Report):
         return {name: answer.out + answer.err for name, answer in answers.items()}
 
     def secrets(self) -> list[str]:
-        """Return the secrets in the containers: Compose reads an env file in its own way."""
-        names = {*self._stack.project.secrets}
+        """Return the secrets in the environments of the services, as Compose resolves them."""
+        names = self._stack.project.secrets
         with contextlib.suppress(ComposedError):
-            services = (self._dc.model().get("services") or {}).values()
-            pairs = [pair for s in services for pair in (s.get("environment") or {}).items()]
-            values = [v for name, v in pairs if v and (name in names or is_secret(name))]
-            # `config` doubles each $, so that its output could be read again.
-            return [*values, *(value.replace("$$", "$") for value in values)]
+            services = self._dc.model().services.values()
+            pairs = [pair for service in services for pair in service.environment.items()]
+            return [value for name, value in pairs if value and (name in names or is_secret(name))]
         return []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.images import Recipe, recipe, stale
+from composed.docker.model import Model
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
-from composed.ports.published import Published, governing, in_the_way, published
+from composed.ports.published import Published, in_the_way
 from composed.stack import Service, Stack, UpOptions
 from composed.terminal import say
 
@@ -32,9 +33,7 @@ class Start:
         self._project, self._gateway = stack.project, stack.gateway
         self._began = time.monotonic()
 
-    def run(
-        self, check_fit: Callable[[Mapping[str, Any], Sequence[str]], None], *extra: str
-    ) -> int:
+    def run(self, check_fit: Callable[[Model, Sequence[str]], None], *extra: str) -> int:
         """Return how Compose ended; called again when a port was taken meanwhile.
 
         ``check_fit`` is given the model and the services before a container is started.
@@ -75,21 +74,21 @@ class Start:
             f"docker compose up ended with {code}; the reason stands above."
         )
 
-    def _give_way(self, model: Mapping[str, Any]) -> bool:
+    def _give_way(self, model: Model) -> bool:
         """Say whether ports were taken and others are chosen; raises when they may not be."""
         if self._gateway.dry:
             return False
-        self._dc.find([self._project.backend], model["services"])
-        if not (taken := self._taken(published(model, self._options.services))):
+        self._dc.find([self._project.backend], model.services)
+        if not (taken := self._taken(model.published(self._options.services))):
             return False
         # Imported late: nearly every start finds its ports free.
         from composed.ports.choice import give_way  # noqa: PLC0415
 
         # Read anew: the one that is taken may be one that was chosen a moment ago.
         values = {**load_settings(self._project).values, **os.environ}
-        raw = self._dc.model("--no-interpolate")
-        named = {at: governing(raw, at, values) for at in taken}
-        avoid, strict = {at.port for at in published(model)}, self._options.strict_ports
+        written = self._dc.written_model()
+        named = {port: written.setting_of_port(port, values) for port in taken}
+        avoid, strict = {port.port for port in model.published()}, self._options.strict_ports
         give_way(self._gateway, self._stack.settings, named, avoid=avoid, strict=strict)
         return True
 

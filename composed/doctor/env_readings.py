@@ -9,6 +9,7 @@ from pathlib import Path
 from dotenv.parser import Binding
 
 from composed.docker.compose import Compose, refuses_env_file
+from composed.docker.model import Model
 from composed.doctor.env_form import is_usable
 from composed.findings import Finding
 from composed.process import Gateway
@@ -42,7 +43,7 @@ def check_readings(
 def _values(gateway: Gateway, files: Sequence[Path], names: Sequence[str]) -> dict[str, str] | None:
     """Return the values as Compose reads them; None when it refuses the files.
 
-    It resolves a model made for the question, for which it needs no engine.
+    Compose resolves a model that names each setting, and needs no engine for that.
     """
     # The project's name is ours here: the one in the settings may be wrong.
     asked = {name: f"${{{name}-}}" for name in names if name != "COMPOSE_PROJECT_NAME"}
@@ -53,9 +54,7 @@ def _values(gateway: Gateway, files: Sequence[Path], names: Sequence[str]) -> di
         return None
     if answer.code:  # no Docker, no Compose: nobody else reads the files
         return {}
-    found = json.loads(answer.out)["services"]["check"].get("environment") or {}
-    # `config` writes what can be read again: a $ is doubled.
-    return {name: value.replace("$$", "$") for name, value in found.items()}
+    return dict(Model.resolved(answer.out).service("check").environment)
 
 
 def _row(name: str, line: Binding) -> Finding:

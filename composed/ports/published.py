@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import errno
-import re
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 __all__ = [
+    "ANYWHERE",
     "Published",
     "free_port",
-    "governing",
     "in_the_way",
     "is_taken",
     "next_free",
-    "published",
 ]
 
 LOOPBACK, LOOPBACK_6 = "127.0.0.1", "::1"
 ANYWHERE, ANYWHERE_6 = "0.0.0.0", "::"  # noqa: S104  # compared with, never bound to listen
-
-# ${NAME}, ${NAME:-default} and $NAME, as Compose writes them.
-_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::?-([^}]*))?")
 
 
 class Published(NamedTuple):
@@ -31,43 +26,6 @@ class Published(NamedTuple):
     service: str
     host: str
     port: int
-
-
-def published(model: Mapping[str, Any], services: Sequence[str] = ()) -> list[Published]:
-    """Return the fixed ports in a Compose model (``docker compose config --format json``).
-
-    With ``services``, only theirs and those of what they depend on.
-    """
-    found = []
-    for name in _with_dependencies(model, services):
-        for entry in model["services"][name].get("ports") or ():
-            port = str(entry.get("published") or "0")
-            fixed = port.isdigit() and int(port)  # 0 and ranges are the engine's choice
-            if fixed and entry.get("protocol", "tcp") == "tcp":
-                found.append(Published(name, entry.get("host_ip") or ANYWHERE, int(port)))
-    return found
-
-
-def _with_dependencies(model: Mapping[str, Any], services: Sequence[str]) -> list[str]:
-    known = model.get("services") or {}
-    found = [name for name in services or known if name in known]
-    for name in found:  # grows while it is read
-        found += [on for on in known[name].get("depends_on") or () if on not in found]
-    return found
-
-
-def governing(raw: Mapping[str, Any], at: Published, values: Mapping[str, str]) -> str:
-    """Return the name of the variable that says where the port is published; "" for none.
-
-    ``raw`` is the model before interpolation, ``values`` what the variables hold.
-    """
-    service = (raw.get("services") or {}).get(at.service) or {}
-    for entry in service.get("ports") or ():
-        text = str(entry.get("published") if isinstance(entry, Mapping) else entry)
-        for name, default in _VARIABLE.findall(text):
-            if (values.get(name) or default) == str(at.port):
-                return str(name)
-    return ""
 
 
 def in_the_way(wanted: Iterable[Published]) -> list[Published]:

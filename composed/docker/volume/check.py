@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from composed.docker.compose import Compose
+from composed.docker.model import Model
 from composed.docker.volume import credentials, volume
 from composed.docker.volume.credentials import Credentials, Server
 from composed.env.file import write_env
@@ -24,11 +24,11 @@ __all__ = ["VolumeCheck"]
 class VolumeCheck:
     """The volume and the credentials in a Compose model, and what was written down before."""
 
-    def __init__(self, dc: Compose, model: Mapping[str, Any], service: str, file: Path) -> None:
+    def __init__(self, dc: Compose, model: Model, service: str, file: Path) -> None:
         self._dc, self._service, self._file = dc, service, file
         self.volume = volume.volume_of(model, service)
         self.wanted = credentials.credentials_of(model, service)
-        environment = model["services"].get(service, {}).get("environment") or {}
+        environment = model.service(service).environment
         self._given = [f"{name}={value}" for name, value in environment.items()]
 
     @property
@@ -62,8 +62,7 @@ class VolumeCheck:
                 return False  # `up` fails on it, and says why
             config = volume.configured(gateway, image)
         config["Env"] = [*(config.get("Env") or ()), *self._given]
-        raw = self._dc.model("--no-interpolate")
-        names = volume.settings_of(raw, self._service)
+        names = volume.settings_of(self._dc.written_model(), self._service)
         volume.check_mount(self.volume, config, names.mount or "The mount")
         if not volume.exists(gateway, self.volume.name):
             return False
@@ -82,7 +81,7 @@ class VolumeCheck:
         """Ask the running server; raises :class:`SettingError` with the ways out."""
         misfit = self.server.misfit() if self.server else None
         if misfit and self.wanted and self.volume:
-            names = credentials.settings_of(self._dc.model("--no-interpolate"), self._service)
+            names = credentials.settings_of(self._dc.written_model(), self._service)
             at = self.volume.name
             raise credentials.refusal(misfit, self.wanted, at, self._read(), names)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from composed.data.postgres import identifier, literal
 from composed.docker.compose import Compose
+from composed.docker.model import Model, setting_of
 from composed.errors import ComposedError, InputOutputError, SettingError
 from composed.process import Answer
 
@@ -57,12 +57,9 @@ class Misfit(NamedTuple):
     databases: tuple[str, ...] = ()
 
 
-def credentials_of(model: Mapping[str, Any], service: str) -> Credentials | None:
-    """Return those of the service in a Compose model; None where it gets no password so."""
-    about = (model.get("services") or {}).get(service) or {}
-    given = about.get("environment") or {}
-    # `docker compose config` doubles each $, so that what it prints could be read again.
-    env = {name: (value or "").replace("$$", "$") for name, value in given.items()}
+def credentials_of(model: Model, service: str) -> Credentials | None:
+    """Return the credentials of the service; None where the model gives no password."""
+    env = model.service(service).environment
     user = env.get("POSTGRES_USER") or "postgres"
     password = env.get("POSTGRES_PASSWORD")
     return Credentials(user, password, env.get("POSTGRES_DB") or user) if password else None
@@ -206,12 +203,10 @@ def _only(misfit: Misfit, wanted: str) -> str:
     )
 
 
-def settings_of(raw: Mapping[str, Any], service: str) -> dict[str, str]:
-    """Return the settings that the image's three variables come from, in a model as written."""
-    about = (raw.get("services") or {}).get(service) or {}
-    env = about.get("environment") or {}
-    found = {name: re.match(r"\$\{?([A-Za-z_]\w*)", env.get(name) or "") for name in WRONG}
-    return {name: match[1] if match else name for name, match in found.items()}
+def settings_of(written: Model, service: str) -> dict[str, str]:
+    """Return the setting of each credential in a model before interpolation, or its own name."""
+    env = written.service(service).environment
+    return {name: setting_of(env.get(name, "")) or name for name in WRONG}
 
 
 def refusal(

@@ -90,7 +90,7 @@ def plan(
         raise NotFoundError("There is no volume to upgrade.", "Type: inv up")
     config = _pulled(dc, now.image)
     found = volume.versions(dc.gateway, now)
-    names = volume.settings_of(dc.model("--no-interpolate"), service)
+    names = volume.settings_of(dc.written_model(), service)
     if not all(found):
         raise NotFoundError(
             f"{now.image} does not say which PostgreSQL it is, or volume {now.name} holds no data."

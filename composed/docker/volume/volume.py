@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from composed.docker import engine
+from composed.docker.model import Model, setting_of
 from composed.errors import InputOutputError, SettingError
 from composed.process import Gateway
 
@@ -51,22 +52,16 @@ class Versions(NamedTuple):
     data: int
 
 
-def volume_of(model: Mapping[str, Any], service: str) -> Volume | None:
-    """Return the volume of the service, or None when it has none, as with a folder of the host."""
-    about = (model.get("services") or {}).get(service) or {}
-    for mount in about.get("volumes") or ():
-        if mount["type"] == "volume" and about.get("image"):
-            named = (model.get("volumes") or {}).get(mount.get("source")) or {}
-            return Volume(named.get("name", ""), mount["target"], about["image"])
-    return None
+def volume_of(model: Model, name: str) -> Volume | None:
+    """Return the first volume of the service; None for none, and for a folder of the host."""
+    service = model.service(name)
+    mounts = (mount for mount in service.mounts if mount.type == "volume" and service.image)
+    return next((Volume(mount.volume, mount.target, service.image) for mount in mounts), None)
 
 
-def settings_of(raw: Mapping[str, Any], service: str) -> Volume:
+def settings_of(written: Model, service: str) -> Volume:
     """Return the settings in a model before interpolation; "" where a value is fixed."""
-    found = volume_of(raw, service) or ("", "", "")
-    # Compose 2.26 cuts a target short at the colon of ${NAME:-default}.
-    names = (re.match(r"\$\{?([A-Za-z_]\w*)", text) for text in found)
-    return Volume(*(name[1] if name else "" for name in names))
+    return Volume(*map(setting_of, volume_of(written, service) or ("", "", "")))
 
 
 def exists(gateway: Gateway, name: str) -> bool:

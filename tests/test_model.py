@@ -1,0 +1,353 @@
+"""The model of Compose: its services, ports and settings, in every form that Compose prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composed.docker.model import Build, ComposeService, Model, Mount, Port, setting_of
+from composed.errors import SettingError
+from composed.ports.published import Published
+
+
+def services(**services: object) -> Model:
+    return Model({"services": services})
+
+
+def web(**about: object) -> ComposeService:
+    """Return the service of a model with one service."""
+    return services(web=about).service("web")
+
+
+# --- shapes ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [None, {}, {"services": None}, {"services": {"db": {}}}])
+def test_missing_keys_are_empty(data: object) -> None:
+    model = Model(data)
+
+    assert model.service("web") == ComposeService("web")
+    assert (model.name, model.volumes, model.published()) == ("", {}, [])
+
+
+def test_a_service_without_keys_is_empty() -> None:
+    keys = ("image", "build", "command", "environment", "volumes", "ports", "depends_on")
+
+    assert (
+        web() == web(**dict.fromkeys(keys)) == ComposeService("web", "", None, "", {}, [], [], [])
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ([], "the top level is a list instead of a mapping"),
+        ({"services": "web"}, "services is a single value instead of a mapping"),
+        ({"services": {"web": 5}}, "services.web is a single value instead of a mapping"),
+        ({"volumes": {"data": "x"}}, "volumes.data is a single value instead of a mapping"),
+    ],
+)
+def test_a_wrong_shape_is_named(data: object, problem: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        Model(data)
+
+    assert str(raised.value) == (
+        f"In the Compose model, {problem}.\n  See what it reads: inv dc -- config"
+    )
+
+
+@pytest.mark.parametrize(
+    ("about", "problem"),
+    [
+        ({"image": {}}, "image is a mapping instead of a single value"),
+        ({"build": []}, "build is a list instead of a mapping"),
+        ({"command": {}}, "command is a mapping instead of a single value"),
+        ({"environment": "secret"}, "environment is a single value instead of a mapping"),
+        ({"environment": {"A": []}}, "environment.A is a list instead of a single value"),
+        ({"volumes": [1]}, "volumes is a single value instead of a mapping"),
+        ({"ports": "80"}, "ports is a single value instead of a list"),
+        ({"ports": [[]]}, "ports is a list instead of a single value"),
+        ({"depends_on": "db"}, "depends_on is a single value instead of a mapping"),
+    ],
+)
+def test_a_wrong_shape_in_a_service_is_named_without_its_value(
+    about: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(SettingError) as raised:
+        web(**about)
+
+    assert raised.value.problem == f"In the Compose model, services.web.{problem}."
+
+
+@pytest.mark.parametrize("text", ["", "warning: x\n{}", "{"])
+def test_a_text_that_is_not_json_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="docker compose config printed no JSON"):
+        Model.resolved(text)
+
+
+def test_only_a_resolved_model_doubles_each_dollar() -> None:
+    text = json.dumps({"services": {"web": {"image": "a$$b", "environment": {"A": "$$$$c"}}}})
+    resolved, written = Model.resolved(text).service("web"), Model.written(text).service("web")
+
+    assert (resolved.image, resolved.environment) == ("a$b", {"A": "$$c"})
+    assert (written.image, written.environment) == ("a$$b", {"A": "$$$$c"})
+
+
+# --- a service ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"A": "x=y", "B": "", "C": None, "D": True, "E": 1},
+        ["A=x=y", "B=", "C", "D=true", "E=1"],
+    ],
+)
+def test_an_environment_is_a_map_or_a_list(environment: object) -> None:
+    found = web(environment=environment).environment
+
+    assert found == {"A": "x=y", "B": "", "D": "true", "E": "1"}
+
+
+@pytest.mark.parametrize(
+    ("build", "dockerfile", "labels"),
+    [
+        ("/app", "/app/Dockerfile", {}),
+        ({"context": "/app", "dockerfile": "dev", "labels": {"a": "b"}}, "/app/dev", {"a": "b"}),
+        ({"context": "/app", "dockerfile": "/dev", "labels": ["a=b"]}, "/dev", {"a": "b"}),
+    ],
+)
+def test_a_build_has_a_dockerfile(build: object, dockerfile: str, labels: dict[str, str]) -> None:
+    assert web(build=build).build == Build(Path("/app"), Path(dockerfile), labels)
+
+
+@pytest.mark.parametrize("command", ["gunicorn shop.wsgi", ["gunicorn", "shop.wsgi"]])
+def test_a_command_is_a_text_or_a_list(command: object) -> None:
+    assert web(command=command).command == "gunicorn shop.wsgi"
+
+
+@pytest.mark.parametrize(
+    ("entry", "mount"),
+    [
+        ({"type": "volume", "source": "data", "target": "/x"}, ("volume", "data", "/x", "shop_d")),
+        ({"type": "bind", "source": "data", "target": "/x"}, ("bind", "data", "/x", "")),
+        ({"type": "volume", "target": "/x"}, ("volume", "", "/x", "")),
+        ({"type": "volume", "source": "other", "target": "/x"}, ("volume", "other", "/x", "")),
+        ("data:/x:ro", ("volume", "data", "/x", "shop_d")),
+        ("data:${MOUNT:-/x}", ("volume", "data", "${MOUNT:-/x}", "shop_d")),
+        ("./app:/x", ("bind", "./app", "/x", "")),
+        ("/x", ("volume", "", "/x", "")),
+        ("", ("volume", "", "", "")),
+    ],
+)
+def test_a_mount_has_the_name_of_its_volume_on_the_engine(
+    entry: object, mount: tuple[str, ...]
+) -> None:
+    data = {"services": {"web": {"volumes": [entry]}}, "volumes": {"data": {"name": "shop_d"}}}
+
+    assert Model(data).service("web").mounts == [Mount(*mount)]
+
+
+def test_a_volume_may_be_external() -> None:
+    model = Model({"volumes": {"a": None, "b": {"name": "shop_b", "external": True}}})
+
+    assert model.volumes == {"a": ("", False), "b": ("shop_b", True)}
+
+
+# --- ports -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "port"),
+    [
+        (80, ("", "", "tcp")),
+        ("80", ("", "", "tcp")),
+        ("8000:80", ("8000", "", "tcp")),
+        ("53:53/udp", ("53", "", "udp")),
+        ("127.0.0.1:8000:80", ("8000", "127.0.0.1", "tcp")),
+        ("[::1]:8000:80", ("8000", "::1", "tcp")),
+        ("${WEB_PORT:-8000}:80", ("${WEB_PORT:-8000}", "", "tcp")),
+        ("${HOST:-[::1]}:${PORT}:80", ("${PORT}", "${HOST:-[::1]}", "tcp")),
+        ("", ("", "", "tcp")),
+        ({"target": 80}, ("", "", "tcp")),
+        ({"target": 80, "published": 8000}, ("8000", "", "tcp")),
+        ({"published": "8", "host_ip": "::1", "protocol": "udp"}, ("8", "::1", "udp")),
+    ],
+)
+def test_a_port_has_a_short_and_a_long_form(entry: object, port: tuple[str, ...]) -> None:
+    assert web(ports=[entry]).ports == [Port(*port)]
+
+
+def test_only_fixed_tcp_ports_are_published() -> None:
+    model = services(
+        web={"ports": [{"published": "8000", "host_ip": "127.0.0.1"}]},
+        any={"ports": [{"published": "0"}, {"target": 5}, {"published": "1-2"}]},
+        open={"ports": [{"published": "80", "protocol": "tcp"}]},
+        udp={"ports": [{"published": "53", "protocol": "udp"}]},
+        none={},
+    )
+
+    assert model.published() == [
+        Published("web", "127.0.0.1", 8000),
+        Published("open", "0.0.0.0", 80),
+    ]
+
+
+@pytest.mark.parametrize("needs", [["db"], {"db": {"condition": "service_healthy"}}])
+def test_the_dependencies_of_a_service_publish_ports_too(needs: object) -> None:
+    model = services(
+        web={"depends_on": needs},
+        db={"ports": ["5432:5432"], "depends_on": ["web", "left out of the model"]},
+        other={"ports": ["80:80"]},
+    )
+
+    assert model.published(["web", "unknown"]) == [Published("db", "0.0.0.0", 5432)]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("${NAME}", "NAME"),
+        ("$NAME", "NAME"),
+        ("${NAME:-x}", "NAME"),
+        ("${NAME:?type inv env}", "NAME"),
+        ("${NAME", "NAME"),  # as Compose 2.26 has a mount, cut short at a colon
+        ("${NAME:-${OTHER}_x}", "NAME"),
+        ("$$$NAME", "NAME"),
+        ("$$NAME", ""),
+        ("fixed-${NAME}", ""),
+        ("", ""),
+    ],
+)
+def test_a_text_comes_from_the_setting_that_starts_the_text(text: str, name: str) -> None:
+    assert setting_of(text) == name
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("127.0.0.1:${WEB_PORT:-8000}:80", "WEB_PORT"),
+        ("${WEB_PORT-8000}:80", "WEB_PORT"),
+        ("127.0.0.1:$SET:80", "SET"),
+        ("${HOST:-127.0.0.1}:${SET}:80", "SET"),
+        ("${EMPTY:-8000}:80", "EMPTY"),
+        ({"published": "${WEB_PORT:-8000}", "target": 80}, "WEB_PORT"),
+        ("8000:80", ""),
+        ("$$SET:80", ""),
+        ("${WHERE}:80", ""),  # an address and a port in one: not a port to choose
+        ("${WEB_PORT:-9000}:80", ""),
+        ({"target": 80}, ""),
+    ],
+)
+def test_a_port_comes_from_the_setting_with_the_same_number(entry: object, name: str) -> None:
+    values = {"SET": "8000", "EMPTY": "", "WHERE": "127.0.0.1:8000"}
+    port = Published("web", "127.0.0.1", 8000)
+
+    assert services(web={"ports": [entry]}).setting_of_port(port, values) == name
+
+
+def test_an_unknown_service_has_no_setting() -> None:
+    assert Model({}).setting_of_port(Published("web", "127.0.0.1", 8000), {}) == ""
+
+
+# --- the backend and the database --------------------------------------------
+
+
+def built(folder: Path, dockerfile: str, **about: object) -> dict[str, Any]:
+    """Return a service that is built from this Dockerfile."""
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text(dockerfile)
+    return {"build": {"context": str(folder)}, **about}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "postgres",
+        "postgres:15@sha256:0123",
+        "localhost:5000/shop/postgis:16-3.4",
+        "pgvector/pgvector:pg17",
+        "timescale/timescaledb-ha",
+        "pgautoupgrade/pgautoupgrade:17-alpine",
+        "bitnami/postgresql",
+    ],
+)
+def test_the_database_service_has_an_image_of_postgresql(image: str) -> None:
+    assert services(web={"build": "."}, data={"image": image}).database_service() == "data"
+
+
+@pytest.mark.parametrize("image", ["", "mysql:8", "postgres.example.org/redis", "shop:postgres"])
+def test_an_image_of_another_program_is_no_database(image: str) -> None:
+    assert services(db={"image": image}).database_service() is None
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "name"),
+    [
+        ("ARG V=15\nFROM postgres:${V}\n", "data"),
+        ("FROM golang AS tool\nFROM postgis/postgis AS own\nFROM own\n", "data"),
+        ("FROM postgres AS client\nFROM python\nCOPY --from=client /usr/bin/psql /bin\n", None),
+    ],
+)
+def test_a_database_service_may_be_built(tmp_path: Path, dockerfile: str, name: str | None) -> None:
+    assert services(data=built(tmp_path, dockerfile)).database_service() == name
+
+
+@pytest.mark.parametrize(
+    ("needs", "name"),
+    [(["db"], "db"), (["pool"], "db"), ([], None), (["db", "old"], None)],
+)
+def test_the_backend_decides_between_several_databases(needs: list[str], name: str | None) -> None:
+    model = services(
+        web={"build": ".", "ports": ["80"], "depends_on": needs},
+        pool={"image": "pgbouncer", "depends_on": ["db"]},
+        db={"image": "postgres:15"},
+        old={"image": "postgres:14"},
+    )
+
+    assert model.database_service() == name
+
+
+def test_several_databases_without_a_backend_are_a_tie() -> None:
+    two = services(a={"image": "postgres"}, b={"image": "postgres"})
+
+    assert two.database_service() is None
+    assert two.backend_service() is None
+
+
+DB: dict[str, Any] = {"image": "postgres"}
+RUNSERVER = {"image": "shop", "command": "sh -c 'manage.py migrate && manage.py runserver'"}
+
+
+@pytest.mark.parametrize(
+    ("others", "name"),
+    [
+        ({}, None),
+        ({"web": {"build": "."}}, "web"),
+        ({"web": {"image": "shop"}}, None),
+        ({"web": {"image": "shop", "command": ["gunicorn", "--workers", "4"]}}, "web"),
+        ({"web": {"image": "shop", "command": "python manage.py shop"}}, "web"),
+        ({"web": RUNSERVER, "front": {"build": ".", "ports": ["80:80"]}}, "web"),
+        ({"web": RUNSERVER, "tasks": {"build": ".", "command": "celery -A shop worker"}}, "web"),
+        ({"web": {"build": "."}, "flower": {"build": ".", "ports": ["5555:5555"]}}, "web"),
+        ({"web": RUNSERVER, "test": {**RUNSERVER, "ports": ["8001:8000"]}}, "test"),
+        ({"web": {"build": "."}, "test": {"build": "."}}, None),
+        ({"web": {"build": ".", "depends_on": ["db"]}, "docs": {"build": "."}}, "web"),
+        ({"web": RUNSERVER, "test": RUNSERVER}, None),
+    ],
+)
+def test_the_backend_service_serves_django(others: dict[str, Any], name: str | None) -> None:
+    assert services(db=DB, **others).backend_service() == name
+
+
+def test_the_dockerfile_says_what_a_service_without_command_starts(tmp_path: Path) -> None:
+    serving = built(tmp_path / "a", 'FROM python\nRUN pip install x\nCMD ["gunicorn", "shop"]\n')
+    front = built(tmp_path / "b", "FROM nginx\n# before gunicorn\n", ports=["80:80"])
+    migrating = {**serving, "command": "python manage.py migrate", "ports": ["81:81"]}
+
+    found = services(web=serving, front=front, first=migrating).backend_service()
+
+    assert found == "web"
