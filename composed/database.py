@@ -11,7 +11,9 @@ from typing import Protocol
 
 from composed.errors import DataError
 
-__all__ = ["MADE_BY_MIGRATE", "Database", "Dump", "Facts"]
+__all__ = ["CHUNK", "MADE_BY_MIGRATE", "Database", "Dump", "Facts", "identifier", "literal"]
+
+CHUNK = 1 << 20  # bytes of a file or a pipe that are read at once
 
 # What an empty database has rows in once it is migrated: no loss when it is all there is.
 MADE_BY_MIGRATE = ("django_migrations", "django_content_type", "auth_permission", "django_site")
@@ -115,6 +117,16 @@ class Database(ABC):
     @abstractmethod
     def copied(self) -> AbstractContextManager[str]:
         """Give a copy, by name or path, that is gone when the block ends, however it does."""
+
+
+def identifier(name: str) -> str:
+    """Return a name in the double quotes of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """Return a text in the single quotes of SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _number(count: int, what: str) -> str:

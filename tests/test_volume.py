@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from composed.data.psql import Psql
 from composed.docker.volume import volume
 from composed.docker.volume.credentials import Misfit, Server
 from composed.docker.volume.upgrade import DATABASES, _Server
@@ -81,7 +82,7 @@ def server(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder.on("config", "--no-interpolate").say(raw())
     recorder.on("image", "inspect", "--format", "{{json .Config}}").say(json.dumps(TO_17))
     recorder.on("docker", "run").say(FIFTEEN)
-    recorder.on("psql", "--no-psqlrc", "--quiet").say("postgres\ntask_db\n")
+    recorder.on("--no-psqlrc", "--quiet").say("postgres\ntask_db\n")
     recorder.on("image", "inspect", "--format", "json").say("[]")
     return recorder
 
@@ -252,14 +253,14 @@ WAYS = "inv down --volumes && inv up && inv db.restore --latest\n"
         (
             {
                 "--env PGPASSWORD": REFUSED,
-                "psql --no-psqlrc --quiet": Answer(0, "postgres\nold\ntest_old\n", ""),
+                "--no-psqlrc --quiet": Answer(0, "postgres\nold\ntest_old\n", ""),
             },
             "POSTGRES_DB is 'task_db': there is no such database in volume shop_db-data.\n"
             "  Write the old one into .env: POSTGRES_DB=old\n",
             "POSTGRES_DB=old ",
         ),
         (
-            {"--env PGPASSWORD": REFUSED, "psql --no-psqlrc --quiet": NO_ROLE},
+            {"--env PGPASSWORD": REFUSED, "--no-psqlrc --quiet": NO_ROLE},
             "DB_USER is 'cp_user': there is no such user in volume shop_db-data.\n"
             "  Write the old one into .env: DB_USER=…\n",
             "DB_USER=… POSTGRES_DB=… ",
@@ -294,7 +295,7 @@ def test_credentials_in_list_form_are_named_by_their_settings(
     written["services"]["db"]["environment"] = [f"{n}={v}" for n, v in environment.items()]
     recorder.on("config", "--no-interpolate").say(json.dumps(written))
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
-    recorder.on("psql", "--no-psqlrc", "--quiet").give(NO_ROLE)
+    recorder.on("--no-psqlrc", "--quiet").give(NO_ROLE)
 
     assert inv("up") == 78
 
@@ -307,7 +308,7 @@ def test_names_that_fitted_before_are_named(
     assert inv("up") == 0
     changed = configured("shop_db-data", "postgres:15").replace('"cp_user"', '"anna"')
     recorder.on(".env", "config", "--format").say(changed)
-    recorder.on("psql", "--no-psqlrc", "--quiet").give(NO_ROLE)
+    recorder.on("--no-psqlrc", "--quiet").give(NO_ROLE)
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
     assert inv("up") == 78
@@ -372,14 +373,8 @@ def test_a_rename_that_fails_takes_the_helper_back(
     inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mend(monkeypatch, "POSTGRES_USER")
-    original, said = Server._sql, iter(["old_user\n"])
-
-    def sql(self: Server, user: str, script: str) -> str:
-        original(self, user, script)
-        return next(said) if "SELECT" in script else original(self, "nobody", script)
-
-    monkeypatch.setattr(Server, "_sql", sql)
-    recorder.on("--username", "nobody").say(code=1, err="it exists\n")
+    answers = iter([Answer(0, "old_user\n", ""), Answer(1, "", "cp_user exists\n")])
+    recorder.on("--username", "composed_credentials").do(lambda _: next(answers))
 
     assert inv("db.credentials") == 74
 
@@ -393,7 +388,7 @@ def test_which_of_several_databases_is_not_guessed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recorder.on("psql", "--no-psqlrc", "--quiet").say("a\nb\npostgres\n")
+    recorder.on("--no-psqlrc", "--quiet").say("a\nb\npostgres\n")
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
     assert inv("db.credentials") == 78
@@ -434,13 +429,13 @@ def newer(recorder: Recorder) -> Recorder:
 
 
 def databases(recorder: Recorder, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    original = _Server.sql
+    original = Psql.sql
 
-    def sql(self: _Server, database: str, script: str) -> str:
-        said = original(self, database, script)
-        return "\n".join(names) if script == DATABASES else said
+    def sql(self: Psql, script: str, database: str = "postgres") -> str:
+        rows = original(self, script, database)
+        return "\n".join(names) if script == DATABASES else rows
 
-    monkeypatch.setattr(_Server, "sql", sql)
+    monkeypatch.setattr(Psql, "sql", sql)
     monkeypatch.setattr(_Server, "contents", lambda _self, _name: ({"public.a": 3}, "s 1"))
 
 
@@ -496,19 +491,23 @@ def test_to_18_the_mount_changes_too(
     assert values["POSTGRES_MOUNT"] == "/var/lib/postgresql"
 
 
-@pytest.mark.parametrize(
-    ("output", "code"),
-    [("pg_restore", 74), ("pg_dump", 74)],
-)
+@pytest.mark.parametrize("program", ["pg_restore", "pg_dump"])
 def test_a_copy_that_fails_leaves_the_settings(
-    output: str, code: int, inv: Inv, newer: Recorder, project: Project, monkeypatch: Any
+    program: str,
+    inv: Inv,
+    newer: Recorder,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = (project.root / ".env").read_text()
     databases(newer, monkeypatch, "task_db")
-    newer.on(output).say(code=1, err="disk full\n")
+    newer.on(program).say(code=1, err="disk full\n")
 
-    assert inv("db.upgrade") == code
+    assert inv("db.upgrade") == 74
 
+    problem = f"{program} ended with 1; the old volume stays:\n  disk full\n"
+    assert problem in capsys.readouterr().err
     assert (project.root / ".env").read_text() == before
     assert "docker volume rm shop_db-data-17" in newer.lines("ask")
     assert list((project.root / ".composed/shop/upgrades").iterdir()) == []
@@ -575,7 +574,8 @@ def test_an_old_image_of_another_version_is_refused(
 
     assert inv("db.upgrade", "--old-image", "postgres:16") == 78
 
-    assert "postgres:16 is not PostgreSQL 15" in capsys.readouterr().err
+    problem = "The data is of PostgreSQL 15; postgres:16 is another version.\n"
+    assert problem in capsys.readouterr().err
 
 
 def test_an_image_that_cannot_be_had_is_66(inv: Inv, newer: Recorder) -> None:
@@ -669,7 +669,8 @@ def test_the_password_that_psql_repeats_is_taken_out(
 
     assert inv("db.credentials") == 74
 
-    assert "ERROR: at '[secret]'" in capsys.readouterr().err
+    problem = "psql ended with 1; the volume does not fit .env yet:\n  ERROR: at '[secret]'\n"
+    assert problem in capsys.readouterr().err
 
 
 # --- doctor, tests, env files ------------------------------------------------

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from composed.database import Dump
+from composed.database import CHUNK, Dump
 from composed.errors import DataError, NotFoundError
 from composed.terminal import Progress
 
 __all__ = ["DumpFile", "examine", "sql_version"]
 
-CHUNK = 1 << 20
 HEAD, TAIL = 4096, 4096
 
 _GZIP = b"\x1f\x8b"

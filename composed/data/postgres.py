@@ -1,4 +1,4 @@
-"""PostgreSQL, through its own programs inside the database's container."""
+"""The data of a PostgreSQL database: dump, restore, copy and count."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 from composed.calls import Calls
 from composed.data.dump_file import sql_version
-from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts
+from composed.data.psql import Psql, last_lines, pipe_dump
+from composed.database import (
+    CHUNK,
+    MADE_BY_MIGRATE,
+    Database,
+    Dump,
+    Facts,
+    identifier,
+    literal,
+)
 from composed.errors import ComposedError, DataError, InputOutputError
-from composed.process import Answer, Gateway
+from composed.process import Answer
 from composed.terminal import Progress
 
-__all__ = ["PostgreSQL", "identifier", "literal"]
+__all__ = ["PostgreSQL"]
 
-CHUNK = 1 << 20
-LAST_LINES = 5
 EVERY_CALL = "[0-9a-f]+"
 
-# The rows of every table that a dump holds: those of an extension are made by it.
+# The rows of every table in a dump. CREATE EXTENSION makes the tables of an extension anew.
 FACTS = """\
 SELECT json_build_array('version', current_setting('server_version'));
 SELECT format('SELECT json_build_array(''rows'', %L, count(*)) FROM ONLY %I.%I',
@@ -47,7 +53,7 @@ SELECT format('SELECT true WHERE EXISTS (SELECT FROM %I.%I)', schemaname, tablen
 \\gexec
 """
 
-# Long idle on purpose, while pg_dump reads the same snapshot.
+# The session is idle on purpose while pg_dump reads the same snapshot.
 EXPORT = """\
 SET idle_in_transaction_session_timeout = 0;
 SET statement_timeout = 0;
@@ -82,22 +88,21 @@ ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true;
 
 
 class PostgreSQL(Database):
-    """The database ``name`` of a server whose programs ``inside`` makes a command of.
+    """The database ``name`` of the server that ``psql`` logs in to.
 
-    ``swaps`` keeps a record while a new database stands beside the live one, so
-    that the next verb can :meth:`heal` what a killed one left.
+    ``swaps`` keeps a record while a new database stands beside the live database:
+    the next verb can :meth:`heal` what a killed restore left.
     """
 
     engine = "postgresql"
 
-    def __init__(
-        self, gateway: Gateway, inside: Callable[..., list[str]], user: str, name: str, swaps: Calls
-    ) -> None:
-        self._gateway, self._inside, self._swaps = gateway, inside, swaps
-        self._user, self._name = user, name
+    def __init__(self, psql: Psql, name: str, swaps: Calls) -> None:
+        self._psql, self._name, self._swaps = psql, name, swaps
+        # Where a script runs while the live database is restored and renamed.
+        self._aside = "template1" if name == "postgres" else "postgres"
 
     def check_version(self, version: str) -> None:
-        """Ask the server: what a newer major wrote, an older one cannot read for sure."""
+        """Compare with the server: PostgreSQL reads no dump of a newer major version for sure."""
         server = self._sql("SHOW server_version;").strip()
         if version and _major(version) > _major(server):
             raise DataError(
@@ -114,23 +119,24 @@ class PostgreSQL(Database):
 
     def dump(self, file: Path) -> tuple[Facts, str]:
         """Run ``pg_dump`` on a snapshot that a second session exports and counts in."""
-        with self._gateway.pipe(self._psql(self._name)) as session:
-            _write(session.stdin, EXPORT)
+        with self._psql.gateway.pipe(self._psql.command(self._name)) as session:
+            with contextlib.suppress(BrokenPipeError):  # the answer of a dead psql says why
+                session.stdin.write(f"{EXPORT}{FACTS}".encode())
+                session.stdin.flush()
             exported = session.stdout.readline().decode().strip()
             if not exported:
-                raise _failed("psql", session.end())
-            _write(session.stdin, FACTS)
+                raise self._psql.error("psql", session.end())
             checksum = self._dump(file, exported)
             facts = _read_facts(session.stdout)
             answer = session.end()
         if not facts:
-            raise _failed("psql", answer)
+            raise self._psql.error("psql", answer)
         return facts, checksum
 
     def _dump(self, file: Path, snapshot: str) -> str:
         digest = hashlib.sha256()
         with (
-            self._gateway.pipe(self._pg_dump(f"--snapshot={snapshot}")) as dump,
+            self._psql.gateway.pipe(self._pg_dump(f"--snapshot={snapshot}")) as dump,
             file.open("wb") as target,
             Progress("Dumping") as progress,
         ):
@@ -138,70 +144,71 @@ class PostgreSQL(Database):
                 target.write(chunk)
                 digest.update(chunk)
                 progress.add(len(chunk))
-            answer = dump.end()
-        if answer.code:
-            raise _failed("pg_dump", answer)
+            self._psql.checked("pg_dump", dump.end())
         return f"sha256:{digest.hexdigest()}"
 
     # --- restore -------------------------------------------------------------
 
     def check(self, dump: Dump) -> None:
-        """Have ``pg_restore`` read a custom dump's table of contents."""
+        """Let ``pg_restore`` read the table of contents of a custom dump."""
         if dump.kind == "sql":
             self.check_version(sql_version(dump))
         else:
-            listed = self._feed(self._inside("pg_restore", "--list"), dump.chunks())
-            if listed.code:
-                raise _unreadable(dump, listed)
-            version = re.search(r"Dumped from database version: (\S+)", listed.out)
-            if dump.foreign and version:  # a snapshot's manifest has it
+            answer = self._psql.feed(self._psql.inside("pg_restore", "--list"), dump.chunks())
+            if answer.code:
+                raise _unreadable(dump, answer)
+            version = re.search(r"Dumped from database version: (\S+)", answer.out)
+            if dump.foreign and version:  # of a snapshot, the manifest has the version
                 self.check_version(version[1])
 
     def replace(self, dump: Dump) -> Facts:
         """Restore into a new database, then rename: see :class:`Database`."""
         with self._beside() as new:
             self._load(dump, new)
-            facts = self._facts(new)
+            facts = self.facts(new)
             facts.check(dump.rows)
             self._swap(new)
         return facts
 
     def reset(self) -> None:
-        """Swap in a new database with nothing in it."""
+        """Swap in a new, empty database."""
         with self._beside() as new:
             self._swap(new)
 
-    def facts(self) -> Facts:
-        """Return what the database holds now."""
-        return self._facts(self._name)
+    def facts(self, database: str = "") -> Facts:
+        """Return the facts of a database, by default of the live database."""
+        answer = self._psql.feed(self._psql.command(database or self._name), [FACTS.encode()])
+        if facts := _read_facts(answer.out.splitlines()):
+            return facts
+        raise self._psql.error("psql", answer)
 
     def heal(self, call: str = EVERY_CALL) -> None:
-        """Drop what a restore that was cut off left, and let the live database be used."""
+        """Drop the databases that a killed restore left, and open the live database."""
         self._sql(self._heal(call))
 
     def has_rows(self) -> bool:
-        """Ask each table for one."""
+        """Look for a first row in each table."""
         without = ", ".join(map(literal, MADE_BY_MIGRATE))
-        return bool(self._sql(HAS_ROWS.format(without=without), self._name).strip())
+        return bool(self._psql.sql(HAS_ROWS.format(without=without), self._name).strip())
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
-        """Give the name of a database that ``pg_restore`` fills with what ``pg_dump`` writes.
+        """Yield the name of a copy that ``pg_dump`` and ``pg_restore`` made.
 
-        ``CREATE DATABASE … TEMPLATE`` would need the live one idle.
+        ``CREATE DATABASE … TEMPLATE`` would need a live database without connections.
         """
         with self._beside() as new:
-            self._copy(new)
+            pipe_dump(self._psql, self._name, self._psql, self._pg_restore(new), "Copying")
             yield new
             self._sql(f"DROP DATABASE {identifier(new)} WITH (FORCE);")
 
     def _heal(self, call: str = EVERY_CALL) -> str:
-        """Return the script, by default for all calls: whoever holds the lock is alone."""
+        """Return the script, by default for every call: the holder of the lock is alone."""
         return HEAL.format(live=identifier(self._name), call=call)
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[str]:
-        """Make a new empty database; when the block raises, the live one is as it was."""
+        """Make a new empty database; when the block raises, the live database is as before."""
         with self._swaps.under_way(keep_failed=True) as call:
             try:
                 new = f"composed_new_{call}"
@@ -209,94 +216,43 @@ class PostgreSQL(Database):
                 self._sql(self._heal() + create)
                 yield new
             except BaseException:
-                with contextlib.suppress(ComposedError):  # else the next verb does it
+                with contextlib.suppress(ComposedError):  # else the next verb heals
                     self.heal(call)
                 raise
-
-    def _copy(self, new: str) -> None:
-        with self._gateway.pipe(self._pg_dump("--compress=0")) as dump:
-            chunks = iter(lambda: dump.stdout.read1(CHUNK), b"")
-            restored = self._feed(self._pg_restore(new), chunks, Progress("Copying"))
-            for _ in chunks:  # what pg_restore no longer took
-                pass
-            dumped = dump.end()
-        for program, answer in (("pg_dump", dumped), ("pg_restore", restored)):
-            if answer.code:
-                raise _failed(program, answer)
 
     def _swap(self, new: str) -> None:
         names = {"live": self._name, "new": new, "old": new.replace("_new_", "_old_")}
         quoted = {name: identifier(value) for name, value in names.items()}
         texts = {f"{name}_text": literal(value) for name, value in names.items()}
         self._sql(SWAP.format(**quoted, **texts))
-        with contextlib.suppress(ComposedError):  # it is done; the next restore drops it
+        with contextlib.suppress(ComposedError):  # the swap is done; the next restore drops
             self._sql(f"DROP DATABASE {quoted['old']} WITH (FORCE);")
 
     def _load(self, dump: Dump, new: str) -> None:
         if dump.kind == "custom":
-            options = ["--no-privileges"] if dump.foreign else []  # its roles are not ours
+            options = ["--no-privileges"] if dump.foreign else []  # for roles of elsewhere
             command = self._pg_restore(new, *options)
         else:
-            command = [*self._psql(new), "--output", "/dev/null"]
-        answer = self._feed(command, dump.chunks(), Progress("Restoring", _total(dump)))
+            command = self._psql.command(new, "--output", "/dev/null")
+        answer = self._psql.feed(command, dump.chunks(), Progress("Restoring", _total(dump)))
         if answer.code:
             raise _unreadable(dump, answer)
-
-    def _facts(self, database: str) -> Facts:
-        with self._gateway.pipe(self._psql(database)) as session:
-            _write(session.stdin, FACTS)
-            facts = _read_facts(session.stdout)
-            answer = session.end()
-        if not facts:
-            raise _failed("psql", answer)
-        return facts
 
     # --- programs ------------------------------------------------------------
 
     def _pg_dump(self, *options: str) -> list[str]:
-        return self._program("pg_dump", *options, "--format=custom", "--dbname", self._name)
+        return self._psql.program("pg_dump", *options, "--format=custom", "--dbname", self._name)
 
     def _pg_restore(self, database: str, *options: str) -> list[str]:
         strict = ("--no-owner", "--exit-on-error")
-        return self._program("pg_restore", *strict, *options, "--dbname", database)
+        return self._psql.program("pg_restore", *strict, *options, "--dbname", database)
 
-    def _program(self, name: str, *args: str) -> list[str]:
-        return self._inside(name, "--username", self._user, *args)
-
-    def _psql(self, database: str) -> list[str]:
-        plain = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
-        stop = ("--set", "ON_ERROR_STOP=1")
-        return self._program("psql", *plain, *stop, "--dbname", database)
-
-    def _sql(self, script: str, database: str = "") -> str:
-        """Run a script, by default on the database that is neither restored nor renamed."""
-        aside = "template1" if self._name == "postgres" else "postgres"
-        answer = self._feed(self._psql(database or aside), iter([script.encode()]))
-        if answer.code:
-            raise _failed("psql", answer)
-        return answer.out
-
-    def _feed(
-        self, argv: Sequence[str], chunks: Iterator[bytes], progress: Progress | None = None
-    ) -> Answer:
-        """Write the pieces to a program's stdin; it may end before it has read them all."""
-        with self._gateway.pipe(argv) as pipe, progress or contextlib.nullcontext():
-            with contextlib.suppress(BrokenPipeError):
-                for chunk in chunks:
-                    pipe.stdin.write(chunk)
-                    if progress:
-                        progress.add(len(chunk))
-            return pipe.end()
+    def _sql(self, script: str) -> str:
+        return self._psql.sql(script, self._aside)
 
 
-def _write(stdin: IO[bytes], script: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # what reads no more says why when it ends
-        stdin.write(script.encode())
-        stdin.flush()
-
-
-def _read_facts(lines: IO[bytes]) -> Facts | None:
-    """Return what the answers to ``FACTS`` say; None when they break off."""
+def _read_facts(lines: Iterable[str | bytes]) -> Facts | None:
+    """Return the facts in the rows of ``FACTS``; None when the rows break off."""
     version = ""
     migrations: list[str] = []
     rows: dict[str, int] = {}
@@ -313,18 +269,11 @@ def _read_facts(lines: IO[bytes]) -> Facts | None:
     return None
 
 
-def _failed(program: str, answer: Answer) -> InputOutputError:
-    return InputOutputError(f"{program} ended with {answer.code}:", *_reason(answer))
-
-
 def _unreadable(dump: Dump, answer: Answer) -> ComposedError:
-    """Blame the file, unless its checksum was right: then it is the server's disk or memory."""
-    blamed = DataError if dump.foreign else InputOutputError
-    return blamed(f"{dump.file} cannot be restored; the database is as it was:", *_reason(answer))
-
-
-def _reason(answer: Answer) -> list[str]:
-    return answer.err.strip().splitlines()[-LAST_LINES:]
+    """Blame a foreign file; the checksum of a snapshot was right, so the server is to blame."""
+    kind = DataError if dump.foreign else InputOutputError
+    problem = f"{dump.file} cannot be restored; the database is as it was:"
+    return kind(problem, *last_lines(answer.err))
 
 
 def _total(dump: Dump) -> int:
@@ -333,13 +282,3 @@ def _total(dump: Dump) -> int:
 
 def _major(version: str) -> int:
     return int(re.match(r"\d+", version)[0])  # type: ignore[index]  # PostgreSQL's own words
-
-
-def identifier(name: str) -> str:
-    """Return a name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """Return a text as SQL has it."""
-    return "'" + value.replace("'", "''") + "'"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from composed.database import Facts
+from composed.database import CHUNK, Facts
 from composed.errors import DataError, NotFoundError, ValueWrongError
 from composed.terminal import Progress, size, table
 
@@ -21,7 +21,6 @@ __all__ = ["FORMAT", "Manifest", "Snapshot", "Snapshots", "as_json", "as_table",
 HEADINGS = ("NAME", "MADE (UTC)", "SIZE", "ROWS", "ENGINE", "COMMIT", "PROJECT", "WHY")
 
 FORMAT = 1
-CHUNK = 1 << 20
 DUMP, MANIFEST = "database.dump", "manifest.json"
 HALF_MADE = ".half-made"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from composed.calls import Calls
-from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts
+from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts, identifier
 from composed.errors import DataError, InputOutputError, NotFoundError
 from composed.terminal import Progress
 
@@ -93,7 +93,7 @@ class SQLite(Database):
         with _errors(self._file), _connected(self._file) as live:
             tables = {name for (name,) in live.execute(TABLES)} - {*MADE_BY_MIGRATE}
             one = "SELECT 1 FROM {} LIMIT 1"
-            return any(live.execute(one.format(_quoted(t))).fetchone() for t in tables)
+            return any(live.execute(one.format(identifier(t))).fetchone() for t in tables)
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
@@ -152,7 +152,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, what: str) -> 
 def _facts(connection: sqlite3.Connection) -> Facts:
     tables = [name for (name,) in connection.execute(TABLES)]
     count = "SELECT count(*) FROM {}"
-    rows = {t: connection.execute(count.format(_quoted(t))).fetchone()[0] for t in tables}
+    rows = {t: connection.execute(count.format(identifier(t))).fetchone()[0] for t in tables}
     names = connection.execute(APPLIED) if "django_migrations" in rows else ()
     return Facts(sqlite3.sqlite_version, tuple(name for (name,) in names), rows)
 
@@ -174,7 +174,3 @@ def _match_pages(source: sqlite3.Connection, live: sqlite3.Connection) -> None:
 
 def _part(file: Path, suffix: str) -> Path:
     return file.with_name(file.name + suffix)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -52,16 +52,13 @@ class DatabaseService:
     def postgresql(self, call: str) -> PostgreSQL:
         """Return the live database; its programs are marked with the ``call``."""
         from composed.data.postgres import PostgreSQL  # noqa: PLC0415
+        from composed.data.psql import Psql  # noqa: PLC0415
 
         mark = ("exec", "--no-TTY", "--env", f"{MARK}={call}", self.name)
         project, settings = self._stack.project, self._stack.settings
-        return PostgreSQL(
-            self._stack.gateway,
-            lambda *argv: self._dc.argv(*mark, *argv),
-            settings[project.database_user],
-            settings[project.database_name],
-            self.restores,
-        )
+        user, name = settings[project.database_user], settings[project.database_name]
+        psql = Psql(self._stack.gateway, lambda *argv: self._dc.argv(*mark, *argv), user)
+        return PostgreSQL(psql, name, self.restores)
 
     def volume_check(self, model: Model | None = None) -> VolumeCheck:
         """Return the check of the volume against a Compose model, by default the current one."""

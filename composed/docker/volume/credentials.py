@@ -1,4 +1,4 @@
-"""The user, password and database of the settings, held against those in the volume."""
+"""The credentials of the settings, compared with the credentials in the volume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from composed.data.postgres import identifier, literal
+from composed.data.psql import Psql
+from composed.database import identifier, literal
 from composed.docker.compose import Compose
 from composed.docker.model import Model, setting_of
 from composed.errors import ComposedError, InputOutputError, SettingError
@@ -17,13 +18,13 @@ __all__ = ["Credentials", "Misfit", "Server", "change", "credentials_of", "refus
 Wrong: TypeAlias = Literal["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"]
 WRONG: tuple[Wrong, ...] = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
 
-# Nobody else's: it exists while the superuser is renamed, which it cannot be by itself.
+# A superuser for the time in which the superuser of the volume is renamed: no role renames itself.
 HELPER = "composed_credentials"
 
 DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1;"
 TESTS = "SELECT datname FROM pg_database WHERE datname ^@ {prefix} ORDER BY 1;"
 
-# What is logged by the settings of a server must not hold the password.
+# A server may log statements: no log may hold the password.
 ALTER_ROLE = """\
 BEGIN;
 SET LOCAL log_statement = 'none';
@@ -43,7 +44,7 @@ REOPEN = "ALTER DATABASE {old} WITH ALLOW_CONNECTIONS true;"
 
 
 class Credentials(NamedTuple):
-    """What the database's image is told, and Django with it."""
+    """The settings that the image of the database and Django get."""
 
     user: str
     password: str
@@ -51,7 +52,7 @@ class Credentials(NamedTuple):
 
 
 class Misfit(NamedTuple):
-    """The setting that does not fit the volume, and the databases there, where it tells them."""
+    """The setting that does not fit the volume, and the databases in the volume if known."""
 
     setting: Wrong
     databases: tuple[str, ...] = ()
@@ -66,114 +67,110 @@ def credentials_of(model: Model, service: str) -> Credentials | None:
 
 
 class Server:
-    """The server that runs in the database's container.
+    """The server in the database container.
 
-    There the socket and 127.0.0.1 let anybody in (``trust``): what a password is
-    worth shows on the way that Django takes, by the service's name.
+    In the container, the socket and 127.0.0.1 let every user in (``trust``): only a login by
+    the name of the service, the way of Django, tries the password.
     """
 
     def __init__(self, dc: Compose, service: str, wanted: Credentials) -> None:
         self._dc, self._service, self.wanted = dc, service, wanted
 
     def misfit(self) -> Misfit | None:
-        """Return what does not fit; None when all does, or when nobody can tell."""
-        asked = self._login()
-        if asked.code == 0:
+        """Return the first setting that does not fit; None when all fit or the server is mute."""
+        login = self._login()
+        if login.code == 0:
             return None
-        told = self._dc.gateway.ask(self._psql(self.wanted.user, "--command", DATABASES))
-        if told.code:
-            return Misfit("POSTGRES_USER") if "does not exist" in told.err else None
-        names = tuple(told.out.splitlines())
+        answer = self._ask(DATABASES)
+        if answer.code:
+            return Misfit("POSTGRES_USER") if "does not exist" in answer.err else None
+        names = tuple(answer.out.splitlines())
         if self.wanted.database not in names:
             return Misfit("POSTGRES_DB", names)
-        is_refused = "authentication failed" in asked.err
+        is_refused = "authentication failed" in login.err
         return Misfit("POSTGRES_PASSWORD", names) if is_refused else None
 
     def test_databases(self) -> list[str]:
-        """Return the databases that test runs of Django made and left."""
-        script = TESTS.format(prefix=literal(f"test_{self.wanted.database}"))
-        asked = self._dc.gateway.ask(self._psql(self.wanted.user, "--command", script))
-        return asked.out.splitlines() if asked.code == 0 else []
+        """Return the databases that test runs of Django left."""
+        answer = self._ask(TESTS.format(prefix=literal(f"test_{self.wanted.database}")))
+        return answer.out.splitlines() if answer.code == 0 else []
 
     # --- change --------------------------------------------------------------
 
     def set_password(self) -> None:
         """Give the role the password of the settings."""
         user, password = identifier(self.wanted.user), literal(self.wanted.password)
-        self._sql(self.wanted.user, ALTER_ROLE.format(user=user, password=password))
+        self._psql(self.wanted.user).sql(ALTER_ROLE.format(user=user, password=password))
 
     def rename_database(self, old: str) -> None:
-        """Give a database the name of the settings; whoever uses it is sent away."""
+        """Give a database the name of the settings; the connections to the database end."""
         names = {"old": identifier(old), "new": identifier(self.wanted.database)}
+        psql = self._psql(self.wanted.user)
         try:
-            self._sql(self.wanted.user, RENAME_DATABASE.format(**names, old_text=literal(old)))
+            psql.sql(RENAME_DATABASE.format(**names, old_text=literal(old)))
         except BaseException:
             with contextlib.suppress(ComposedError):
-                self._sql(self.wanted.user, REOPEN.format(**names))
+                psql.sql(REOPEN.format(**names))
             raise
 
     def add_helper(self, single: list[str]) -> None:
-        """Make another superuser, with ``postgres --single``: while nobody's name is known.
+        """Make another superuser, since the name of the superuser is not known.
 
-        ``single`` starts it; no server may run on the volume then.
+        ``single`` is a command of ``postgres --single``; the caller must have stopped the server.
         """
         script = f"DROP ROLE IF EXISTS {HELPER}\nCREATE ROLE {HELPER} SUPERUSER LOGIN\n"
-        self._feed(single, script)
+        psql = self._psql(HELPER)
+        psql.checked("postgres", psql.feed(single, [script.encode()]))
 
     def rename_user(self) -> str:
-        """Give the first superuser (oid 10) the name of the settings; return its old one."""
-        old = self._sql(HELPER, "SELECT rolname FROM pg_roles WHERE oid = 10;").strip()
+        """Give the first superuser (oid 10) the name of the settings; return the old name."""
+        helper = self._psql(HELPER)
+        old = helper.sql("SELECT rolname FROM pg_roles WHERE oid = 10;").strip()
         with self._without_helper(old):
-            rename = f"ALTER ROLE {identifier(old)} RENAME TO {identifier(self.wanted.user)};"
-            self._sql(HELPER, rename)
+            helper.sql(f"ALTER ROLE {identifier(old)} RENAME TO {identifier(self.wanted.user)};")
         return old
 
     @contextlib.contextmanager
     def _without_helper(self, old: str) -> Iterator[None]:
-        """Drop the helper afterwards: by the new name, or by the old one when that failed."""
-        by = old
+        """Drop the helper afterwards: as the new user, or as the old user when the block raised."""
+        user = old
         try:
             yield
-            by = self.wanted.user
+            user = self.wanted.user
         finally:
-            with contextlib.suppress(ComposedError):  # it has no password, and goes next time
-                self._sql(by, f"DROP ROLE IF EXISTS {HELPER};")
+            with contextlib.suppress(ComposedError):  # a helper without password, for the next run
+                self._psql(user).sql(f"DROP ROLE IF EXISTS {HELPER};")
 
     # --- programs ------------------------------------------------------------
 
     def _login(self) -> Answer:
-        """Try what Django does; the password goes through the environment alone."""
+        """Log in as Django does; the password goes through the environment alone."""
         exec_ = ("exec", "--no-TTY", "--env", "PGPASSWORD", self._service)
         login = ("--host", self._service, "--username", self.wanted.user, "--no-password")
         database = ("--dbname", self.wanted.database, "--command", "SELECT 1")
         argv = self._dc.argv(*exec_, "psql", "--no-psqlrc", *login, *database)
         return self._dc.gateway.ask(argv, env={"PGPASSWORD": self.wanted.password})
 
-    def _psql(self, user: str, *args: str) -> list[str]:
-        plain = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
-        login = ("--username", user, "--no-password", "--dbname", "postgres")
-        psql = ("psql", *plain, "--set", "ON_ERROR_STOP=1", *login)
-        return self._dc.argv("exec", "--no-TTY", self._service, *psql, *args)
+    def _ask(self, query: str) -> Answer:
+        command = self._psql(self.wanted.user).command("postgres", "--command", query)
+        return self._dc.gateway.ask(command)
 
-    def _sql(self, user: str, script: str) -> str:
-        return self._feed(self._psql(user), script).out
-
-    def _feed(self, argv: list[str], script: str) -> Answer:
-        with self._dc.gateway.pipe(argv) as pipe:
-            with contextlib.suppress(BrokenPipeError):  # it says why when it ends
-                pipe.stdin.write(script.encode())
-            answer = pipe.end()
-        if answer.code:
-            reason = answer.err.replace(self.wanted.password, "[secret]").strip()
-            raise InputOutputError("The volume's roles could not be changed:", reason)
-        return answer
+    def _psql(self, user: str) -> Psql:
+        return Psql(
+            self._dc.gateway,
+            lambda *argv: self._dc.argv("exec", "--no-TTY", self._service, *argv),
+            user,
+            note="the volume does not fit .env yet",
+            secret=self.wanted.password,
+        )
 
 
 def change(server: Server, rename_user: Callable[[], str]) -> list[str]:
-    """Make the volume fit the settings; return what was done, a line each.
+    """Make the volume fit the settings; return a line on each change.
 
-    ``rename_user`` gives the superuser its new name and returns the old one.
-    Raises a :class:`~composed.errors.ComposedError` when nobody can tell what to change.
+    ``rename_user`` renames the superuser and returns the old name. Raises
+    :class:`SettingError` when several databases could be meant,
+    :class:`InputOutputError` when a change fails or does not help.
     """
     done: list[str] = []
     for _ in range(len(Credentials._fields)):
@@ -216,9 +213,10 @@ def refusal(
     was: Mapping[str, str],
     settings: Mapping[str, str],
 ) -> SettingError:
-    """Return what does not fit, then all ways out.
+    """Return the error that names the misfit and all cures.
 
-    ``was`` are names that fitted before; ``settings`` are what the three are called.
+    ``was`` are the names that fitted before; ``settings`` are the project's own names of the
+    three variables.
     """
     setting, old = settings[misfit.setting], _old_names(misfit, was)
     before = "".join(f"{settings[name]}={value} " for name, value in old.items())
@@ -240,7 +238,7 @@ def _problem(misfit: Misfit, wanted: Credentials, volume: str, setting: str) -> 
 
 
 def _old_names(misfit: Misfit, was: Mapping[str, str]) -> dict[str, str]:
-    """Return what a snapshot of the old data has to be told; "…" is what is not known."""
+    """Return the settings under which the old data is restored; an unknown value is "…"."""
     if misfit.setting == "POSTGRES_PASSWORD":
         return {}
     if misfit.setting == "POSTGRES_DB":
@@ -250,5 +248,5 @@ def _old_names(misfit: Misfit, was: Mapping[str, str]) -> dict[str, str]:
 
 
 def own_databases(names: tuple[str, ...]) -> list[str]:
-    """Return those that a project may have its data in."""
+    """Return the databases that may hold the data of a project."""
     return [name for name in names if name != "postgres" and not name.startswith("test_")]

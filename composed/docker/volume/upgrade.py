@@ -1,7 +1,7 @@
-"""Moves all databases of a volume into a new one, under a newer PostgreSQL.
+"""Copies all databases of a volume into a new volume, for a newer PostgreSQL.
 
-Both servers run in containers of their own, which nobody else reaches: what is
-copied is all there is. The old volume is only read.
+Both servers run in containers that no other program can reach, so no write is missed.
+The old volume is only read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from composed.calls import Calls
-from composed.data.postgres import PostgreSQL, identifier
+from composed.data.postgres import PostgreSQL
+from composed.data.psql import LAST_LINES, Psql, failure, pipe_dump
+from composed.database import identifier
 from composed.docker.compose import Compose
 from composed.docker.leftovers import LABEL
 from composed.docker.volume import volume
@@ -24,22 +26,13 @@ from composed.docker.volume.credentials import Credentials
 from composed.docker.volume.volume import Volume
 from composed.env.file import with_value, write_env
 from composed.env.settings import Settings, read_text
-from composed.errors import (
-    DataError,
-    InputOutputError,
-    NotFoundError,
-    NotReadyError,
-    RefusedError,
-    SettingError,
-)
-from composed.process import Answer
-from composed.terminal import Progress
+from composed.errors import DataError, NotFoundError, NotReadyError, RefusedError, SettingError
+from composed.process import Gateway
 
 __all__ = ["Plan", "plan", "run", "switch"]
 
-CHUNK = 1 << 20
+NOTE = "the old volume stays"  # in every error
 SECONDS_TO_START, SECONDS_BETWEEN_LOOKS = 300, 0.1
-LAST_LINES = 10
 
 PROJECT = "${COMPOSE_PROJECT_NAME}"
 
@@ -48,15 +41,18 @@ SEQUENCES = """\
 SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequences ORDER BY 1;
 """
 
-# What one psql writes for its own protection, an older one may not know.
+# Lines for the protection of psql, which an older psql may not know.
 _RESTRICTED = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
-# The new server has the superuser of its settings, and what its init scripts made.
+# The new server has roles already: the superuser, and the roles of init scripts.
 _ROLE = re.compile(r"^(CREATE ROLE .*;)$", re.MULTILINE)
 _UNLESS_THERE = r"DO $do$ BEGIN \1 EXCEPTION WHEN duplicate_object THEN NULL; END $do$;"
 
 
 class Plan(NamedTuple):
-    """The old and the new volume, the settings that name them, and the new name as written."""
+    """The old and the new volume, the settings that name a volume, the new name for the env file.
+
+    The new name for the env file may hold ``${COMPOSE_PROJECT_NAME}``.
+    """
 
     old: Volume
     new: Volume
@@ -65,7 +61,7 @@ class Plan(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """What was done, and what is left to do."""
+        """The report for the user: the change, the next command, the way back."""
         return [
             f"The data is in volume {self.new.name} now, for {self.new.image}.",
             "  Type: inv up",
@@ -75,46 +71,48 @@ class Plan(NamedTuple):
         ]
 
 
-# --- what to do --------------------------------------------------------------
+# --- the plan ----------------------------------------------------------------
 
 
 def plan(
     dc: Compose, check: VolumeCheck, settings: Settings, service: str, old_image: str
 ) -> Plan | None:
-    """Return what is to be done, None when the volume fits its image.
+    """Return the plan; None when the volume fits its image.
 
-    Raises a :class:`~composed.errors.ComposedError` where it cannot be done.
+    Raises :class:`NotFoundError` without a volume or an image, :class:`SettingError` when
+    a setting forbids the upgrade, :class:`RefusedError` when every name is taken.
     """
-    now = check.volume
-    if now is None or not volume.exists(dc.gateway, now.name):
+    current = check.volume
+    if current is None or not volume.exists(dc.gateway, current.name):
         raise NotFoundError("There is no volume to upgrade.", "Type: inv up")
-    config = _pulled(dc, now.image)
-    found = volume.versions(dc.gateway, now)
+    config = _pulled(dc, current.image)
+    versions = volume.versions(dc.gateway, current)
     names = volume.settings_of(dc.written_model(), service)
-    if not all(found):
+    if not all(versions):
         raise NotFoundError(
-            f"{now.image} does not say which PostgreSQL it is, or volume {now.name} holds no data."
+            f"{current.image} does not say which PostgreSQL it is, "
+            f"or volume {current.name} holds no data."
         )
-    if found.server <= found.data:
-        volume.check(now, found, names.image)
+    if versions.server <= versions.data:
+        volume.check(current, versions, names.image)
         return None
-    before = check.image if check.image != now.image else ""
-    image = old_image or before or f"postgres:{found.data}"
-    old = Volume(now.name, volume.mount_for(_pulled(dc, image), now.mount), image)
-    if volume.versions(dc.gateway, old).server != found.data:
+    before = check.image if check.image != current.image else ""
+    image = old_image or before or f"postgres:{versions.data}"
+    old = Volume(current.name, volume.mount_for(_pulled(dc, image), current.mount), image)
+    if volume.versions(dc.gateway, old).server != versions.data:
         raise SettingError(
-            f"{image} is not PostgreSQL {found.data}, of which the data is.",
-            "Name the image it was made with: inv db.upgrade --old-image IMAGE",
+            f"The data is of PostgreSQL {versions.data}; {image} is another version.",
+            "Name the image of the data: inv db.upgrade --old-image IMAGE",
         )
-    raw, name = _free_name(dc, now, settings, names, found)
-    new = Volume(name, volume.mount_for(config, now.mount), now.image)
+    raw, name = _free_name(dc, current, settings, names, versions)
+    new = Volume(name, volume.mount_for(config, current.mount), current.image)
     for wanted in (old, new):
         _check_settings(dc, service, names, wanted)
     return Plan(old, new, names, raw)
 
 
 def _pulled(dc: Compose, image: str) -> dict[str, object]:
-    """Return how an image is configured, pulled when it is not here."""
+    """Return the configuration of an image; pull an image that is missing."""
     pull = ["docker", "pull", image]
     if not (config := volume.configured(dc.gateway, image)):
         if dc.gateway.run(pull):
@@ -126,16 +124,16 @@ def _pulled(dc: Compose, image: str) -> dict[str, object]:
 
 
 def _free_name(
-    dc: Compose, now: Volume, settings: Settings, names: Volume, found: volume.Versions
+    dc: Compose, current: Volume, settings: Settings, names: Volume, versions: volume.Versions
 ) -> tuple[str, str]:
-    """Return a name for the new volume, as to be written down and as the engine has it.
+    """Return a name for the new volume, in the form of the env file and in the engine's.
 
-    The project's name in it stays a variable: a copied folder gets a volume of its own.
+    In the env file the name of the project stays a variable: a copied folder gets its own volume.
     """
     raw = settings.values.get(names.name) or settings.defaults.get(names.name, "")
     project = settings["COMPOSE_PROJECT_NAME"]
-    base = raw if raw.replace(PROJECT, project) == now.name else now.name
-    base = f"{base.removesuffix(f'-{found.data}')}-{found.server}"
+    base = raw if raw.replace(PROJECT, project) == current.name else current.name
+    base = f"{base.removesuffix(f'-{versions.data}')}-{versions.server}"
     for candidate in (base, *(f"{base}-{number}" for number in range(2, 99))):
         if not volume.exists(dc.gateway, name := candidate.replace(PROJECT, project)):
             return candidate, name
@@ -143,7 +141,7 @@ def _free_name(
 
 
 def _check_settings(dc: Compose, service: str, names: Volume, wanted: Volume) -> None:
-    """Raise :class:`SettingError` where the Compose file or the environment decides otherwise."""
+    """Raise :class:`SettingError` if the Compose file or the environment overrides the env file."""
     for name in (names.name, names.mount):
         if name in os.environ:
             raise SettingError(
@@ -162,24 +160,26 @@ def _environment(names: Volume, values: Volume) -> dict[str, str]:
     return {name: value for name, value in zip(names, values, strict=True) if name}
 
 
-# --- how ---------------------------------------------------------------------
+# --- the copy ----------------------------------------------------------------
 
 
 def run(dc: Compose, service: str, wanted: Credentials, todo: Plan, call: str) -> None:
-    """Copy everything and compare it; the containers bear ``call`` and are gone in the end."""
+    """Copy every database and compare; the containers have the label ``call`` and are removed."""
     _check_unused(dc, todo.old.name)
     environments = [_environment(todo.settings, side) for side in (todo.old, todo.new)]
-    user, database = wanted.user, wanted.database
     with (
-        _server(dc, service, user, call, environments[0]) as old,
-        _server(dc, service, user, call, environments[1]) as new,
+        _server(dc, service, wanted.user, call, environments[0]) as old,
+        _server(dc, service, wanted.user, call, environments[1]) as new,
     ):
-        old.heal(database)
-        new.sql("postgres", _roles(old.ask("pg_dumpall", "--globals-only")))
-        for name in old.sql("postgres", DATABASES).splitlines():
-            _copy(old, new, name)
-            _compare(name, old.contents(name), new.contents(name))
-            new.sql(name, "ANALYZE;")
+        old.database(wanted.database).heal()  # a killed restore may have left copies
+        command = old.psql.program("pg_dumpall", "--globals-only")
+        roles = _RESTRICTED.sub("", _ask(dc.gateway, "pg_dumpall", command))
+        new.psql.sql(_ROLE.sub(_UNLESS_THERE, roles))
+        for name in old.psql.sql(DATABASES).splitlines():
+            _copy(old.psql, new.psql, name)
+            if old.contents(name) != new.contents(name):
+                raise DataError(f"{name} is not the same in the new volume, so {NOTE}.")
+            new.psql.sql("ANALYZE;", name)
 
 
 def switch(settings: Settings, todo: Plan) -> None:
@@ -196,129 +196,76 @@ def switch(settings: Settings, todo: Plan) -> None:
 
 
 def _check_unused(dc: Compose, name: str) -> None:
-    """Raise :class:`RefusedError` while a container is on the volume: two servers ruin it."""
-    asked = dc.gateway.ask(["docker", "ps", "--filter", f"volume={name}", "--format", "{{.Names}}"])
-    if asked.code:
-        raise _failed("docker ps", asked)
-    if users := asked.out.split():
+    """Raise :class:`RefusedError` while a container uses the volume: two servers ruin the data."""
+    listed = ["docker", "ps", "--filter", f"volume={name}", "--format", "{{.Names}}"]
+    if users := _ask(dc.gateway, "docker ps", listed).split():
         raise RefusedError(
             f"Volume {name} is in use by {', '.join(users)}.", f"Stop it: docker stop {users[0]}"
         )
 
 
 class _Server:
-    """A server in the container ``id``; its programs run there as the superuser ``user``."""
+    """A server in the container ``id_``, with the superuser ``user``."""
 
-    def __init__(self, dc: Compose, id_: str, user: str) -> None:
-        self.gateway, self._id, self._user = dc.gateway, id_, user
+    def __init__(self, gateway: Gateway, id_: str, user: str) -> None:
+        self._gateway, self._id = gateway, id_
+        self.psql = Psql(gateway, self._inside, user, note=NOTE)
 
-    def inside(self, *argv: str) -> list[str]:
-        return ["docker", "exec", "--interactive", self._id, *argv]
-
-    def program(self, name: str, *args: str) -> list[str]:
-        return self.inside(name, "--username", self._user, *args)
-
-    def ask(self, name: str, *args: str) -> str:
-        answer = self.gateway.ask(self.program(name, *args))
-        if answer.code:
-            raise _failed(name, answer)
-        return answer.out
-
-    def sql(self, database: str, script: str) -> str:
-        plain = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
-        stop = ("--set", "ON_ERROR_STOP=1", "--dbname", database)
-        with self.gateway.pipe(self.program("psql", *plain, *stop)) as pipe:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.stdin.write(script.encode())
-            answer = pipe.end()
-        if answer.code:
-            raise _failed("psql", answer)
-        return answer.out
+    def database(self, name: str) -> PostgreSQL:
+        return PostgreSQL(self.psql, name, Calls(Path()))
 
     def contents(self, database: str) -> tuple[Mapping[str, int], str]:
-        """Return the rows of each table, and how far each sequence is."""
-        return self._database(database).facts().rows, self.sql(database, SEQUENCES)
-
-    def heal(self, database: str) -> None:
-        """Take back what a restore that was cut off left: see :class:`PostgreSQL`."""
-        self._database(database).heal()
-
-    def _database(self, name: str) -> PostgreSQL:
-        return PostgreSQL(self.gateway, self.inside, self._user, name, Calls(Path()))
+        """Return the rows of each table, and the last value of each sequence."""
+        return self.database(database).facts().rows, self.psql.sql(SEQUENCES, database)
 
     def wait(self) -> None:
-        """Return when it takes connections; raise :class:`NotReadyError` when it will not."""
+        """Return when the server takes connections; raise :class:`NotReadyError` otherwise."""
         end = time.monotonic() + SECONDS_TO_START
-        # Over TCP: while the new volume is set up, it answers on the socket alone.
-        while self.gateway.ask(self.inside("pg_isready", "--quiet", "--host", "127.0.0.1")).code:
+        # Over TCP: while a new volume is set up, the server answers on the socket alone.
+        while self._gateway.ask(self._inside("pg_isready", "--quiet", "--host", "127.0.0.1")).code:
             running = ["docker", "inspect", "--format", "{{.State.Running}}", self._id]
-            if self.gateway.ask(running).out.strip() != "true" or time.monotonic() > end:
-                raise self._why_not_ready()
+            if self._gateway.ask(running).out.strip() != "true" or time.monotonic() > end:
+                logs = self._gateway.ask(["docker", "logs", "--tail", str(LAST_LINES), self._id])
+                lines = (logs.out + logs.err).splitlines()
+                raise NotReadyError("PostgreSQL did not start. Its last lines:", *lines)
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
-    def _why_not_ready(self) -> NotReadyError:
-        logs = self.gateway.ask(["docker", "logs", "--tail", str(LAST_LINES), self._id])
-        lines = (logs.out + logs.err).splitlines()
-        return NotReadyError("PostgreSQL did not start. Its last lines:", *lines)
-
     def stop(self) -> None:
-        """Shut it down in order, so that all it wrote is on the disk, and remove it."""
+        """Shut the server down in order, with every write on disk, and remove the container."""
         for words in (("stop", "--time", "300"), ("rm", "--force", "--volumes")):
-            answer = self.gateway.ask(["docker", *words, self._id])
-            if answer.code:
-                raise _failed(f"docker {words[0]}", answer)
+            _ask(self._gateway, f"docker {words[0]}", ["docker", *words, self._id])
+
+    def _inside(self, *argv: str) -> list[str]:
+        return ["docker", "exec", "--interactive", self._id, *argv]
 
 
 @contextlib.contextmanager
 def _server(
     dc: Compose, service: str, user: str, call: str, env: Mapping[str, str]
 ) -> Iterator[_Server]:
-    """Start the service once more, without ports or its name on the network."""
-    words = ("run", "--detach", "--no-deps", "--label", f"{LABEL}={call}", service)
-    answer = dc.gateway.ask(dc.argv(*words), env=env)
-    if answer.code:
-        raise _failed("docker compose run", answer)
-    server = _Server(dc, answer.out.split()[-1], user)
+    """Start the service once more, without ports and without a name on the network."""
+    argv = dc.argv("run", "--detach", "--no-deps", "--label", f"{LABEL}={call}", service)
+    started = _ask(dc.gateway, "docker compose run", argv, env)
+    server = _Server(dc.gateway, started.split()[-1], user)
     server.wait()
     yield server
     server.stop()
 
 
-def _roles(script: str) -> str:
-    return _ROLE.sub(_UNLESS_THERE, _RESTRICTED.sub("", script))
+def _ask(
+    gateway: Gateway, program: str, argv: list[str], env: Mapping[str, str] | None = None
+) -> str:
+    """Return the stdout of a command; raise :class:`InputOutputError` when the command fails."""
+    answer = gateway.ask(argv, env=env)
+    if answer.code:
+        raise failure(program, answer, NOTE)
+    return answer.out
 
 
-def _copy(old: _Server, new: _Server, name: str) -> None:
-    """Send a database from one server to the other, with its owner, rights and settings."""
-    dump = old.program("pg_dump", "--format=custom", "--compress=0", "--dbname", name)
-    restore = ["--exit-on-error", "--dbname", "postgres"]
+def _copy(old: Psql, new: Psql, name: str) -> None:
+    """Copy a database from server to server, with the owner, rights and settings."""
+    options = ["--exit-on-error", "--dbname", "postgres"]
     if name != "postgres":
-        new.sql("postgres", f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);")
-        restore.append("--create")
-    with (
-        old.gateway.pipe(dump) as source,
-        new.gateway.pipe(new.program("pg_restore", *restore)) as target,
-        Progress(f"Copying {name}") as progress,
-    ):
-        with contextlib.suppress(BrokenPipeError):  # it says why when it ends
-            while chunk := source.stdout.read1(CHUNK):
-                target.stdin.write(chunk)
-                progress.add(len(chunk))
-        restored = target.end()
-        if restored.code:
-            raise _failed("pg_restore", restored)
-        dumped = source.end()
-    if dumped.code:
-        raise _failed("pg_dump", dumped)
-
-
-def _compare(
-    name: str, before: tuple[Mapping[str, int], str], after: tuple[Mapping[str, int], str]
-) -> None:
-    if before != after:
-        raise DataError(f"{name} is not the same in the new volume, so the old one stays.")
-
-
-def _failed(program: str, answer: Answer) -> InputOutputError:
-    lines = answer.err.strip().splitlines()[-LAST_LINES:]
-    return InputOutputError(f"{program} ended with {answer.code}; the old volume stays:", *lines)
+        new.sql(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);")
+        options.append("--create")
+    pipe_dump(old, name, new, new.program("pg_restore", *options), f"Copying {name}")

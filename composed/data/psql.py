@@ -1,0 +1,103 @@
+"""PostgreSQL's own programs in the database container: psql, and pg_dump piped into pg_restore."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from composed.database import CHUNK, literal
+from composed.errors import InputOutputError
+from composed.process import Answer, Gateway
+from composed.terminal import Progress
+
+__all__ = ["Psql", "failure", "last_lines", "pipe_dump"]
+
+Inside: TypeAlias = Callable[..., list[str]]
+
+LAST_LINES = 10
+
+
+class Psql:
+    """Runs PostgreSQL's programs as the role ``user`` of a server.
+
+    ``inside`` returns the command that runs its arguments in the database container.
+    ``note`` tells the readers of an error the state of their data; ``secret`` is a
+    password that no error may show.
+    """
+
+    def __init__(
+        self, gateway: Gateway, inside: Inside, user: str, note: str = "", secret: str = ""
+    ) -> None:
+        self.gateway, self.inside = gateway, inside
+        self._user, self._note, self._secret = user, note, secret
+
+    def program(self, name: str, *args: str) -> list[str]:
+        """Return the command of a program that logs in to the server."""
+        return self.inside(name, "--username", self._user, *args)
+
+    def command(self, database: str, *args: str) -> list[str]:
+        """Return the command of a psql that prints bare rows and stops at the first error."""
+        # A prompt for a password would read the script.
+        bare = ("--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
+        return self.program("psql", *bare, "--set", "ON_ERROR_STOP=1", "--dbname", database, *args)
+
+    def sql(self, script: str, database: str = "postgres") -> str:
+        """Run a script and return the rows; raise :class:`InputOutputError` when it fails."""
+        return self.checked("psql", self.feed(self.command(database), [script.encode()]))
+
+    def feed(
+        self, argv: list[str], chunks: Iterable[bytes], progress: Progress | None = None
+    ) -> Answer:
+        """Write the chunks to the stdin of a program and wait for the end of the program.
+
+        A program that ends before the last chunk is not an error here: see the exit code.
+        """
+        with self.gateway.pipe(argv) as pipe, progress or contextlib.nullcontext():
+            with contextlib.suppress(BrokenPipeError):
+                for chunk in chunks:
+                    pipe.stdin.write(chunk)
+                    if progress:
+                        progress.add(len(chunk))
+            return pipe.end()
+
+    def checked(self, program: str, answer: Answer) -> str:
+        """Return the stdout of a program; raise :class:`InputOutputError` when it failed."""
+        if answer.code:
+            raise self.error(program, answer)
+        return answer.out
+
+    def error(self, program: str, answer: Answer) -> InputOutputError:
+        """Return the error of a program that failed."""
+        return failure(program, answer, self._note, self._secret)
+
+
+def pipe_dump(source: Psql, database: str, target: Psql, restore: list[str], label: str) -> None:
+    """Pipe pg_dump of ``database`` into ``restore``, a command of pg_restore in ``target``.
+
+    ``label`` stands before the progress. Raises the error of the program that failed first.
+    A pg_restore that ends before the output of pg_dump does is the first: pg_dump is killed.
+    After the whole output the first is pg_dump: pg_restore only misses the rest of an archive.
+    """
+    dump = source.program("pg_dump", "--compress=0", "--format=custom", "--dbname", database)
+    with source.gateway.pipe(dump) as pipe:
+        chunks = iter(lambda: pipe.stdout.read1(CHUNK), b"")
+        restored = target.feed(restore, chunks, Progress(label))
+        if restored.code and next(chunks, b""):
+            raise target.error("pg_restore", restored)
+        source.checked("pg_dump", pipe.end())
+    target.checked("pg_restore", restored)
+
+
+def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> InputOutputError:
+    """Return the error of a program: the exit code, the caller's note, the last lines."""
+    hidden = answer.err
+    for form in (secret, literal(secret)[1:-1]) if secret else ():
+        hidden = hidden.replace(form, "[secret]")
+    problem = f"{program} ended with {answer.code}{note and f'; {note}'}:"
+    return InputOutputError(problem, *last_lines(hidden))
+
+
+def last_lines(text: str) -> list[str]:
+    """Return the lines in which a program says why it failed."""
+    return text.strip().splitlines()[-LAST_LINES:]

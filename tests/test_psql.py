@@ -1,0 +1,119 @@
+"""The PostgreSQL client and the pipe from pg_dump to pg_restore, with shell scripts as programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from composed.data.psql import Psql, pipe_dump
+from composed.database import identifier, literal
+from composed.errors import InputOutputError
+from composed.process import Answer, Gateway
+
+LARGE = "head -c 10000000 /dev/zero"  # does not fit into a pipe that nobody reads
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    return Gateway(tmp_path)
+
+
+def client(gateway: Gateway, *, note: str = "", secret: str = "", **scripts: str) -> Psql:
+    """Return a client of a server where each program is a shell script."""
+
+    def inside(program: str, *_: str) -> list[str]:
+        return ["sh", "-c", scripts[program]]
+
+    return Psql(gateway, inside, "anna", note=note, secret=secret)
+
+
+def test_psql_reads_no_settings_of_the_user_and_stops_at_an_error(gateway: Gateway) -> None:
+    psql = Psql(gateway, lambda *argv: ["docker", "exec", "db", *argv], "anna")
+
+    command = " ".join(psql.command("shop", "--output", "/dev/null"))
+
+    assert command == (
+        "docker exec db psql --username anna --no-password --no-psqlrc --quiet --tuples-only "
+        "--no-align --set ON_ERROR_STOP=1 --dbname shop --output /dev/null"
+    )
+
+
+def test_a_script_goes_through_stdin(gateway: Gateway) -> None:
+    assert client(gateway, psql="cat").sql("SELECT 1;") == "SELECT 1;"
+
+
+def test_an_error_has_the_exit_code_the_note_and_the_last_lines(gateway: Gateway) -> None:
+    psql = client(gateway, note="all is as before", psql="seq 12 >&2; exit 3")
+
+    with pytest.raises(InputOutputError) as error:
+        psql.sql("SELECT 1;")
+
+    assert error.value.problem == "psql ended with 3; all is as before:"
+    assert error.value.hints == ("3", "4", "5", "6", "7", "8", "9", "10", "11", "12")
+
+
+@pytest.mark.parametrize("secret", ["plain", "it's a 'secret'"])
+def test_no_error_shows_the_password(secret: str, gateway: Gateway) -> None:
+    stderr = f"FATAL: {secret}\nLINE 1: ALTER ROLE anna PASSWORD {literal(secret)};\n"
+
+    error = client(gateway, secret=secret).error("psql", Answer(1, "", stderr))
+
+    assert error.hints == ("FATAL: [secret]", "LINE 1: ALTER ROLE anna PASSWORD '[secret]';")
+
+
+def test_a_program_may_end_before_it_has_read_its_input(gateway: Gateway) -> None:
+    chunks = [bytes(1 << 20)] * 9
+
+    answer = client(gateway).feed(["sh", "-c", "echo done; exit 3"], chunks)
+
+    assert answer == Answer(3, "done\n", "")
+
+
+def test_a_dump_arrives_whole(gateway: Gateway, tmp_path: Path) -> None:
+    source = client(gateway, pg_dump=LARGE)
+    target = client(gateway)
+
+    pipe_dump(source, "shop", target, ["sh", "-c", "cat > restored"], "Copying")
+
+    assert (tmp_path / "restored").read_bytes() == bytes(10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("dump", "restore", "cause"),
+    [
+        # After the whole dump, only pg_restore failed.
+        ("echo dump", "cat; echo no space left >&2; exit 1", "pg_restore: no space left"),
+        # An archive that breaks off makes pg_restore fail as well.
+        (
+            "echo dump; echo connection lost >&2; exit 1",
+            "cat; echo unexpected end of file >&2; exit 1",
+            "pg_dump: connection lost",
+        ),
+        # A pg_restore that reads no more leaves pg_dump at work, which fails later or never.
+        (
+            f"{LARGE}; echo broken pipe >&2; exit 1",
+            "echo no such function >&2; exit 1",
+            "pg_restore: no such function",
+        ),
+        # A dump may fail although pg_restore is content.
+        ("echo connection lost >&2; exit 1", "cat", "pg_dump: connection lost"),
+    ],
+)
+def test_the_program_that_failed_first_is_named(
+    dump: str, restore: str, cause: str, gateway: Gateway
+) -> None:
+    source = client(gateway, pg_dump=dump, note="the source stays")
+    target = client(gateway, note="the target goes")
+
+    with pytest.raises(InputOutputError) as error:
+        pipe_dump(source, "shop", target, ["sh", "-c", restore], "Copying")
+
+    program, _, line = cause.partition(": ")
+    note = "the source stays" if program == "pg_dump" else "the target goes"
+    assert str(error.value) == f"{program} ended with 1; {note}:\n  {line}"
+
+
+def test_quotes_are_doubled_in_sql() -> None:
+    assert identifier('a"b') == '"a""b"'
+    assert literal("it's") == "'it''s'"
