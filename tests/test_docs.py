@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import tomllib
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,14 @@ def test_links_and_pictures_of_a_page_exist(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), name
         assert not anchor or anchor in anchors(target.read_text()), f"{name}#{anchor}"
+
+
+def test_the_recording_shows_the_first_session_of_the_readme() -> None:
+    session = re.findall(r"^\$ (.+)$", example_in("README.md", "console"), re.MULTILINE)
+    recording = (ROOT / "docs/pictures/first-session.svg").read_text()
+
+    assert session
+    assert [c for c in session if escape(f"$ {c}", quote=False) not in recording] == []
 
 
 def anchors(text: str) -> set[str]:
