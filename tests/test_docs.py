@@ -1,11 +1,14 @@
-"""README, help and ``.env.example`` say what the code does."""
+"""README, the pages of ``docs/``, help and ``.env.example`` agree with the code."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 import shlex
+import sys
 import tomllib
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,10 @@ from composed.project import Project
 from tests.samples import GENERATED
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 EXAMPLE = declared((ROOT / ".env.example").read_text())
 NAMESPACE = Collection.from_module(tasks)
 VERBS: dict[str, Task[Any]] = {name: NAMESPACE[name] for name in NAMESPACE.task_names}
@@ -38,9 +44,9 @@ OPTIONS = {
 }
 
 
-def table(heading: str) -> list[list[str]]:
-    """Return the rows of the README's table whose first heading this is."""
-    lines = README.splitlines()
+def table(page: str, heading: str) -> list[list[str]]:
+    """Return the rows of the table under this first heading, from a page of ``docs/``."""
+    lines = (ROOT / "docs" / page).read_text().splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"| {heading} |"))
     rows = []
     for line in lines[start + 2 :]:
@@ -56,45 +62,47 @@ def test_a_verb_has_a_sentence_and_help_for_each_option(name: str) -> None:
     assert [option for option, help_ in OPTIONS[name].items() if not help_] == []
 
 
-def test_the_readme_lists_every_verb_with_its_options() -> None:
-    shown = {row[0].strip("`").removeprefix("inv "): row[2] for row in table("verb")}
+def test_the_docs_list_every_verb_with_its_options() -> None:
+    shown = {row[0].strip("`").removeprefix("inv "): row[2] for row in table("verbs.md", "verb")}
 
     assert shown.keys() == VERBS.keys()
     for name, options in shown.items():
         assert set(options.strip("`").split()) == set(OPTIONS[name])
 
 
-def test_the_readme_lists_every_session() -> None:
+def test_the_docs_list_every_session() -> None:
     source = (ROOT / "noxfile.py").read_text()
     sessions = re.findall(r"@nox\.session.*\n(?:@nox.*\n)*def (\w+)", source)
 
-    assert [row[0].strip("`") for row in table("session")] == [f"nox -s {s}" for s in sessions]
+    assert [row[0].strip("`") for row in table("verbs.md", "session")] == [
+        f"nox -s {s}" for s in sessions
+    ]
 
 
 def test_inv_test_runs_every_session_but_the_one_that_writes() -> None:
     named = (*Project(ROOT).sessions, *Project(ROOT).engine_sessions)
 
     assert {name.split("(")[0] for name in named} == {
-        row[0].strip("`").removeprefix("nox -s ") for row in table("session")
+        row[0].strip("`").removeprefix("nox -s ") for row in table("verbs.md", "session")
     } - {"lock"}
 
 
-def test_the_readme_lists_every_setting_with_its_default() -> None:
-    shown = {row[0].strip("`"): row[1].strip("`") for row in table("setting")}
+def test_the_docs_list_every_setting_with_its_default() -> None:
+    shown = {row[0].strip("`"): row[1].strip("`") for row in table("settings.md", "setting")}
     defaults = {name: "generated" if name in GENERATED else EXAMPLE[name] for name in EXAMPLE}
 
     assert shown == defaults
 
 
-def test_the_readme_lists_every_exit_code() -> None:
+def test_the_docs_list_every_exit_code() -> None:
     classes = vars(errors).values()
     codes = {c.exit_code for c in classes if isinstance(c, type) and hasattr(c, "exit_code")}
 
-    assert {int(row[0]) for row in table("code")} == (codes - {1}) | {0, 130}
+    assert {int(row[0]) for row in table("troubleshooting.md", "code")} == (codes - {1}) | {0, 130}
 
 
-def test_the_readme_lists_every_key_of_a_project_with_its_default() -> None:
-    shown = {row[0].strip("`"): row[1].strip("`") for row in table("key")}
+def test_the_docs_list_every_key_of_a_project_with_its_default() -> None:
+    shown = {row[0].strip("`"): row[1].strip("`") for row in table("adopt.md", "key")}
     ours = Project(ROOT)
     fields = [field.name for field in dataclasses.fields(ours) if field.name != "root"]
 
@@ -105,15 +113,41 @@ def test_the_readme_lists_every_key_of_a_project_with_its_default() -> None:
         assert value == (list(default) if isinstance(default, tuple) else default)
 
 
-def test_the_readmes_example_of_a_project_is_read(tmp_path: Path) -> None:
-    example = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[0]
-    (tmp_path / "pyproject.toml").write_text(example)
+@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md"])
+def test_the_example_of_another_project_is_read(page: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(example_in(page, "toml"))
 
-    assert Project.at(tmp_path).backend == "web"
+    project = Project.at(tmp_path)
+    assert (project.backend, project.database, project.source) == ("web", "postgres", ".")
 
 
-def test_the_readme_lists_every_cause_with_its_cure() -> None:
-    shown = {row[0]: re.findall(r"`([^`]+)`", row[1]) for row in table("cause")}
+@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md"])
+def test_the_example_of_a_tasks_py_gives_every_verb(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tasks.py").write_text(example_in(page, "python"))
+    spec = importlib.util.spec_from_file_location("example_tasks", tmp_path / "tasks.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "example_tasks", module)
+
+    spec.loader.exec_module(module)
+
+    assert set(module.namespace.task_names) == set(VERBS)
+
+
+def example_in(page: str, language: str) -> str:
+    """Return the first block of code in this language, without the indentation of a list."""
+    block = rf"^( *)```{language}\n(.*?)^ *```"
+    indent, code = re.findall(block, (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)[0]
+    return re.sub(f"^{indent}", "", code, flags=re.MULTILINE)
+
+
+def test_the_docs_list_every_cause_with_its_cure() -> None:
+    shown = {
+        row[0]: re.findall(r"`([^`]+)`", row[1]) for row in table("troubleshooting.md", "cause")
+    }
 
     assert shown == {c.name: [cure for cure in (c.cure, c.local) if cure] for c in CAUSES}
 
@@ -130,19 +164,49 @@ def test_every_fault_that_is_tried_is_in_the_table_and_no_other() -> None:
     assert sorted(re.findall(r"`(test_\w+\.py::test_\w+)`", text)) == sorted(tried)
 
 
-def test_commands_in_the_readme_exist() -> None:
-    commands = re.findall(r"^\$ (?:\w+=\S+ )*(?:\./)?(inv|nox) (.+)$", README, re.MULTILINE)
-    commands += re.findall(r"`(?:\w+=\S+ )*(?:\./)?(inv|nox) ([^`]+)`", README)
-    for program, words in commands:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_on_a_page_exist(page: Path) -> None:
+    known = {
+        "inv": {*VERBS, "--list", "--version", "VERB"},
+        "nox": {row[0].strip("`").removeprefix("nox -s ") for row in table("verbs.md", "session")},
+    }
+    for program, words in commands_on(page.read_text()):
         verb, *rest = [w for w in shlex.split(words) if w not in ("--dry", "--echo", "-s")]
-        known = {
-            "inv": {*VERBS, "--list", "VERB"},
-            "nox": {"lint", "unit", "integration", "package", "faults", "lock"},
-        }
         assert verb in known[program], f"{program} {words}"
         before = rest[: rest.index("--")] if "--" in rest else rest
         options = {word for word in before if word.startswith("--")} - {"--help"}
         assert options <= OPTIONS.get(verb, {}).keys(), f"{program} {words}"
+
+
+def commands_on(text: str) -> list[tuple[str, str]]:
+    """Return program and words of each command: after a prompt, or in code within a line."""
+    after_prompt = re.findall(r"^\$ (?:\w+=\S+ )*(?:\./)?(inv|nox) (.+)$", text, re.MULTILINE)
+    within_line = re.findall(r"`(?:\w+=\S+ )*(?:\./)?(inv|nox)\s([^`]+)`", text)
+    return after_prompt + within_line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_of_a_page_exist(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text())
+
+    for name, anchor in targets:
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target.read_text()), f"{name}#{anchor}"
+
+
+def test_the_recording_shows_the_first_session_of_the_readme() -> None:
+    session = re.findall(r"^\$ (.+)$", example_in("README.md", "console"), re.MULTILINE)
+    recording = (ROOT / "docs/pictures/first-session.svg").read_text()
+
+    assert session
+    assert [c for c in session if escape(f"$ {c}", quote=False) not in recording] == []
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchor of each heading, as GitHub makes it: ``Local mode`` is ``local-mode``."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("docker-compose*.yml")), ids=lambda f: f.name)
