@@ -54,6 +54,7 @@ def open_stack(
     project: Project, gateway: Gateway, drafts: Mapping[Path, str] | None = None
 ) -> Stack:
     """Return the stack as it is, and change nothing; raises as :func:`get_stack` does."""
+    project = project.with_services()
     settings = load_settings(project, drafts=drafts)
     settings.check()
     mode = choose_mode(settings, recorded=_reachable(project, settings, gateway))

@@ -1,12 +1,13 @@
-"""What a verb needs to know about a project: where it is and what its parts are called."""
+"""The folder of a project, and the names of its parts."""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +24,40 @@ _VALID: dict[type[Any], str] = {
 }
 
 
+# Folders without a manage.py of the project's own.
+_SKIPPED = {"__pycache__", "node_modules", "site-packages"}
+_DEPTH = 3  # sub folders of sub folders, for a manage.py that no key names
+
+_NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with a Compose file, and the names the verbs use in it.
 
     ``root`` is the folder of ``tasks.py``: every path starts there, never from
     the current directory. The other fields can be set under ``[tool.composed]``
-    in its ``pyproject.toml``; README's table "Use it in your project" explains
-    them. The defaults are those of the task API.
+    in its ``pyproject.toml``; the documented table of keys explains them. An empty
+    default means that the name is found in the project's own files.
     """
 
     root: Path
-    backend: str = "backend"
-    database: str = "db"
-    source: str = "server"
+    backend: str = ""
+    database: str = ""
+    source: str = ""
     manage: tuple[str, ...] = ("python", "manage.py")
-    settings_files: tuple[str, ...] = ("task_api/settings.py", "gunicorn.conf.py")
-    serve: tuple[str, ...] = (
-        *("python", "reload.py"),
-        *("python", "-m", "gunicorn", "guarded_wsgi:application"),
-    )
-    health: str = "/healthz"
-    ready: str = "/readyz"
-    sqlite: str = "data/db.sqlite3"
-    local_environment: Mapping[str, str] = field(
-        default_factory=lambda: {"DATABASE_ENGINE": "sqlite"}
-    )
+    settings_files: tuple[str, ...] = ()
+    serve: tuple[str, ...] = ()
+    health: str = ""
+    ready: str = ""
+    sqlite: str = ""
+    local_environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ("POSTGRES_PASSWORD", "SECRET_KEY")
     backend_port: str = "BACKEND_PORT"
     database_user: str = "POSTGRES_USER"
     database_name: str = "POSTGRES_DB"
-    sessions: tuple[str, ...] = ("lint", "unit", "package(local)", "integration(local)")
-    engine_sessions: tuple[str, ...] = ("integration(docker)", "package(docker)", "faults")
+    sessions: tuple[str, ...] = ()
+    engine_sessions: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, c: Context) -> Project:
@@ -87,20 +90,117 @@ class Project:
         """The file that names and explains every setting."""
         return self.root / ".env.example"
 
-    @property
+    def with_services(self) -> Project:
+        """Return the project with a name for both services, where a key names none."""
+        if self.backend and self.database:
+            return self
+        # The only place that decides on a name: the Compose file is not asked yet.
+        return replace(self, backend=self.backend or "backend", database=self.database or "db")
+
+    def relative(self, path: Path) -> str:
+        """Return the path as a user in ``root`` writes it."""
+        return os.path.relpath(path, self.root)
+
+    @functools.cached_property
     def tree(self) -> Path:
-        """The folder of ``manage.py``; raises :class:`SettingError` when it is not there."""
+        """The folder of ``manage.py``: ``source``, else the nearest one to ``root``.
+
+        Raises :class:`SettingError` when there is none, or more than one.
+        """
+        if not self.source:
+            return _nearest(self.root)
         if (tree := self.root / self.source).is_dir():
             return tree
-        raise SettingError(
-            f"There is no folder {self.source!r} in {self.root}.",
-            'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"',
-        )
+        raise SettingError(f"There is no folder {self.source!r} in {self.root}.", _NAME_SOURCE)
+
+    @functools.cached_property
+    def settings_module(self) -> str:
+        """The dotted name that ``manage.py`` gives DJANGO_SETTINGS_MODULE; else empty."""
+        text = _text_of(self.tree / "manage.py")
+        named = re.search(r"""DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""", text)
+        return named[1] if named else ""
+
+    @functools.cached_property
+    def settings_paths(self) -> tuple[Path, ...]:
+        """The files that read settings: ``settings_files``, else Django's settings module."""
+        if self.settings_files or not self.settings_module:
+            return tuple(self.tree / name for name in self.settings_files)
+        module = self.tree.joinpath(*self.settings_module.split("."))
+        files = (module.with_suffix(".py"), module / "__init__.py")
+        return tuple(file for file in files if file.is_file())
+
+    @property
+    def server(self) -> tuple[str, ...]:
+        """The command that serves in local mode: ``serve``, else Gunicorn with hot reload.
+
+        Raises :class:`SettingError` when no WSGI application is found.
+        """
+        if self.serve:
+            return self.serve
+        package, _, _ = self.settings_module.partition(".")
+        text = "\n".join(_text_of(file) for file in self.settings_paths)
+        if named := re.search(r"""^WSGI_APPLICATION\s*=\s*["']([\w.]+)\.(\w+)["']""", text, re.M):
+            application = f"{named[1]}:{named[2]}"
+        elif package and (self.tree / package / "wsgi.py").is_file():
+            application = f"{package}.wsgi:application"
+        else:
+            raise SettingError(
+                f"No settings of {self.relative(self.tree / 'manage.py')} name a WSGI application.",
+                'Name the server in pyproject.toml: [tool.composed] serve = ["python", …]',
+            )
+        return ("python", "-m", "gunicorn", "--reload", application)
+
+    @property
+    def base(self) -> Path:
+        """``tree``, or ``root`` where no source is found: for messages on another failure."""
+        try:
+            return self.tree
+        except SettingError:
+            return self.root
+
+    def find(self, *names: str) -> str:
+        """Return the first of these files beside ``manage.py`` or in ``root``; else empty."""
+        files = (folder / name for name in names for folder in (self.base, self.root))
+        return next((self.relative(file) for file in files if file.is_file()), "")
 
     @property
     def owner(self) -> os.stat_result:
-        """Who owns the source: the uid and gid that files made in it should have."""
+        """The status of ``tree``: files made in it should have the same owner."""
         return self.tree.stat()
+
+
+def _nearest(root: Path) -> Path:
+    """Return the folder of the ``manage.py`` that is nearest to ``root``."""
+    folders = [root]
+    for _ in range(_DEPTH + 1):
+        named = [folder for folder in folders if (folder / "manage.py").is_file()]
+        if len(named) > 1:
+            files = ", ".join(os.path.relpath(folder / "manage.py", root) for folder in named)
+            raise SettingError(f"More than one manage.py is in {root}: {files}.", _NAME_SOURCE)
+        if named:
+            return named[0]
+        folders = [child for folder in folders for child in _sub_folders(folder)]
+    raise SettingError(f"There is no manage.py in {root}.", _NAME_SOURCE)
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that may hold the project's own source."""
+    return [
+        child
+        for child in sorted(folder.iterdir())
+        if not child.name.startswith(".")
+        and child.name not in _SKIPPED
+        and (child.is_dir() and not child.is_symlink())
+        and os.access(child, os.R_OK | os.X_OK)  # a database's own folder is not
+        and not (child / "pyvenv.cfg").exists()
+    ]
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _folder(file: Path) -> Path:

@@ -119,11 +119,14 @@ class Stack(ABC):
         """The folder of the stack's own files; all of them may be removed."""
         return self.project.folder(self.name)
 
-    def explain(self, text: str) -> Explanation | None:
-        """Return the explanation for the text of a log or a health check, if one is known."""
+    def explain(self, text: str, *, loading: bool = False) -> Explanation | None:
+        """Return the explanation for the text of a log or a health check, if one is known.
+
+        With ``loading``, the text is the answer of an application that does not load.
+        """
         from composed.health.explanations import explain  # noqa: PLC0415  # only a failure needs it
 
-        return explain(text, self.project.tree, local=self.mode == "local")
+        return explain(text, self.project, local=self.mode == "local", loading=loading)
 
     def remember(self) -> None:
         """Record the mode, so that other verbs find this stack."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -15,7 +16,7 @@ from composed.docker import engine
 from composed.process import Gateway
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import DB_ROW, ENV, FACTS, PS_ROW, RAW, READY, ROOT, Inv, model, ps_answer
+from tests.samples import DB_ROW, ENV, FACTS, OURS, PS_ROW, RAW, READY, ROOT, Inv, model, ps_answer
 
 # A background job of a script ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -80,7 +81,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     shutil.copy(ROOT / ".env.example", tmp_path)
     (tmp_path / "server").mkdir()
     (tmp_path / ".env").write_text(ENV)
-    project = Project(tmp_path)
+    project = dataclasses.replace(OURS, root=tmp_path)
     monkeypatch.setattr(Project, "of", lambda _c: project)
     return project
 

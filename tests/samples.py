@@ -40,8 +40,10 @@ RAW = {
 }
 DB_ROW = {**PS_ROW, "Service": "db", "Publishers": []}
 
+OURS = Project.at(ROOT)
+
 # What .env.example leaves for each project to fill in.
-GENERATED = generated_names(Project(ROOT), declared((ROOT / ".env.example").read_text()))
+GENERATED = generated_names(OURS, declared((ROOT / ".env.example").read_text()))
 
 READY = '{"ready": true, "pending": [], "unknown": []}'
 

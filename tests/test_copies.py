@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def at(
 ) -> Project:
     """Copy or move the folder; verbs now run in the new one."""
     how(first.root, root)
-    there = Project(root)
+    there = replace(first, root=root)
     monkeypatch.setattr(Project, "of", lambda _c: there)
     return there
 
@@ -137,7 +138,7 @@ def test_another_way_to_the_same_folder_is_no_copy(first: Project) -> None:
     link = beside(first, "link")
     link.symlink_to(first.root)
 
-    assert original(Project(link), {}) is None
+    assert original(replace(first, root=link), {}) is None
 
 
 def test_a_line_that_is_no_path_says_nothing(first: Project) -> None:

@@ -19,9 +19,9 @@ import tasks
 from composed import errors
 from composed.doctor.env_uses import names_read
 from composed.env.settings import declared
-from composed.health.explanations import CAUSES
+from composed.health.explanations import CAUSES, names_of
 from composed.project import Project
-from tests.samples import GENERATED
+from tests.samples import GENERATED, OURS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -32,7 +32,7 @@ EXAMPLE = declared((ROOT / ".env.example").read_text())
 NAMESPACE = Collection.from_module(tasks)
 VERBS: dict[str, Task[Any]] = {name: NAMESPACE[name] for name in NAMESPACE.task_names}
 
-SERVER_SETTINGS = Project(ROOT).settings_files
+SERVER_SETTINGS = OURS.settings_files
 
 # Task.get_arguments pops the help texts: it can be called once.
 OPTIONS = {
@@ -80,7 +80,7 @@ def test_the_docs_list_every_session() -> None:
 
 
 def test_inv_test_runs_every_session_but_the_one_that_writes() -> None:
-    named = (*Project(ROOT).sessions, *Project(ROOT).engine_sessions)
+    named = (*OURS.sessions, *OURS.engine_sessions)
 
     assert {name.split("(")[0] for name in named} == {
         row[0].strip("`").removeprefix("nox -s ") for row in table("verbs.md", "session")
@@ -103,13 +103,13 @@ def test_the_docs_list_every_exit_code() -> None:
 
 def test_the_docs_list_every_key_of_a_project_with_its_default() -> None:
     shown = {row[0].strip("`"): row[1].strip("`") for row in table("adopt.md", "key")}
-    ours = Project(ROOT)
-    fields = [field.name for field in dataclasses.fields(ours) if field.name != "root"]
+    project = Project(ROOT)
+    fields = [field.name for field in dataclasses.fields(project) if field.name != "root"]
 
     assert list(shown) == fields
     read = tomllib.loads("".join(f"{key} = {value}\n" for key, value in shown.items()))
     for key, value in read.items():
-        default = getattr(ours, key)
+        default = getattr(project, key)
         assert value == (list(default) if isinstance(default, tuple) else default)
 
 
@@ -148,8 +148,12 @@ def test_the_docs_list_every_cause_with_its_cure() -> None:
     shown = {
         row[0]: re.findall(r"`([^`]+)`", row[1]) for row in table("troubleshooting.md", "cause")
     }
+    names = {**names_of(OURS), "name": "{name}"}
 
-    assert shown == {c.name: [cure for cure in (c.cure, c.local) if cure] for c in CAUSES}
+    assert shown == {
+        cause.name: [cure.format_map(names) for cure in (cause.cure, cause.local) if cure]
+        for cause in CAUSES
+    }
 
 
 def test_every_fault_that_is_tried_is_in_the_table_and_no_other() -> None:

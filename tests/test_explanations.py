@@ -1,12 +1,26 @@
-"""Each known cause is told from what a log or a health check says; nothing else is."""
+"""Each known cause is found in a log or a health check, and explained in the project's names."""
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from composed.health.explanations import CAUSES, explain
+from composed.env.settings import declared
+from composed.health.explanations import (
+    CAUSES,
+    PENDING_MIGRATIONS,
+    REFUSED_HOST,
+    UNKNOWN_MIGRATIONS,
+    Cause,
+    Explanation,
+    explain,
+)
+from composed.project import Project
+from tests.samples import OURS, ROOT
 
 LOADING = "healthz: 500\nTraceback (most recent call last):\n"
 FRAMES = (
@@ -23,12 +37,12 @@ SHOWN = [
     ("disk full", "OSError: [Errno 28] No space left on device", "The disk is full"),
     (
         "source that the container may not read",
-        f"{LOADING}{FRAMES}PermissionError: [Errno 13] Permission denied: '/app/task_api/x.py'",
+        f"{LOADING}{FRAMES}PermissionError: [Errno 13] Permission denied: '/app/task_api/urls.py'",
         "backend may not read its source",
     ),
     (
         "source that the container may not read",
-        "python: can't open file '/app/reload.py': [Errno 13] Permission denied",
+        "python: can't open file '/app/manage.py': [Errno 13] Permission denied",
         "backend may not read its source",
     ),
     (
@@ -53,14 +67,8 @@ SHOWN = [
         'could not translate host name "db" to address: Name or service not known',
         "The database does not take",
     ),
-    ("pending migrations", "Pending migrations: a.1, b.2", "Pending migrations: a.1, b.2"),
     ("pending migrations", 'relation "task_api_task" does not exist', "Pending migrations"),
     ("pending migrations", "no such table: task_api_task", "Pending migrations"),
-    (
-        "migration in the database that is not in the files",
-        "Migrations that only the database has: a.0009_x, b.0002_y",
-        "The database has migrations that the files have not: a.0009_x, b.0002_y. ",
-    ),
     (
         "setting missing or wrong",
         f"{LOADING}{FRAMES}{CONFIGURED}SECRET_KEY is missing: set this environment variable.",
@@ -74,7 +82,7 @@ SHOWN = [
     (
         "dependency missing in a stale image",
         f"{LOADING}{FRAMES}ModuleNotFoundError: No module named 'psycopg2.extras'",
-        f"{WHERE}requirements.txt names psycopg2.extras, but what runs was installed before.",
+        f"{WHERE}server/requirements.txt names psycopg2.extras, but what runs was installed ",
     ),
     (
         "syntax error",
@@ -113,29 +121,60 @@ SHOWN = [
 ]
 
 
+# What a running backend answers, without a text to search.
+COMPLAINTS = [
+    (PENDING_MIGRATIONS, {"names": ": a.1, b.2"}, "Pending migrations: a.1, b.2"),
+    (
+        UNKNOWN_MIGRATIONS,
+        {"names": "a.0009_x, b.0002_y", "name": "0009_x"},
+        "The database has migrations that the files have not: a.0009_x, b.0002_y. ",
+    ),
+    (
+        REFUSED_HOST,
+        {"host": "a.org"},
+        "Django refuses the host name a.org: add it to ALLOWED_HOSTS",
+    ),
+]
+
+
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    source = tmp_path / "server"
-    (source / "task_api").mkdir(parents=True)
-    for name in ("urls.py", "models.py"):
-        (source / "task_api" / name).touch()
-    (source / "requirements.txt").write_text("# names\npsycopg2-binary==2.9.10 \\\n")
-    return source
+def project(project: Project) -> Project:
+    """A project with the names of this repository."""
+    source = project.tree / "task_api"
+    source.mkdir()
+    for file in (source / "urls.py", source / "models.py", project.tree / "manage.py"):
+        file.touch()
+    (project.tree / "requirements.txt").write_text("# names\npsycopg2-binary==2.9.10 \\\n")
+    (project.tree / "requirements.in").touch()
+    (project.root / "noxfile.py").write_text("def lock(session): ...\n")
+    return project
 
 
 def test_every_cause_is_shown_here() -> None:
-    assert {name for name, _, _ in SHOWN} == {cause.name for cause in CAUSES}
+    names = {name for name, _, _ in SHOWN} | {cause.name for cause, _, _ in COMPLAINTS}
+
+    assert names == {cause.name for cause in CAUSES}
 
 
 @pytest.mark.parametrize(("name", "text", "sentence"), SHOWN)
-def test_a_cause_is_known(name: str, text: str, sentence: str, source: Path) -> None:
-    found = explain(f"before\n{text}\nafter\n", source)
+def test_a_cause_is_known(name: str, text: str, sentence: str, project: Project) -> None:
+    explanation = explain(f"before\n{text}\nafter\n", project)
 
-    assert found
-    assert found.sentence.startswith(sentence)
+    assert explanation
+    assert explanation.sentence.startswith(sentence)
     [cause] = [cause for cause in CAUSES if cause.name == name]
-    assert found.fatal == cause.fatal
-    assert "{" not in found.cure + found.sentence
+    assert explanation.fatal == cause.fatal
+    assert "{" not in explanation.cure + explanation.sentence
+
+
+@pytest.mark.parametrize(("cause", "words", "sentence"), COMPLAINTS)
+def test_a_complaint_is_explained(
+    cause: Cause, words: dict[str, str], sentence: str, project: Project
+) -> None:
+    explanation = cause.explain(project, words)
+
+    assert explanation.sentence.startswith(sentence)
+    assert not explanation.fatal
 
 
 @pytest.mark.parametrize(
@@ -148,24 +187,33 @@ def test_a_cause_is_known(name: str, text: str, sentence: str, source: Path) -> 
         f"{FRAMES}NameError: in a request, long ago",
         f"{LOADING}NameError: nowhere in a file of ours",
         f"{LOADING}{FRAMES}and no last line",
+        "PermissionError: [Errno 13] Permission denied: '/var/lib/other.py'",
     ],
 )
-def test_what_is_not_known_is_not_made_up(text: str, source: Path) -> None:
-    assert explain(text, source) is None
+def test_an_unknown_cause_is_not_made_up(text: str, project: Project) -> None:
+    assert explain(text, project) is None
 
 
-def test_a_cure_has_what_the_text_names(source: Path) -> None:
-    text = "Migrations that only the database has: a.0002_more"
+def test_the_answer_of_an_application_that_does_not_load_needs_no_other_word(
+    project: Project,
+) -> None:
+    text = f"Traceback:\n{FRAMES}NameError: name 'x' is not defined\n"
 
-    found = explain(text, source)
+    explanation = explain(text, project, loading=True)
 
-    assert found
-    assert found.cure == "git log --all --oneline -- '*/0002_more.py'"
+    assert explanation
+    assert explanation.sentence == f"Correct {WHERE}NameError: name 'x' is not defined"
 
 
-def test_local_mode_has_cures_of_its_own(source: Path) -> None:
-    full = explain("No space left on device", source, local=True)
-    refused = explain("WORKER TIMEOUT", source, local=True)
+def test_a_cure_has_the_name_of_the_migration(project: Project) -> None:
+    explanation = UNKNOWN_MIGRATIONS.explain(project, {"names": "a.0002_more", "name": "0002_more"})
+
+    assert explanation.cure == "git log --all --oneline -- '*/0002_more.py'"
+
+
+def test_local_mode_has_cures_of_its_own(project: Project) -> None:
+    full = explain("No space left on device", project, local=True)
+    refused = explain("WORKER TIMEOUT", project, local=True)
 
     assert full
     assert full.cure == "df -h ."
@@ -173,10 +221,104 @@ def test_local_mode_has_cures_of_its_own(source: Path) -> None:
     assert refused.cure == "GUNICORN_TIMEOUT=120 inv up"
 
 
-def test_without_a_lock_no_dependency_is_stale(source: Path) -> None:
-    (source / "requirements.txt").unlink()
+def test_without_requirements_no_dependency_is_stale(project: Project) -> None:
+    for name in ("requirements.txt", "requirements.in"):
+        (project.tree / name).unlink()
 
-    found = explain(f"{LOADING}{FRAMES}ModuleNotFoundError: No module named 'psycopg2'", source)
+    text = f"{LOADING}{FRAMES}ModuleNotFoundError: No module named 'psycopg2'"
+    explanation = explain(text, project)
 
-    assert found
-    assert found.sentence.startswith("Correct ")
+    assert explanation
+    assert explanation.sentence.endswith("No module named 'psycopg2' (or add the package)")
+
+
+# -- A project that is not this repository --------------------------------------------------
+
+
+@pytest.fixture(params=["", "django==5.2\npsycopg2==2.9\n"], ids=["bare", "requirements"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    """The project of `django-admin startproject shop .`, with and without requirements."""
+    (tmp_path / "shop").mkdir()
+    for name in ("manage.py", "shop/urls.py", "shop/models.py"):
+        (tmp_path / name).touch()
+    if request.param:
+        (tmp_path / "requirements.txt").write_text(request.param)
+    return Project(tmp_path, backend="web", database="postgres", database_name="DB_NAME")
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["docker", "local"])
+@pytest.mark.parametrize(("name", "text", "_sentence"), SHOWN)
+def test_no_explanation_names_anything_that_the_project_has_not(
+    name: str, text: str, _sentence: str, local: bool, shop: Project
+) -> None:
+    text = text.replace("task_api", "shop").replace('"db"', '"postgres"')
+
+    explanation = explain(text, shop, local=local)
+
+    assert explanation
+    assert list(_strangers(explanation, text, shop)) == []
+
+
+@pytest.mark.parametrize(("cause", "words", "_sentence"), COMPLAINTS)
+def test_no_complaint_names_anything_that_the_project_has_not(
+    cause: Cause, words: dict[str, str], _sentence: str, shop: Project
+) -> None:
+    explanation = cause.explain(shop, words)
+
+    assert list(_strangers(explanation, " ".join(words.values()), shop)) == []
+
+
+def _strangers(explanation: Explanation, text: str, project: Project) -> Iterator[str]:
+    """Yield each file, folder, service and setting that neither the project nor the text has."""
+    words = f"{explanation.sentence} {explanation.cure}"
+    for file in re.findall(
+        r"(?<!\*)(?<![\w/])[\w./-]+\.(?:py|txt|in|toml|yml)\b|\w+/[\w./]*", words
+    ):
+        if not (project.root / file).exists():
+            yield file
+    if folder := re.search(r"a\+rX (\S+)", words):
+        assert (project.root / folder[1]).is_dir()
+    for service in re.findall(r"--service (\S+)", words):
+        if service not in (project.backend, project.database):
+            yield service
+    for setting in re.findall(r"\b[A-Z]+_[A-Z_]+\b", words):
+        if setting not in text and setting not in (project.database_name, "ALLOWED_HOSTS"):
+            yield setting
+    yield from re.findall(r"\bserver\b|\bbackend\b|\bdb\b(?!\.)|\bnox\b|task_api", words)
+
+
+def test_an_error_names_the_file_as_it_is_called_from_the_root(shop: Project) -> None:
+    text = f"{LOADING}{FRAMES}NameError: name 'x' is not defined".replace("task_api", "shop")
+
+    explanation = explain(text, shop)
+
+    assert explanation
+    assert explanation.sentence == "Correct shop/urls.py:12: NameError: name 'x' is not defined"
+
+
+def test_no_other_message_names_a_service_file_or_setting_of_this_repository() -> None:
+    settings = declared(OURS.example.read_text()).keys() - {"COMPOSED_MODE", "DATABASE_ENGINE"}
+    folders = [path.name for path in OURS.tree.iterdir() if path.suffix in ("", ".py")]
+    words = {*settings, *folders, f"--service {OURS.database}"} - {"manage.py", "tests"}
+    pattern = "|".join(rf"(?<![\w.]){re.escape(word)}(?![\w.])" for word in sorted(words))
+    named = {
+        (file.name, text)
+        for file in (ROOT / "composed").rglob("*.py")
+        if file.name != "explanations.py"
+        for text in _messages(file)
+        if re.search(pattern, text)
+    }
+
+    assert named == set()
+
+
+def _messages(file: Path) -> Iterator[str]:
+    """Yield the texts with a space in them; docstrings are messages of a verb alone."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {ast.get_docstring(node, clean=False) for node in nodes if isinstance(node, kinds)}
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant))
+    for text in texts:
+        is_message = file.parent.name == "verbs" or text not in docstrings
+        if isinstance(text, str) and " " in text and is_message:
+            yield text

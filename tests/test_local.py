@@ -345,7 +345,7 @@ def test_a_server_that_does_not_know_the_path_is_well(
 @pytest.mark.parametrize(
     ("code", "said", "health"),
     [
-        (500, "answers 500", "  Its health check says:\n    healthz: 500\n    NameError: x\n"),
+        (500, "answers 500", "  Its health check says:\n    NameError: x\n"),
         (0, "does not answer", ""),
     ],
 )

@@ -22,6 +22,8 @@ from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import PS_ROW, ROOT, Inv, model, ps_answer
 
+NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
+
 
 @pytest.fixture
 def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Project]:
@@ -41,11 +43,11 @@ Of = Callable[..., Project]
 
 
 @pytest.mark.parametrize("text", ["", "[tool.other]\nbackend = 'x'\n", "# tool.composed\n"])
-def test_without_a_word_the_names_are_ours(text: str, of: Of, tmp_path: Path) -> None:
+def test_without_a_table_every_name_is_the_default(text: str, of: Of, tmp_path: Path) -> None:
     assert of(text) == Project(tmp_path)
 
 
-def test_without_a_pyproject_the_names_are_ours(tmp_path: Path) -> None:
+def test_without_a_pyproject_every_name_is_the_default(tmp_path: Path) -> None:
     assert Project.at(tmp_path) == Project(tmp_path)
 
 
@@ -113,20 +115,109 @@ def test_a_file_that_is_no_such_table_is_78(text: str, of: Of, tmp_path: Path) -
         of(text)
 
 
-def test_a_project_without_settings_loads_no_parser() -> None:
+def test_a_project_without_settings_loads_no_parser(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from composed.project import Project;"
-    end = "Project.at(Path.cwd()); sys.exit('tomllib' in sys.modules)"
+    end = "Project.at(Path(sys.argv[1])); sys.exit('tomllib' in sys.modules)"
 
-    assert subprocess.call([sys.executable, "-c", code + end], cwd=ROOT) == 0
+    assert subprocess.call([sys.executable, "-c", code + end, tmp_path], cwd=ROOT) == 0
 
 
 def test_a_source_that_is_not_there_names_its_key(tmp_path: Path) -> None:
     with pytest.raises(SettingError) as caught:
+        assert Project(tmp_path, source="server").owner
+
+    assert str(caught.value) == f"There is no folder 'server' in {tmp_path}.\n  {NAME_SOURCE}"
+
+
+def django(root: Path, folder: str, module: str = "shop.settings") -> Path:
+    """Make a project as Django makes it in a folder, and return the folder."""
+    tree = root / folder
+    package = tree / module.partition(".")[0]
+    package.mkdir(parents=True)
+    line = f'    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "{module}")\n'
+    (tree / "manage.py").write_text(f"def main():\n{line}")
+    (package / "wsgi.py").touch()
+    return tree
+
+
+@pytest.mark.parametrize("folder", [".", "src", "a/b", "a/b/c"])
+def test_the_source_is_the_folder_of_the_nearest_manage_py(folder: str, tmp_path: Path) -> None:
+    tree = django(tmp_path, folder)
+    for hidden in (".git/old", "node_modules/x", "a/.hidden", "a/b/c/d"):
+        django(tmp_path, hidden)
+    django(tmp_path, "env/lib")
+    (tmp_path / "env/pyvenv.cfg").touch()
+
+    assert Project(tmp_path).tree == tree
+
+
+def test_no_manage_py_names_the_key(tmp_path: Path) -> None:
+    django(tmp_path, "a/b/c/d")
+
+    with pytest.raises(SettingError) as caught:
         assert Project(tmp_path).owner
 
+    assert str(caught.value) == f"There is no manage.py in {tmp_path}.\n  {NAME_SOURCE}"
+
+
+def test_two_manage_py_are_named_with_the_key(tmp_path: Path) -> None:
+    django(tmp_path, "shop")
+    django(tmp_path, "blog")
+
+    with pytest.raises(SettingError) as caught:
+        assert Project(tmp_path).tree
+
     assert str(caught.value) == (
-        f"There is no folder 'server' in {tmp_path}.\n"
-        '  Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
+        f"More than one manage.py is in {tmp_path}: blog/manage.py, shop/manage.py.\n"
+        f"  {NAME_SOURCE}"
+    )
+    assert Project(tmp_path, source="shop").tree == tmp_path / "shop"
+
+
+@pytest.mark.parametrize(
+    ("module", "file", "text", "application"),
+    [
+        ("shop.settings", "shop/settings.py", "", "shop.wsgi:application"),
+        ("config.settings.local", "config/settings/local.py", "", "config.wsgi:application"),
+        ("shop.settings", "shop/settings/__init__.py", "", "shop.wsgi:application"),
+        (
+            "shop.settings",
+            "shop/settings.py",
+            'DEBUG = True\nWSGI_APPLICATION = "web.wsgi.app"\n',
+            "web.wsgi:app",
+        ),
+    ],
+)
+def test_settings_and_server_are_found_by_manage_py(
+    module: str, file: str, text: str, application: str, tmp_path: Path
+) -> None:
+    tree = django(tmp_path, "src", module)
+    (tree / file).parent.mkdir(exist_ok=True)
+    (tree / file).write_text(text)
+
+    project = Project(tmp_path)
+
+    assert project.settings_paths == (tree / file,)
+    assert project.server == ("python", "-m", "gunicorn", "--reload", application)
+
+
+def test_what_is_set_is_not_looked_for(tmp_path: Path) -> None:
+    project = Project(tmp_path, source=".", settings_files=("a.py",), serve=("./serve",))
+
+    assert project.settings_paths == (tmp_path / "a.py",)
+    assert project.server == ("./serve",)
+
+
+def test_no_application_names_the_key(tmp_path: Path) -> None:
+    (tmp_path / "manage.py").touch()
+
+    with pytest.raises(SettingError) as caught:
+        assert Project(tmp_path).server
+
+    assert Project(tmp_path).settings_paths == ()
+    assert str(caught.value) == (
+        "No settings of manage.py name a WSGI application.\n"
+        '  Name the server in pyproject.toml: [tool.composed] serve = ["python", …]'
     )
 
 
@@ -150,7 +241,7 @@ def test_without_an_example_there_is_a_name(tmp_path: Path) -> None:
 
     assert text == f"COMPOSE_PROJECT_NAME={made['COMPOSE_PROJECT_NAME']}\n"
     assert settings["COMPOSED_MODE"] == "auto"
-    assert settings["SQLITE_PATH"] == "data/db.sqlite3"
+    assert settings.defaults["SQLITE_PATH"] == ""
     assert settings["BACKEND_PORT"] == "9"
 
 

@@ -245,7 +245,7 @@ def test_a_backend_that_no_longer_loads_is_75(
 ) -> None:
     for body, said in (
         ("x\nSyntaxError: bad", "Correct SyntaxError: bad\n  Type: inv up\n"),
-        ("odd", "http://127.0.0.1:8123 answers: healthz: 500\nodd\n  See more: inv logs\n"),
+        ("odd", "http://127.0.0.1:8123/readyz answers 500: odd\n  Type: inv logs\n"),
     ):
         monkeypatch.setattr("composed.health.readiness.answer", lambda _, body=body: (500, body))
 

@@ -107,7 +107,7 @@ class PostgreSQL(Database):
         if version and _major(version) > _major(server):
             raise DataError(
                 f"The data is from PostgreSQL {version}, the server is {server}.",
-                f"Set POSTGRES_IMAGE to postgres:{_major(version)} or newer, on a new volume.",
+                f"Use the image postgres:{_major(version)} or a newer one, on a new volume.",
             )
 
     @property

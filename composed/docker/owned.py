@@ -43,12 +43,12 @@ class Owned:
         Compose would remove it by its name.
         """
         owners = self._volumes()
-        for volume in self._dc.model().volumes.values():
+        for key, volume in self._dc.model().volumes.items():
             owner = owners.get(volume.name, "")
             if owner not in ("", self._name) and not volume.external:
                 raise RefusedError(
                     f"Volume {volume.name} belongs to another project, {owner}.",
-                    "Name one of your own: POSTGRES_VOLUME in .env",
+                    f"Give {key} a name of its own, in the Compose file or by its setting in .env",
                 )
 
     def remove(self) -> int:

@@ -1,4 +1,4 @@
-"""What a running stack complains of, in the words of a log."""
+"""The faults that a running backend reports."""
 
 from __future__ import annotations
 
@@ -7,27 +7,37 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from composed.data.migrations import few, unapplied
+from composed.health.explanations import (
+    PENDING_MIGRATIONS,
+    REFUSED_HOST,
+    UNKNOWN_MIGRATIONS,
+    Explanation,
+)
 from composed.health.readiness import named, settled, status
 from composed.stack import Stack
 
 __all__ = ["complaints"]
 
 
-def complaints(stack: Stack, url: str) -> Iterator[str]:
-    """Yield what is wrong with the backend at ``url``.
+def complaints(stack: Stack, url: str) -> Iterator[Explanation]:
+    """Yield the faults of the backend at ``url``; an application that does not load has one.
 
-    That it does not load; migrations that are pending or unknown to its files, asked of
-    Django where it has no ``/readyz``; that it refuses the URL itself, as a browser asks.
+    Migrations can be pending, or unknown to the project's files; Django is asked for the
+    pending where the project has no ``ready`` path. The backend can refuse the host name of
+    the URL, as a browser would send it.
     """
-    path = stack.project.ready
+    project, path = stack.project, stack.project.ready
     code, body = settled(f"{url}{path}") if path else (0, "")
     if code == HTTPStatus.INTERNAL_SERVER_ERROR:
-        yield f"healthz: {code}\n{body}"
+        end = body.strip().rpartition("\n")[2]
+        unknown_cause = Explanation(f"{url}{path} answers {code}: {end}", "inv logs", fatal=True)
+        yield stack.explain(body, loading=True) or unknown_cause
         return
     pending = named(body, "pending")
     if pending := unapplied(stack) if pending is None else pending:
-        yield f"Pending migrations: {few(pending)}"
+        yield PENDING_MIGRATIONS.explain(project, {"names": f": {few(pending)}"})
     if unknown := named(body, "unknown"):
-        yield f"Migrations that only the database has: {few(unknown)}"
+        words = {"names": few(unknown), "name": unknown[0].rpartition(".")[2]}
+        yield UNKNOWN_MIGRATIONS.explain(project, words)
     if status(f"{url}/") == HTTPStatus.BAD_REQUEST:
-        yield f"Invalid HTTP_HOST header: {urlsplit(url).hostname!r}"
+        yield REFUSED_HOST.explain(project, {"host": str(urlsplit(url).hostname)})

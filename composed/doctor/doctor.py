@@ -62,10 +62,8 @@ def _disk(project: Project) -> Finding:
 
 
 def _complaints(stack: Stack) -> Iterator[Finding]:
-    """Return a row for what each running backend complains of: migrations, its host."""
+    """Yield a row for each complaint of the running backend."""
     if url := url_of([service for service in stack.runner.ps() if service.ready]):
         for complaint in complaints(stack, url):
-            found = stack.explain(complaint)
-            seen = found.sentence if found else complaint.splitlines()[0]
-            state: State = "warning" if found and not found.fatal else "wrong"
-            yield Finding("what it answers", state, seen, found.cure if found else "inv logs")
+            state: State = "wrong" if complaint.fatal else "warning"
+            yield Finding("what it answers", state, complaint.sentence, complaint.cure)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from composed.docker.compose import Compose
+from composed.errors import ComposedError
 from composed.findings import Finding
 from composed.process import NOT_FOUND, Gateway
 from composed.project import Project
@@ -37,14 +38,18 @@ def uses(project: Project, gateway: Gateway, files: Sequence[Path]) -> tuple[Use
     """
     variables, unread = _compose_variables(gateway, files)
     readers = dict.fromkeys(variables, COMPOSE_FILE)
-    for path in project.settings_files:
-        file = project.root / project.source / path
+    try:
+        files_of_settings = project.settings_paths
+    except ComposedError as error:
+        unread.append(Finding.of("source", error))
+        files_of_settings = ()
+    for file in files_of_settings:
         try:
             readers |= dict.fromkeys(names_read(file.read_text(encoding="utf-8")), file.name)
         except (OSError, SyntaxError, UnicodeDecodeError) as error:
             seen = f"not compared: {getattr(error, 'strerror', None) or error}"
             cure = "Correct it, or name yours in [tool.composed] settings_files"
-            unread.append(Finding(f"{project.source}/{path}", "warning", seen, cure))
+            unread.append(Finding(project.relative(file), "warning", seen, cure))
     return Uses(readers, [name for name, required in variables.items() if required]), unread
 
 

@@ -87,7 +87,7 @@ def settle(
     changed: list[str] = []
     if there:
         own = generated()
-        other = _owner(there / project.source) != _owner(project.root / project.source)
+        other = _owner(there / project.relative(project.tree)) != _owner(project.tree)
         ids = [name for name in ("APP_UID", "APP_GID") if other and name in assignments(text)]
         names = [NAME, *ids]
         text = _set(text, {name: own[name] for name in names})

@@ -133,7 +133,7 @@ class LocalRunner(Runner):
         self._server.database.parent.mkdir(parents=True, exist_ok=True)
         port = self._port(strict=options.strict_ports)
         self._daemon.start(
-            [*with_own_python(self._project.serve), "--bind", f"{HOST}:{port}"],
+            [*with_own_python(self._project.server), "--bind", f"{HOST}:{port}"],
             cwd=self._project.tree,
             env=self._server.environment,
             port=port,
@@ -166,7 +166,8 @@ class LocalRunner(Runner):
             return False
         if look:
             step = f"Waiting for {look.service} to become healthy"
-            cause = self._stack.explain(look.said) or self._stack.explain(self._words(log))
+            explain = self._stack.explain
+            cause = explain(look.said, loading=True) or explain(self._words(log))
             lines = self._daemon.said(0).splitlines()[-LOG_LINES:]
             raise not_ready(f"{step}, {int(time.monotonic() - began)} s", look, lines, cause)
         return True
@@ -181,7 +182,7 @@ class LocalRunner(Runner):
         # A 500 holds the traceback of an application that does not load.
         broken = not runs or code == HTTPStatus.INTERNAL_SERVER_ERROR
         state = (f"answers {code}" if code else "does not answer") if runs else "has ended"
-        said = f"healthz: {code}\n{text}" if code and not ready else ""
+        said = text if code and not ready else ""
         hopeless = not ready and (broken or self._log_is_fatal(log))
         return Look(self._project.backend, state, ready, hopeless=hopeless, said=said)
 

@@ -24,7 +24,8 @@ class ServerPrograms:
 
     def __init__(self, project: Project, settings: Settings, gateway: Gateway) -> None:
         self._project, self._settings, self._gateway = project, settings, gateway
-        self.database = project.root / settings["SQLITE_PATH"]
+        chosen = settings.values.get("SQLITE_PATH") or settings.defaults["SQLITE_PATH"]
+        self.database = project.root / chosen if chosen else project.tree / "db.sqlite3"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -67,11 +68,11 @@ class ServerPrograms:
         """Return the error if Gunicorn is missing."""
         if find_spec("gunicorn"):
             return None
-        requirements = f"{self._project.source}/requirements.txt"
-        exists = (self._project.root / requirements).exists()
+        file = self._project.find("requirements.txt")
+        packages = f"--requirement {file}" if file else "gunicorn"
         return EngineError(
             f"{sys.executable} has no Gunicorn to run the server with.",
-            f"Install it: pip install {f'--requirement {requirements}' if exists else 'gunicorn'}",
+            f"Install it: pip install {packages}",
         )
 
 

@@ -114,7 +114,7 @@ def credentials(c: Context) -> None:
 
 @task(help={"old-image": "The image the volume was made with, where it is not postgres:MAJOR."})
 def upgrade(c: Context, old_image: str = "") -> None:
-    """Move the data into a new volume, for the newer PostgreSQL of POSTGRES_IMAGE."""
+    """Move the data into a new volume, for the newer PostgreSQL of the database's image."""
     from composed.data import actions as data
 
     stack = get_stack(c)

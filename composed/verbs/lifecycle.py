@@ -172,13 +172,10 @@ def _show(stack: Stack, services: Sequence[Service]) -> None:
 
 
 def _show_complaints(stack: Stack, url: str) -> None:
-    """Print what the backend complains of; raises when it does not load at all."""
+    """Print the complaints; raises :class:`NotReadyError` for a fatal complaint."""
     from composed.doctor.complaints import complaints
 
     for complaint in complaints(stack, url):
-        found = stack.explain(complaint)
-        if not found:
-            raise NotReadyError(f"{url} answers: {complaint}", "See more: inv logs")
-        if found.fatal:
-            raise NotReadyError(found.sentence, f"Type: {found.cure}")
-        print(f"\n{found.sentence}\n  Type: {found.cure}")
+        if complaint.fatal:
+            raise NotReadyError(complaint.sentence, f"Type: {complaint.cure}")
+        print(f"\n{complaint.sentence}\n  Type: {complaint.cure}")

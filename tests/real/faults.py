@@ -74,7 +74,7 @@ FAULTS = [
     Fault(
         "import in settings",
         "Correct server/task_api/settings.py:186: ModuleNotFoundError: No module named 'nowhere' "
-        "(or add the package to requirements.in, and type: nox -s lock)",
+        "(or add the package to server/requirements.in, and type: nox -s lock)",
         file="settings.py",
         text="import nowhere",
     ),

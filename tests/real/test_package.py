@@ -17,11 +17,6 @@ PYPROJECT = """\
 [tool.composed]
 backend = "web"
 database = "postgres"
-source = "."
-serve = ["python", "-m", "gunicorn", "--reload", "--no-control-socket", "shop.wsgi"]
-health = "/"
-ready = ""
-sqlite = "db.sqlite3"
 secrets = ["DJANGO_SECRET_KEY", "DB_PASSWORD"]
 backend_port = "WEB_PORT"
 database_user = "DB_USER"

@@ -79,11 +79,11 @@ class VolumeCheck:
 
     def check_credentials(self) -> None:
         """Ask the running server; raises :class:`SettingError` with the ways out."""
-        misfit = self.server.misfit() if self.server else None
-        if misfit and self.wanted and self.volume:
-            names = credentials.settings_of(self._dc.written_model(), self._service)
-            at = self.volume.name
-            raise credentials.refusal(misfit, self.wanted, at, self._read(), names)
+        server = self.server
+        misfit = server.misfit() if server else None
+        if server and misfit and self.volume:
+            at, names = self.volume.name, server.settings
+            raise credentials.refusal(misfit, server.wanted, at, self._read(), names)
 
     # --- for doctor ----------------------------------------------------------
 

@@ -76,6 +76,11 @@ class Server:
     def __init__(self, dc: Compose, service: str, wanted: Credentials) -> None:
         self._dc, self._service, self.wanted = dc, service, wanted
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings that the image's three variables come from, by variable."""
+        return settings_of(self._dc.written_model(), self._service)
+
     def misfit(self) -> Misfit | None:
         """Return the first setting that does not fit; None when all fit or the server is mute."""
         login = self._login()
@@ -179,24 +184,25 @@ def change(server: Server, rename_user: Callable[[], str]) -> list[str]:
         if misfit.setting == "POSTGRES_USER":
             done.append(f"The user {rename_user()} is {server.wanted.user} now.")
         elif misfit.setting == "POSTGRES_DB":
-            old = _only(misfit, server.wanted.database)
+            old = _only(misfit, server.wanted.database, server.settings[misfit.setting])
             server.rename_database(old)
             done.append(f"The database {old} is {server.wanted.database} now.")
         else:
             server.set_password()
             done.append(f"The password of {server.wanted.user} is the one in .env now.")
     if misfit := server.misfit():
-        raise InputOutputError(f"{misfit.setting} still does not fit.", "See: inv logs")
+        setting = server.settings[misfit.setting]
+        raise InputOutputError(f"{setting} still does not fit.", "See: inv logs")
     return done
 
 
-def _only(misfit: Misfit, wanted: str) -> str:
+def _only(misfit: Misfit, wanted: str, setting: str) -> str:
     names = own_databases(misfit.databases)
     if len(names) == 1:
         return names[0]
     raise SettingError(
-        f"POSTGRES_DB is {wanted!r}: there is no such database, and which to rename is not clear.",
-        f"There are: {', '.join(misfit.databases)}. Write one into .env: POSTGRES_DB=…",
+        f"{setting} is {wanted!r}: there is no such database, and which to rename is not clear.",
+        f"There are: {', '.join(misfit.databases)}. Write one into .env: {setting}=…",
     )
 
 

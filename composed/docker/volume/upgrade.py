@@ -150,9 +150,10 @@ def _check_settings(dc: Compose, service: str, names: Volume, wanted: Volume) ->
     if volume.volume_of(dc.model(env=_environment(names, wanted)), service) != wanted:
         raise SettingError(
             f"The Compose file does not let settings choose {wanted}.",
-            f"Write there, for {service}: image: ${{POSTGRES_IMAGE:-{wanted.image}}}, "
-            f"${{POSTGRES_MOUNT:-{wanted.mount}}} and, for its volume, "
-            f"name: ${{POSTGRES_VOLUME:-{wanted.name}}}",
+            f"Write there, for {service}: "
+            f"image: ${{{names.image or 'POSTGRES_IMAGE'}:-{wanted.image}}}, "
+            f"${{{names.mount or 'POSTGRES_MOUNT'}:-{wanted.mount}}} and, for its volume, "
+            f"name: ${{{names.name or 'POSTGRES_VOLUME'}:-{wanted.name}}}",
         )
 
 
