@@ -8,6 +8,7 @@ Libraries it does import, once for all workers: a reload then takes a quarter of
 """
 
 import os
+import signal
 import sys
 from datetime import timedelta
 from importlib import import_module
@@ -15,10 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
 PROBES = ("/healthz", "/readyz")
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
 
 def _number(name: str, default: int, maximum: int = 65535) -> int:
@@ -32,6 +35,22 @@ def _number(name: str, default: int, maximum: int = 65535) -> int:
 
 class Worker(gthread.ThreadWorker):  # type: ignore[misc]
     """A threaded worker that stops without waiting for clients that have asked nothing."""
+
+    def init_signals(self) -> None:
+        """Install the handlers, and obey a stop signal that came before they were there.
+
+        A worker is forked with the handlers of Gunicorn's arbiter, which put a signal into a
+        queue that only the arbiter reads. The arbiter signals each worker once. Without this
+        method, a worker that is stopped while it boots goes on serving, and after
+        graceful_timeout the arbiter kills all workers, with the requests under way.
+        """
+        # Blocked, because Gunicorn resets every handler to the default (die) for a moment.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        while not self.early_signals.empty():
+            if self.early_signals.get() in STOP_SIGNALS:
+                self.alive = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Look at once, not a second later, for what can be closed."""
@@ -53,6 +72,11 @@ class Log(Logger):  # type: ignore[misc]
         """Log a request, unless it is a probe."""
         if environ.get("PATH_INFO") not in PROBES:
             super().access(resp, req, environ, request_time)
+
+
+def post_fork(arbiter: Arbiter, worker: Worker) -> None:
+    """Give a new worker its copy of the arbiter's queue of signals."""
+    worker.early_signals = arbiter.SIG_QUEUE
 
 
 _development = os.environ.get("DEBUG", "").lower() in {"1", "true", "yes", "on"}

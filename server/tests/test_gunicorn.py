@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE, SERVER, environment, get, manage, started, wait_for
+from processes import PATIENCE, SERVER, environment, free_port, get, manage, started, wait_for
 
 GUNICORN = [sys.executable, "-m", "gunicorn"]
 APPLICATION = "task_api.wsgi:application"
@@ -97,6 +97,32 @@ def test_a_request_being_answered_survives_the_stop(tmp_path: Path) -> None:
             assert process.wait(PATIENCE) == 0
 
 
+STOP_WHILE_BOOTING = """
+exec(open("gunicorn.conf.py").read())
+give_queue = post_fork
+
+def post_fork(arbiter, worker):
+    give_queue(arbiter, worker)
+    os.kill(arbiter.pid, signal.SIGTERM)
+    while arbiter.SIG_QUEUE.empty():  # until the arbiter has signalled this worker
+        os.sched_yield()
+"""
+
+
+def test_a_worker_that_is_still_booting_obeys_the_stop(tmp_path: Path) -> None:
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(STOP_WHILE_BOOTING)
+    command = [*GUNICORN, "--config", str(config), "--pythonpath", "tests", "fifo_app:application"]
+    env = os.environ | {"PORT": str(free_port()), "WEB_CONCURRENCY": "1"}
+
+    done = subprocess.run(
+        command, cwd=SERVER, env=env, text=True, capture_output=True, timeout=PATIENCE, check=False
+    )
+
+    assert "Worker exiting" in done.stderr
+    assert done.returncode == 0
+
+
 def answer(fifo: Path, text: bytes) -> None:
     # fails at once, instead of waiting for ever, where the reader has gone
     descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
@@ -144,12 +170,14 @@ def test_a_value_that_gunicorn_reads_before_us_is_shown(value: str) -> None:
 
 
 def test_gunicorn_has_what_the_configuration_overrides() -> None:
+    from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]  # noqa: PLC0415
     from gunicorn.workers import gthread  # type: ignore[import-untyped]  # noqa: PLC0415
 
     for name in ("STOP_KEEPALIVE_LINGER", "DEFAULT_WORKER_DATA_TIMEOUT"):
         assert isinstance(getattr(gthread, name), float)
-    for name in ("handle_exit", "murder_pending"):
+    for name in ("handle_exit", "init_signals", "murder_pending"):
         assert callable(getattr(gthread.ThreadWorker, name))
+    assert "SIG_QUEUE" in Arbiter.signal.__code__.co_names
 
 
 @pytest.mark.parametrize(("path", "code"), [("200 OK", 0), ("503 Busy", 1), ("2000 ", 1)])
