@@ -3,14 +3,17 @@
 import os
 import runpy
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import PATIENCE, SERVER, get, started, wait_for
-from reload import snapshot
+from reload import Supervisor, snapshot
 
 APP = """
 def application(environ, start_response):
@@ -80,6 +83,53 @@ def test_a_broken_configuration_is_waited_out(tree: Path, port: int) -> None:
 
     config.write_text(good)
     wait_for(lambda: served(port, 200, "one"))
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Put the signal handlers of pytest back after the supervisor has set its own."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_stop_while_the_server_is_being_started_is_forwarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Child(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            os.kill(os.getpid(), signal.SIGTERM)  # before the supervisor knows its child
+
+    monkeypatch.setattr(subprocess, "Popen", Child)
+    supervisor = Supervisor(["sleep", str(PATIENCE)], tmp_path)
+
+    assert supervisor.run() == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_correction_saved_while_the_server_ends_starts_the_server_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Child:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def wait(self, timeout: float) -> int:
+            source = tmp_path / "a.py"
+            if self.number == 0 and not source.exists():
+                source.touch()
+                raise subprocess.TimeoutExpired("server", timeout)
+            return 1 - self.number
+
+    children = map(Child, (0, 1))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: next(children))
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waits for one more change"))
+
+    assert Supervisor(["server"], tmp_path).run() == 0
+    assert list(children) == []
 
 
 # -- What counts as a change --------------------------------------------------------------
