@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from composed.contract import HEALTH_CHECK, INVALID_SETTING, NOT_LOADED
+
 __all__ = ["CAUSES", "Cause", "Explanation", "explain"]
 
 
@@ -54,7 +56,7 @@ def _is_ours(found: re.Match[str], source: Path) -> bool:
 
 # What only a start says; the error itself is the last line of the traceback that follows.
 _LOADING = (
-    r"(?:^healthz: 500|application does not load|Exception in worker process"
+    rf"(?:^{HEALTH_CHECK}500|{NOT_LOADED}|Exception in worker process"
     r"|Failed to read config file)(?s:.*)^"
 )
 
@@ -118,7 +120,7 @@ CAUSES = (
     ),
     Cause(
         "setting missing or wrong",
-        rf"(?:{_LOADING}(?:\w+\.)*ImproperlyConfigured: |^(?=[A-Z_]+: '.*' is not valid))"
+        rf"(?:{_LOADING}(?:\w+\.)*ImproperlyConfigured: |^(?={INVALID_SETTING}))"
         r"(?P<what>[A-Z][A-Z0-9]*_?[A-Z0-9_]*[A-Z0-9]\b.*)",
         "{what} Correct it in .env.",
         "inv up",
