@@ -1,4 +1,4 @@
-"""Run Gunicorn in development and have it reload whenever a source file changes.
+"""Run Gunicorn in development; on a change of a source file, let Gunicorn reload.
 
     python reload.py gunicorn guarded_wsgi:application
 
@@ -79,7 +79,7 @@ class Supervisor:
         while True:
             code = self._watch(self._start())
             # SIGHUP kills a Gunicorn that has no handler yet. An edit since the last SIGHUP
-            # may be the correction: no wait for one more.
+            # may be the correction: no wait for a further edit.
             if not (code in (0, -signal.SIGHUP) or self._stopping or self._change_to_load):
                 self._say(f"the server ended with {code}, the next change starts it again")
                 self._wait_for_change()

@@ -1,4 +1,4 @@
-"""Hot reload: what counts as a change, and that none is lost."""
+"""Hot reload: the changes that count, and that no change is lost."""
 
 import os
 import runpy
@@ -44,7 +44,7 @@ def port(tree: Path) -> Iterator[int]:
 
 
 def served(port: int, status: int, text: str) -> bool:
-    """Tell whether every worker answers so: more answers in a row than chance would give."""
+    """Return whether every worker answers so: 12 times, for chance may pick the same worker."""
     try:
         answers = [get(port, "/") for _ in range(12)]
     except OSError:
@@ -52,7 +52,7 @@ def served(port: int, status: int, text: str) -> bool:
     return all(code == status and text in body for code, body in answers)
 
 
-def test_edits_are_served_the_last_one_for_good(tree: Path, port: int) -> None:
+def test_after_many_edits_the_last_is_served(tree: Path, port: int) -> None:
     source = tree / "task_api" / "wsgi.py"
     wait_for(lambda: served(port, 200, "one"))
 
@@ -75,7 +75,7 @@ def test_a_mistake_is_shown_and_its_correction_served(tree: Path, port: int, mis
     wait_for(lambda: served(port, 200, "two"))
 
 
-def test_a_broken_configuration_is_waited_out(tree: Path, port: int) -> None:
+def test_a_corrected_configuration_starts_the_server_again(tree: Path, port: int) -> None:
     config = tree / "gunicorn.conf.py"
     good = config.read_text()
     config.write_text("no_such_name\n")
@@ -132,10 +132,10 @@ def test_a_correction_saved_while_the_server_ends_starts_the_server_again(
     assert list(children) == []
 
 
-# -- What counts as a change --------------------------------------------------------------
+# -- Changes that count -------------------------------------------------------------------
 
 
-def test_a_snapshot_tells_every_kind_of_change(tmp_path: Path) -> None:
+def test_every_kind_of_change_alters_the_snapshot(tmp_path: Path) -> None:
     source = tmp_path / "a.py"
     source.write_text("1")
     states = [snapshot(tmp_path)]
@@ -152,7 +152,7 @@ def test_a_snapshot_tells_every_kind_of_change(tmp_path: Path) -> None:
     assert all(before != after for before, after in pairwise(states))
 
 
-def test_what_is_not_source_changes_nothing(tmp_path: Path) -> None:
+def test_files_that_are_not_source_do_not_count(tmp_path: Path) -> None:
     before = snapshot(tmp_path)
     for name in ("db.sqlite3", ".hidden/a.py", "__pycache__/a.py", "tests/a.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -161,7 +161,7 @@ def test_what_is_not_source_changes_nothing(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_the_loader_tells_the_supervisor(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loader_reports_to_the_supervisor(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     monkeypatch.setenv("RELOAD_LOADED_FD", str(writer))
 
