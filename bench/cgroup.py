@@ -1,4 +1,4 @@
-"""CPU time that containers have used, from their cgroups (v1 or v2) or their processes."""
+"""CPU time of containers, from their cgroups (v1 or v2) or their processes."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cpu_seconds(container: str) -> float:
-    """Seconds of CPU of all processes that the container has or had."""
+    """Return the CPU seconds of all processes, running or ended, of a container."""
     pid = run(["docker", "inspect", "--format", "{{.State.Pid}}", container]).strip()
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -21,12 +21,12 @@ def cpu_seconds(container: str) -> float:
                 if (usage := CGROUPS / mount / folder / "cpuacct.usage").exists():
                     return int(usage.read_text()) / 1e9
         if not controllers and (stat := CGROUPS / folder / "cpu.stat").exists():
-            return int(stat.read_text().split()[1]) / 1e6  # usage_usec is its first line
+            return int(stat.read_text().split()[1]) / 1e6  # the first line is usage_usec
     return _of_processes(container)
 
 
 def _of_processes(container: str) -> float:
-    """Sum over those that live now and their ended children: close where nothing else is."""
+    """Return the CPU seconds of running processes and ended children: close, without a cgroup."""
     ticks = 0
     for pid in run(["docker", "top", container, "-eo", "pid"]).split()[1:]:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

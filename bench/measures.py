@@ -1,4 +1,4 @@
-"""The budgets, one function each: a workbench in, rows out."""
+"""The budgets, a function each: takes the bench, returns rows."""
 
 import contextlib
 import functools
@@ -21,7 +21,7 @@ AnyStack = TypeVar("AnyStack", bound=Stack)
 
 
 class Bench:
-    """Both stacks, made when first asked for and removed in the end."""
+    """Both stacks, made at the first use and removed by `close`."""
 
     def __init__(self, inv: list[str], nox: list[str], scale: float = 1.0) -> None:
         self.inv = inv
@@ -75,8 +75,8 @@ def first_row(bench: Bench) -> list[Row]:
 
 def ps(bench: Bench) -> list[Row]:
     bench.ours.up()
-    with tempfile.TemporaryDirectory(prefix="bench-bare-") as name:
-        bare = Path(name)
+    with tempfile.TemporaryDirectory(prefix="bench-bare-") as folder:
+        bare = Path(folder)
         (bare / "tasks.py").write_text("from invoke import task\n\n@task\ndef nothing(c): pass\n")
         whole, invoke, compose = alternate(
             bench.times(15),
@@ -85,8 +85,8 @@ def ps(bench: Bench) -> list[Row]:
             lambda: cpu(lambda: bench.ours.compose("ps")),
         )
     parts = [sum(pair) for pair in zip(invoke, compose, strict=True)]
-    what = "CPU of inv ps; bare inv + docker compose ps"
-    return [Row(what, Budget("difference", 25.0), "ms", whole, parts)]
+    name = "CPU of inv ps; bare inv + docker compose ps"
+    return [Row(name, Budget("difference", 25.0), "ms", whole, parts)]
 
 
 def up(bench: Bench) -> list[Row]:
@@ -96,15 +96,15 @@ def up(bench: Bench) -> list[Row]:
         lambda: wall(lambda: bench.ours.inv("up")),
         lambda: wall(lambda: bench.ours.compose("up", "--detach", "--wait")),
     )
-    what = "inv up, running; docker compose up --detach --wait"
-    return [Row(what, Budget("difference", 0.5), "s", ours, compose)]
+    name = "inv up, running; docker compose up --detach --wait"
+    return [Row(name, Budget("difference", 0.5), "s", ours, compose)]
 
 
 def requests(bench: Bench) -> list[Row]:
     ours, course = bench.both
     for stack in (ours, course):
         stack.with_rows(20)
-        for _ in range(10):  # every worker and thread has its database connection
+        for _ in range(10):  # warm every worker and thread: each has a database connection
             _cpu_per_request(stack, stack.rows_path, 50)
     rows, peer, empty = alternate(
         10,
@@ -120,7 +120,7 @@ def requests(bench: Bench) -> list[Row]:
 
 
 def _cpu_per_request(stack: Stack, path: str, count: int) -> float:
-    """Milliseconds in all containers of the stack, asked by one keep-alive client."""
+    """Return CPU milliseconds per request, in all containers, for a keep-alive client."""
     before = stack.cpu_seconds()
     with connection(stack.port) as client:
         for _ in range(count):
@@ -133,23 +133,23 @@ def _cpu_per_request(stack: Stack, path: str, count: int) -> float:
 
 
 def reload(bench: Bench) -> list[Row]:
-    """An edit that is never served is lost: it has no time, so it is counted in the note."""
+    """Time edits; the note counts lost edits, which are never served and so have no time."""
     for stack in bench.both:
         stack.up()
     tried = _both(bench, 10, _save_to_served)
     ours, course = ([taken for taken in side if taken < LOST_AFTER] for side in tried)
     lost = len(tried[0]) - len(ours), len(tried[1]) - len(course)
     note = f"edits lost: ours {lost[0]}, peer {lost[1]}" if any(lost) else ""
-    what = "saved view to served by every worker"
-    return [Row(what, Budget("ratio", 1.0), "s", ours, course, note)]
+    name = "saved view to served by every worker"
+    return [Row(name, Budget("ratio", 1.0), "s", ours, course, note)]
 
 
 LOST_AFTER = 15.0
-IN_A_ROW = 8  # fresh connections that must agree: two workers take turns by chance
+IN_A_ROW = 8  # new connections that must agree: chance picks the worker
 
 
 def _save_to_served(stack: Stack) -> float:
-    # Reloaders look once a second or so: an edit falls at any point between two looks.
+    # Reloaders poll about every second: an edit falls at any point between two polls.
     time.sleep(random.uniform(1.0, 2.5))
     stamp = str(time.time_ns())
     stack.save_views(stamp)
@@ -168,9 +168,9 @@ def stop(bench: Bench) -> list[Row]:
     for stack in bench.both:
         stack.up()
     rows = []
-    for what, idle_client in (("no load", False), ("an idle keep-alive client", True)):
+    for load, idle_client in (("no load", False), ("an idle keep-alive client", True)):
         ours, course = _both(bench, 3, functools.partial(_stop, idle_client=idle_client))
-        rows.append(Row(f"stop of backend, {what}", Budget("limit", 1.5), "s", ours, course))
+        rows.append(Row(f"stop of backend, {load}", Budget("limit", 1.5), "s", ours, course))
     return rows
 
 
@@ -186,17 +186,17 @@ def _stop(stack: Stack, idle_client: bool) -> float:
 
 
 def integration(bench: Bench) -> list[Row]:
-    """The session less what pytest says its tests took; the first run makes venv and image."""
+    """Time the session without pytest's own seconds; the first run makes venv and image."""
 
     def beyond_tests() -> float:
-        said = ""
+        output = ""
 
         def session() -> None:
-            nonlocal said
-            said = run(bench.nox, bench.ours.folder)
+            nonlocal output
+            output = run(bench.nox, bench.ours.folder)
 
         whole = wall(session)
-        return whole - sum(map(float, re.findall(r" in ([\d.]+)s\b", said)))
+        return whole - sum(map(float, re.findall(r" in ([\d.]+)s\b", output)))
 
     beyond_tests()
     samples = alternate(bench.times(3), beyond_tests)[0]
@@ -204,7 +204,7 @@ def integration(bench: Bench) -> list[Row]:
 
 
 def bootstrap(bench: Bench) -> list[Row]:
-    """Time what `./inv` adds, less a Python that does nothing, which it cannot save."""
+    """Time `./inv` beside the `inv` in `.venv` plus an empty Python, which `./inv` needs."""
     folder = bench.ours.folder
     run(["./inv", "--version"], folder)
     whole, inner, python = alternate(
@@ -214,12 +214,12 @@ def bootstrap(bench: Bench) -> list[Row]:
         lambda: wall(lambda: run(["python3", "-c", "pass"], folder)) * 1000,
     )
     parts = [sum(pair) for pair in zip(inner, python, strict=True)]
-    what = "./inv; .venv/bin/inv + python3 -c pass"
-    return [Row(what, Budget("difference", 30.0), "ms", whole, parts)]
+    name = "./inv; .venv/bin/inv + python3 -c pass"
+    return [Row(name, Budget("difference", 30.0), "ms", whole, parts)]
 
 
 def data(bench: Bench) -> list[Row]:
-    """Snapshot and restore a database of 1 GiB, beside the same programs typed by hand."""
+    """Time snapshot and restore of a database of 1 GiB, beside the same programs typed by hand."""
     ours = bench.ours
     ours.up()
     small = peak_memory([*bench.inv, "db.snapshot"], ours.folder, ours.env)

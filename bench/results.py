@@ -1,4 +1,4 @@
-"""What a measurement says: samples beside their peer's, held against a budget, as one table."""
+"""Results of a measurement: samples, the samples of the peer, the budget; printed as a table."""
 
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -11,7 +11,7 @@ Samples = list[float]
 
 @dataclass(frozen=True)
 class Budget:
-    """At most `most`: of ours alone, of ours less the peer's, or of ours over the peer's."""
+    """A figure of at most `most`: ours (limit), ours - peer (difference) or ours / peer (ratio)."""
 
     kind: Literal["limit", "difference", "ratio"]
     most: float
@@ -24,9 +24,9 @@ class Budget:
 
 @dataclass
 class Row:
-    """One budget. Without samples it says in `note` why it was not measured."""
+    """A row for a budget. Without samples, `note` has the reason."""
 
-    what: str
+    name: str
     budget: Budget | None
     unit: str = "s"
     ours: Samples | None = None
@@ -47,7 +47,7 @@ class Row:
 
     def cells(self) -> list[str]:
         return [
-            self.what,
+            self.name,
             _shown(self.ours, self.unit),
             _shown(self.peer, self.unit),
             self._with_unit(self.figure),
@@ -59,7 +59,7 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "what": self.what,
+            "name": self.name,
             "unit": self.unit,
             "ours": self.ours,
             "peer": self.peer,
@@ -78,7 +78,7 @@ class Row:
         return f"{value:{sign}.2f} {self.unit}"
 
 
-HEAD = ["what", "ours", "peer", "figure", "budget", "verdict", "n", "note"]
+HEAD = ["measured", "ours", "peer", "figure", "budget", "verdict", "n", "note"]
 
 
 def table(rows: list[Row]) -> str:

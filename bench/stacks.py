@@ -1,4 +1,4 @@
-"""The two stacks that are compared, each in a temporary copy, each driven as its users do."""
+"""The two stacks to compare, each a temporary copy, each driven as by users."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ __all__ = ["Course", "Ours", "Stack"]
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
-# What an edit changes and what an empty view costs; the same file in both stacks.
+# A view to edit and an empty view to time; the same file in both stacks.
 VIEWS = """\
 from django.http import HttpResponse
 
@@ -38,7 +38,7 @@ URLS = """
 from django.urls import path as bench_path
 from task_api import bench_views
 
-# Before the others; under /api/, where no page's look at the migrations is counted in.
+# First; under /api/, because pages read the migrations, which costs time.
 urlpatterns[:0] = [
     bench_path("bench/stamp", bench_views.stamp),
     bench_path("api/bench-empty", bench_views.empty),
@@ -47,7 +47,7 @@ urlpatterns[:0] = [
 
 
 class Stack:
-    """A copy of a stack under a project name of its own, and how to put it to work."""
+    """A copy of a stack under a new project name, and the ways to use the copy."""
 
     rows_path: str
     create_path: str
@@ -63,7 +63,7 @@ class Stack:
         raise NotImplementedError
 
     def up(self) -> None:
-        """From whatever there is to a migrated stack that answers."""
+        """Start the stack, in any state, and migrate; return once the stack answers."""
         raise NotImplementedError
 
     def compose(self, *args: str) -> str:
@@ -76,7 +76,7 @@ class Stack:
         return fetch(self.port, self.create_path, '{"title": "row"}')[0] == 201
 
     def first_row(self) -> None:
-        """Start, wait, migrate, write one row and read it back over HTTP."""
+        """Start, wait, migrate, write a row and read the row back over HTTP."""
         self.up()
         if not until(self.create_row, 60) or not until(lambda: self.row_count() == 1, 60):
             raise RuntimeError(f"{self.project}: no row after a minute")
@@ -89,7 +89,7 @@ class Stack:
         return len(answer if isinstance(answer, list) else answer["items"])
 
     def with_rows(self, count: int) -> None:
-        """Running, migrated, filled up to so many rows."""
+        """Start, migrate, and create rows up to the count."""
         self.up()
         while self.row_count() < count:
             if not until(self.create_row, 60):
@@ -110,18 +110,18 @@ class Stack:
             urls.write(URLS)
 
     def fresh_cache_mounts(self) -> None:
-        """`build --no-cache` keeps cache mounts: under a new id they are empty too."""
+        """Empty the cache mounts by a new id: `build --no-cache` keeps them."""
         dockerfile = self.folder / "server/Dockerfile"
         fresh = f"--mount=type=cache,id={self.project}-{time.time_ns()},"
         text = dockerfile.read_text()
         dockerfile.write_text(re.sub(r"--mount=type=cache,(id=[^,\s]+,)?", fresh, text))
 
     def forget(self) -> None:
-        """Remove containers and data: the next start is a first one."""
+        """Remove containers and data: the next start is a first start."""
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "1")
 
     def close(self) -> None:
-        """Remove all that this stack made, however far it got."""
+        """Remove everything of this stack, even if half made."""
         with contextlib.suppress(RuntimeError):
             self.forget()
         mine = f"label=com.docker.compose.project={self.project}"
@@ -130,7 +130,7 @@ class Stack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-# Names and host ports are the machine's to give; everything else stays as the course has it.
+# New names and host ports, for this machine; the rest stays as in the course.
 OVERRIDE = """\
 services:
   db:
@@ -144,7 +144,7 @@ services:
 
 
 class Course(Stack):
-    """The course's stack as given, driven by a script that retries."""
+    """The unchanged stack of the course, driven by a script that retries."""
 
     rows_path = create_path = "/api/tasks/"
 
@@ -166,7 +166,7 @@ class Course(Stack):
             raise RuntimeError(f"{self.project} does not answer")
 
     def _migrated(self) -> bool:
-        """The first tries fail while the database is still starting."""
+        """Return whether migrate worked: the first tries fail while the database starts."""
         migrate = ["docker", "exec", f"{self.project}-backend", "python", "manage.py", "migrate"]
         return subprocess.run(migrate, capture_output=True, check=False).returncode == 0
 
@@ -179,7 +179,7 @@ SELECT n, (SELECT string_agg(md5(n::text || i), ' ') FROM generate_series(1, 30)
 
 
 class Ours(Stack):
-    """This checkout, uncommitted changes and all, driven by `inv`."""
+    """This checkout with uncommitted changes, driven by `inv`."""
 
     rows_path = "/api/tasks?limit=20"
     create_path = "/api/tasks"
@@ -210,20 +210,20 @@ class Ours(Stack):
         self.inv("up", "--migrate")
 
     def fill(self) -> None:
-        """A table of 1 GiB, in rows of 1 KiB that compress as text does."""
+        """Make a table of 1 GiB, in rows of 1 KiB that compress as text does."""
         self._psql("task_db", FILL)
 
     def settle(self) -> None:
-        """Have what earlier samples wrote on the disk: it is not the next one's to wait for."""
+        """Write earlier samples to the disk now: the next sample need not wait for them."""
         self._psql("postgres", "CHECKPOINT")
 
     def dump(self, file: Path) -> None:
-        """As it is typed by hand."""
+        """Dump as typed by hand."""
         with file.open("wb") as target:
             self._by_hand(["pg_dump", "-U", "cp_user", "-Fc", "task_db"], stdout=target)
 
     def restore(self, file: Path) -> None:
-        """As it is typed by hand, into a database of its own."""
+        """Restore as typed by hand, into another database."""
         self._psql("postgres", "DROP DATABASE IF EXISTS by_hand")
         self._psql("postgres", "CREATE DATABASE by_hand")
         with file.open("rb") as source:

@@ -1,4 +1,4 @@
-"""Clocks and doors: run a command, time it, ask over HTTP, find a free port."""
+"""Run a command, time an action, send a request, find a free port."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ Environment = dict[str, str]
 
 
 def run(argv: list[str], folder: Path | None = None, env: Environment | None = None) -> str:
-    """Run to the end and return stdout; a failure carries what the command said."""
+    """Run a command and return stdout; raise RuntimeError with the last lines of a failure."""
     done = subprocess.run(
         argv,
         cwd=folder,
@@ -38,20 +38,20 @@ def run(argv: list[str], folder: Path | None = None, env: Environment | None = N
         check=False,
     )
     if done.returncode:
-        said = (done.stderr + done.stdout).strip().splitlines()[-8:]
-        raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}: " + "\n".join(said))
+        lines = (done.stderr + done.stdout).strip().splitlines()[-8:]
+        raise RuntimeError(f"{' '.join(argv)}: exit {done.returncode}: " + "\n".join(lines))
     return done.stdout
 
 
 def wall(action: Callable[[], object]) -> float:
-    """Seconds on the clock."""
+    """Return the seconds that the action takes on the clock."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def cpu(action: Callable[[], object]) -> float:
-    """Milliseconds of CPU of all processes that the action ran and waited for."""
+    """Return the CPU milliseconds of all processes that the action ran and waited for."""
 
     def used() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -71,12 +71,12 @@ sys.exit(code)
 
 
 def peak_memory(argv: list[str], folder: Path, env: Environment) -> float:
-    """MiB that the largest of the command's processes had; measured in a process of its own."""
+    """Return the MiB of the command's largest process; a fresh process measures."""
     return float(run([sys.executable, "-c", PEAK, *argv], folder, env))
 
 
 def alternate(times: int, *actions: Callable[[], float]) -> list[list[float]]:
-    """Take turns, so that a machine's slow minute falls on all alike."""
+    """Run the actions in turns, so that a slow minute of the machine falls on all alike."""
     samples: list[list[float]] = [[] for _ in actions]
     for _ in range(times):
         for action, taken in zip(actions, samples, strict=True):
@@ -85,7 +85,7 @@ def alternate(times: int, *actions: Callable[[], float]) -> list[list[float]]:
 
 
 def until(done: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
-    """Ask again and again; False when the time is over."""
+    """Poll the condition; return False after the given seconds."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
@@ -96,7 +96,7 @@ def until(done: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool
 
 @contextmanager
 def connection(port: int) -> Iterator[HTTPConnection]:
-    """One kept connection, where the server keeps it; it reconnects where not."""
+    """Yield a client that keeps a connection alive, or reconnects if the server closes."""
     client = HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         yield client
@@ -105,7 +105,7 @@ def connection(port: int) -> Iterator[HTTPConnection]:
 
 
 def fetch(port: int, path: str, body: str | None = None) -> tuple[int, str]:
-    """GET, or POST of a JSON body, over a fresh connection; status 0 where nobody answers."""
+    """GET, or POST a JSON body, on a new connection; return status (0: no answer) and text."""
     method, headers = ("POST", {"Content-Type": "application/json"}) if body else ("GET", {})
     with connection(port) as client:
         try:

@@ -13,7 +13,7 @@ __all__ = ["application"]
 
 
 def load() -> "WSGIApplication":
-    """Return the application or, whatever its import raises, one that shows the traceback."""
+    """Return the application; after a failed import, an application that shows the traceback."""
     try:
         from task_api.wsgi import application  # noqa: PLC0415
     except (Exception, SystemExit):
@@ -24,7 +24,7 @@ def load() -> "WSGIApplication":
 
 
 def failing(text: str) -> "WSGIApplication":
-    """Make an application that answers everything with 500 and the text."""
+    """Return an application that answers every request with 500 and the text."""
     body = text.encode(errors="backslashreplace")
 
     def answer(_: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -38,11 +38,11 @@ def failing(text: str) -> "WSGIApplication":
     return answer
 
 
-def tell_supervisor() -> None:
-    """Let reload.py know that this worker has loaded, so that the next reload may come."""
+def report_to_supervisor() -> None:
+    """Report to reload.py that this worker has loaded and may be reloaded."""
     if descriptor := os.environ.get("RELOAD_LOADED_FD"):
         os.write(int(descriptor), b".")
 
 
 application = load()
-tell_supervisor()
+report_to_supervisor()

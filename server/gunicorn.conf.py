@@ -1,13 +1,14 @@
 """Gunicorn's configuration, from environment variables; their defaults suit two cores.
 
 Gunicorn itself reads PORT (listen on 0.0.0.0:$PORT; without it on 127.0.0.1:8000) and
-FORWARDED_ALLOW_IPS (proxies whose X-Forwarded-Proto is believed).
+FORWARDED_ALLOW_IPS (addresses of proxies; Gunicorn believes X-Forwarded-Proto from them).
 
-This file never imports the application: workers must find it as it is on the disk.
-Libraries it does import, once for all workers: a reload then takes a quarter of the time.
+This file never imports the application: each worker must load the files of the moment.
+Libraries are imported here, once for all workers: a reload then takes a quarter of the time.
 """
 
 import os
+import signal
 import sys
 from datetime import timedelta
 from importlib import import_module
@@ -15,10 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
 PROBES = ("/healthz", "/readyz")
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
 
 def _number(name: str, default: int, maximum: int = 65535) -> int:
@@ -31,15 +34,20 @@ def _number(name: str, default: int, maximum: int = 65535) -> int:
 
 
 class Worker(gthread.ThreadWorker):  # type: ignore[misc]
-    """A threaded worker that stops without waiting for clients that have asked nothing."""
+    """A threaded worker that stops without waiting for clients that have sent no request."""
+
+    def init_signals(self) -> None:
+        """Install the handlers, then accept stop signals, which `spawn_worker` has blocked."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Look at once, not a second later, for what can be closed."""
+        """Close idle connections at once, not a second later."""
         super().handle_exit(sig, frame)
         self.method_queue.defer(self.murder_pending)
 
     def murder_pending(self) -> None:
-        """Once stopping, also close connections on which no request has begun."""
+        """Close expired connections; when stopping, also each connection without a request."""
         if not self.alive:
             for connection in self.pending_conns:
                 connection.timeout = 0
@@ -47,20 +55,40 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
 
 
 class Log(Logger):  # type: ignore[misc]
-    """A log without the probes: Compose asks every few seconds and keeps a log of its own."""
+    """A log without the probes: Compose probes every few seconds and keeps the results."""
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Log a request, unless it is a probe."""
+        """Log every request but the probes."""
         if environ.get("PATH_INFO") not in PROBES:
             super().access(resp, req, environ, request_time)
 
 
+def on_starting(arbiter: Arbiter) -> None:
+    """Block stop signals around each fork, so that a new worker gets them once it has handlers.
+
+    Otherwise a stop signal to a worker that is still booting is lost: Python clears pending
+    signals in a forked child, and until `init_signals` the handlers are the arbiter's, which
+    only fill a queue. The arbiter signals each worker once. The worker would go on serving,
+    and after graceful_timeout the arbiter would kill all workers and the requests under way.
+    """
+    spawn_worker = arbiter.spawn_worker
+
+    def blocked() -> Any:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            return spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    arbiter.spawn_worker = blocked
+
+
 _development = os.environ.get("DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
-# How long a stopping worker waits for one more request on a kept-alive connection, 2 s in
-# Gunicorn 27. In development not at all: old code would answer it.
+# Seconds that a stopping worker waits for another request on a kept-alive connection, 2 in
+# Gunicorn 27. None in development: old code would answer the request.
 gthread.STOP_KEEPALIVE_LINGER = 0 if _development else 0.25
-# How long a thread waits for the first byte on a new connection, 5 s in Gunicorn 27.
+# Seconds that a thread waits for the first byte on a new connection, 5 in Gunicorn 27.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.5
 
 for _library in (
@@ -74,7 +102,7 @@ for _library in (
 
 _number("PORT", 8000)
 worker_class = Worker
-# Never from the core count: it is the host's. Gunicorn itself refuses what is no number.
+# Never from the core count: a container sees the host's. Gunicorn refuses all but numbers.
 workers = _number("WEB_CONCURRENCY", 2, 256)
 threads = _number("GUNICORN_THREADS", 4, 256)
 timeout = _number("GUNICORN_TIMEOUT", 30)

@@ -1,14 +1,14 @@
-"""Exit with 0 if the server in this container answers /healthz with 200; else say what it does."""
+"""Exit with 0 if the server in this container answers /healthz with 200; else print the answer."""
 
 import os
 import socket
 import sys
 
-SECONDS = 2.5  # Compose allows three, and keeps nothing of what is said later
-LONGEST = 3500  # the engine keeps 4096 bytes; the end of a traceback says most
+SECONDS = 2.5  # Compose allows three, and keeps no output after that
+LONGEST = 3500  # bytes: the engine keeps 4096; the end of a traceback says most
 
 try:
-    # By hand: urllib would take longer to import than the question takes.
+    # Without urllib: its import would take longer than the request.
     address = "127.0.0.1", int(os.environ.get("PORT") or 8000)
     with socket.create_connection(address, SECONDS) as server:
         server.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")

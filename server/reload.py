@@ -1,11 +1,10 @@
-"""Run Gunicorn in development and have it reload whenever a source file changes.
+"""Run Gunicorn in development; on a change of a source file, let Gunicorn reload.
 
     python reload.py gunicorn guarded_wsgi:application
 
-The tree is looked at before the application is loaded, and again before each reload is
-asked for, so an edit that falls between a module's import and the next look is still a
-change to that look. Looked at, not listened to: bind mounts of Docker Desktop tell nobody
-of a change.
+A snapshot of the source files is taken before the application is loaded and again before
+each reload, so an edit between a module's import and the next snapshot still counts as a
+change. Snapshots, not inotify: bind mounts of Docker Desktop send no events.
 """
 
 import os
@@ -20,9 +19,9 @@ from typing import TypeAlias
 
 __all__ = ["Supervisor", "snapshot"]
 
-POLL = 0.1
-# A reload that comes while workers still load would only wait for them: they say when
-# they have loaded, and if they do not say it within this time, it is sent all the same.
+POLL = 0.1  # seconds between two snapshots
+# A reload during the loading of workers would only wait for the workers. Each worker
+# reports its end of loading; after this many seconds without a report, reload all the same.
 LOADING_AT_MOST = 3.0
 
 _SUFFIXES = (".py", ".html", ".txt")
@@ -32,7 +31,7 @@ Snapshot: TypeAlias = dict[str, tuple[int, int, int]]
 
 
 def snapshot(root: Path) -> Snapshot:
-    """Return what tells one state of every source file from the next."""
+    """Return time of change, size and inode number of every source file under root."""
     return {
         entry.path: (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         for entry in _sources(root)
@@ -49,7 +48,7 @@ def _sources(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
                         yield from _sources(entry.path)
                 elif entry.name.endswith(_SUFFIXES):
                     yield entry
-    except OSError:  # removed while we look: the next look tells
+    except OSError:  # removed meanwhile: the next snapshot shows the change
         return
 
 
@@ -61,48 +60,53 @@ def _stat(entry: "os.DirEntry[str]") -> os.stat_result | None:
 
 
 class Supervisor:
-    """Keeps a command running, and sends it SIGHUP when the tree has changed."""
+    """Keep a command running, and send SIGHUP to its process after a change under root."""
 
     def __init__(self, command: Sequence[str], root: Path) -> None:
         self._command = command
         self._root = root
+        self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._change_to_load = False
         self._loaded, self._loaded_writer = os.pipe()
         os.set_blocking(self._loaded, False)
         self._seen = snapshot(root)
 
     def run(self) -> int:
-        """Run until the command ends well or a signal ends it; return its exit code."""
+        """Run until the command ends with 0 or after a stop signal; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._forward)
         while True:
-            self._start()
-            code = self._watch()
-            # SIGHUP kills a Gunicorn that has not come far enough to handle it.
-            if code not in (0, -signal.SIGHUP) and not self._stopping:
+            code = self._watch(self._start())
+            # SIGHUP kills a Gunicorn that has no handler yet. An edit since the last SIGHUP
+            # may be the correction: no wait for a further edit.
+            if not (code in (0, -signal.SIGHUP) or self._stopping or self._change_to_load):
                 self._say(f"the server ended with {code}, the next change starts it again")
                 self._wait_for_change()
             if code == 0 or self._stopping:
                 return code if code >= 0 else 128 - code
 
-    def _start(self) -> None:
+    def _start(self) -> "subprocess.Popen[bytes]":
         environment = os.environ | {"RELOAD_LOADED_FD": str(self._loaded_writer)}
+        self._change_to_load = False
         self._child = subprocess.Popen(
             self._command, env=environment, pass_fds=[self._loaded_writer]
         )
         self._reloaded_at = time.monotonic()
+        if self._stopping:  # the signal came before there was a child to forward to
+            self._child.terminate()
+        return self._child
 
-    def _watch(self) -> int:
-        changed = False
+    def _watch(self, child: "subprocess.Popen[bytes]") -> int:
         while True:
             try:
-                return self._child.wait(timeout=POLL)
+                return child.wait(timeout=POLL)
             except subprocess.TimeoutExpired:
-                changed = self._changed() or changed
-            if changed and not self._stopping and self._has_loaded():
-                changed = False
+                self._change_to_load |= self._changed()
+            if self._change_to_load and not self._stopping and self._has_loaded():
+                self._change_to_load = False
                 self._reloaded_at = time.monotonic()
-                self._child.send_signal(signal.SIGHUP)
+                child.send_signal(signal.SIGHUP)
 
     def _changed(self) -> bool:
         before, self._seen = self._seen, snapshot(self._root)
@@ -123,7 +127,8 @@ class Supervisor:
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self._stopping = True
-        self._child.send_signal(number)
+        if self._child:
+            self._child.send_signal(number)
 
     @staticmethod
     def _say(message: str) -> None:

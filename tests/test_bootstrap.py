@@ -1,10 +1,9 @@
-"""The bootstrap `inv`: when it makes `.venv`, when it leaves it alone, and what it says."""
+"""The bootstrap `inv`: when `.venv` is made, updated or left alone, and the messages."""
 
 from __future__ import annotations
 
 import ast
 import errno
-import importlib.machinery
 import importlib.util
 import json
 import os
@@ -21,9 +20,9 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "inv"
 PYENV = Path("~/.pyenv/versions").expanduser()
-BASE = getattr(sys, "_base_executable", "")  # which the environment of these tests was made with
+BASE = getattr(sys, "_base_executable", "")  # the Python below the environment of these tests
 
-# Stands for uv: notes what it is asked, makes what the bootstrap looks at.
+# Stands for uv: logs each call, makes the files that the bootstrap reads.
 UV = f"""#!/bin/sh
 [ "$1" = --version ] && exit
 echo "$*" >> uv.log
@@ -34,7 +33,7 @@ pip) HOOK
 esac
 """
 
-# Stands for Invoke: says what it was given.
+# Stands for Invoke: prints its words, folder and environment.
 INVOKE = """
 import json, os, sys
 json.dump({"argv": sys.argv, "cwd": os.getcwd(), "env": dict(os.environ)}, sys.stdout)
@@ -53,7 +52,7 @@ class Checkout:
         return self.root / ".venv"
 
     def uv(self, hook: str = "") -> None:
-        """Put uv on the path; the hook is what it does before it installs."""
+        """Put uv on the path; the hook is shell code to run before the installation."""
         file = self.root.parent / "bin/uv"
         file.write_text(UV.replace("HOOK", hook))
         file.chmod(0o755)
@@ -76,13 +75,20 @@ class Checkout:
         return process.returncode, out, err
 
     def ok(self, *words: str, **options: Any) -> Any:
-        """Return what Invoke was given."""
+        """Run to a good end; return the words, folder and environment of Invoke."""
         code, out, err = self.run(*words, **options)
         assert code == 0, err
         return json.loads(out)
 
-    def asked(self) -> list[str]:
-        """Return and forget what uv was asked to do."""
+    def start_waiting(self) -> subprocess.Popen[str]:
+        """Start a call that waits for another."""
+        process = self.start()
+        assert process.stderr
+        assert process.stderr.readline() == "Waiting for another inv, which makes .venv …\n"
+        return process
+
+    def uv_calls(self) -> list[str]:
+        """Return the subcommands of the calls of uv, and empty the log."""
         log = self.root / "uv.log"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
@@ -97,30 +103,30 @@ def checkout(tmp_path: Path) -> Checkout:
     (root / "invoke.py").write_text(INVOKE)
     shutil.copy(SOURCE, root)
     (tmp_path / "bin").mkdir()
-    it = Checkout(root, f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    it.uv()
-    return it
+    checkout = Checkout(root, f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    checkout.uv()
+    return checkout
 
 
 @pytest.fixture
 def made(checkout: Checkout) -> Checkout:
     checkout.ok()
-    assert checkout.asked() == ["venv", "pip"]
+    assert checkout.uv_calls() == ["venv", "pip"]
     return checkout
 
 
 @pytest.fixture
 def module(checkout: Checkout) -> types.ModuleType:
-    """The bootstrap as a module, for what cannot be brought about from outside."""
-    loader = importlib.machinery.SourceFileLoader("bootstrap", str(checkout.root / "inv"))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
+    """The bootstrap as a module, for conditions that no test can make from outside."""
+    module = types.ModuleType("bootstrap")
+    module.__file__ = str(checkout.root / "inv")
+    exec(SOURCE.read_text(), module.__dict__)
     return module
 
 
-def test_the_first_call_makes_it_and_the_next_goes_straight_through(checkout: Checkout) -> None:
+def test_the_first_call_makes_the_environment_and_the_next_runs_invoke_at_once(
+    checkout: Checkout,
+) -> None:
     code, out, err = checkout.run("up", "--build", "--", "a b", "$x")
 
     venv = checkout.venv
@@ -133,9 +139,9 @@ def test_the_first_call_makes_it_and_the_next_goes_straight_through(checkout: Ch
         f" -r {checkout.root}/locks/inv.txt",
     ]
 
-    checkout.asked()
+    checkout.uv_calls()
     code, _out, err = checkout.run("ps")
-    assert (code, err, checkout.asked()) == (0, "", [])
+    assert (code, err, checkout.uv_calls()) == (0, "", [])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +156,7 @@ def test_the_first_call_makes_it_and_the_next_goes_straight_through(checkout: Ch
         (("--collection=other", "x"), False),
     ],
 )
-def test_invoke_is_told_where_the_project_is_unless_it_is_said(
+def test_invoke_gets_the_search_root_unless_the_words_have_it(
     made: Checkout, words: tuple[str, ...], added: bool
 ) -> None:
     argv = made.ok(*words)["argv"][1:]
@@ -158,62 +164,64 @@ def test_invoke_is_told_where_the_project_is_unless_it_is_said(
     assert argv == [*([f"--search-root={made.root}"] if added else []), *words]
 
 
-def test_it_works_from_any_folder_and_through_a_link(made: Checkout, tmp_path: Path) -> None:
+def test_inv_works_from_any_folder_and_through_a_link(made: Checkout, tmp_path: Path) -> None:
     link = tmp_path / "bin/inv"
     link.symlink_to(made.root / "inv")
 
-    given = made.ok("up", command=[sys.executable, str(link)], cwd=tmp_path)
+    call = made.ok("up", command=[sys.executable, str(link)], cwd=tmp_path)
 
-    assert given["argv"][1] == f"--search-root={made.root}"
-    assert given["cwd"] == str(tmp_path)
+    assert call["argv"][1] == f"--search-root={made.root}"
+    assert call["cwd"] == str(tmp_path)
 
 
-def test_what_is_meant_for_another_python_is_taken_away(made: Checkout) -> None:
+def test_variables_for_another_python_are_removed(made: Checkout) -> None:
     foreign = {"PYTHONPATH": str(made.root), "VIRTUAL_ENV": "/elsewhere", "COMPOSED_MODE": "local"}
 
-    given = made.ok(env=foreign)
+    call = made.ok(env=foreign)
 
-    assert given["argv"][0] == str(made.venv / "bin/inv")
-    assert "PYTHONPATH" not in given["env"]
-    assert given["env"]["COMPOSED_MODE"] == "local"
+    assert call["argv"][0] == str(made.venv / "bin/inv")
+    assert "PYTHONPATH" not in call["env"]
+    assert call["env"]["COMPOSED_MODE"] == "local"
 
 
-def test_a_changed_lock_is_installed_and_nothing_else_removed(made: Checkout) -> None:
+def test_a_changed_lock_is_installed_and_nothing_is_removed(made: Checkout) -> None:
     (made.venv / "mine").touch()
     (made.root / "locks/inv.txt").write_text("invoke==3.0.4\n")
 
     code, _out, err = made.run()
 
     assert (code, err) == (0, "Updating .venv from locks/inv.txt …\n")
-    assert made.asked() == ["pip"]
+    assert made.uv_calls() == ["pip"]
     assert (made.venv / "mine").exists()
 
 
-def test_a_lock_that_changes_meanwhile_is_installed_by_the_next_call(checkout: Checkout) -> None:
+def test_a_lock_that_changes_during_the_installation_is_installed_by_the_next_call(
+    checkout: Checkout,
+) -> None:
     checkout.uv(hook="echo invoke==3.0.4 > locks/inv.txt")
     checkout.ok()
-    checkout.asked()
+    checkout.uv_calls()
 
     checkout.ok()
 
-    assert checkout.asked() == ["pip"]
+    assert checkout.uv_calls() == ["pip"]
 
 
-def test_a_moved_one_is_made_anew(made: Checkout) -> None:
+def test_a_moved_environment_is_made_again(made: Checkout) -> None:
     (made.venv / "old").touch()
     made.root = made.root.rename(made.root.with_name("moved"))
 
     assert made.ok()["argv"][0] == str(made.venv / "bin/inv")
-    assert made.asked() == ["venv", "pip"]
+    assert made.uv_calls() == ["venv", "pip"]
     assert not (made.venv / "old").exists()
 
 
-@pytest.mark.parametrize("ours", [True, False])
-def test_one_whose_python_is_gone_is_made_anew(made: Checkout, ours: bool) -> None:
+@pytest.mark.parametrize("stamped", [True, False])
+def test_an_environment_without_its_python_is_made_again(made: Checkout, stamped: bool) -> None:
     (made.venv / "bin/python").unlink()
     (made.venv / "bin/python").symlink_to("/nowhere/python")
     stamp = made.venv / ".made-by-inv"
-    if ours:
+    if stamped:
         stamp.write_text(
             stamp.read_text().replace(os.path.realpath(sys.executable), "/nowhere/python")
         )
@@ -222,11 +230,11 @@ def test_one_whose_python_is_gone_is_made_anew(made: Checkout, ours: bool) -> No
 
     made.ok()
 
-    assert made.asked() == ["venv", "pip"]
+    assert made.uv_calls() == ["venv", "pip"]
 
 
-def test_one_whose_python_became_another_is_made_anew(made: Checkout, tmp_path: Path) -> None:
-    """As by a new release of the system: `/usr/bin/python3` is another one now."""
+def test_an_environment_with_another_python_is_made_again(made: Checkout, tmp_path: Path) -> None:
+    """A new release of the system replaces `/usr/bin/python3`."""
     other = tmp_path / "other"
     other.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     other.chmod(0o755)
@@ -235,22 +243,22 @@ def test_one_whose_python_became_another_is_made_anew(made: Checkout, tmp_path: 
 
     made.ok()
 
-    assert made.asked() == ["venv", "pip"]
+    assert made.uv_calls() == ["venv", "pip"]
 
 
-def test_one_made_by_hand_is_completed_and_kept(made: Checkout) -> None:
+def test_an_environment_made_by_hand_is_completed_and_kept(made: Checkout) -> None:
     (made.venv / ".made-by-inv").unlink()
     (made.venv / "mine").touch()
 
     made.ok()
-    assert made.asked() == ["pip"]
+    assert made.uv_calls() == ["pip"]
     made.ok()
-    assert made.asked() == []
+    assert made.uv_calls() == []
     assert (made.venv / "mine").exists()
 
 
 @pytest.mark.parametrize("broken", ["an old Python", "no Python"])
-def test_one_made_by_hand_that_cannot_be_used_stays(checkout: Checkout, broken: str) -> None:
+def test_an_unusable_environment_made_by_hand_stays(checkout: Checkout, broken: str) -> None:
     (checkout.venv / "bin").mkdir(parents=True)
     if broken == "an old Python":
         (checkout.venv / "bin/python").symlink_to("/bin/false")
@@ -260,7 +268,7 @@ def test_one_made_by_hand_that_cannot_be_used_stays(checkout: Checkout, broken: 
     assert code == 73
     assert err.startswith(".venv cannot be used: its Python is older than 3.11, broken or")
     assert f"  Type: mv '{checkout.venv}' '{checkout.venv}.old' && " in err
-    assert checkout.asked() == []
+    assert checkout.uv_calls() == []
     assert (checkout.venv / "bin").exists()
 
 
@@ -270,32 +278,26 @@ def test_an_empty_folder_is_no_obstacle(checkout: Checkout) -> None:
     checkout.ok()
 
 
-def test_the_next_call_makes_anew_what_a_killed_one_left(checkout: Checkout) -> None:
+@pytest.mark.parametrize("half", ["made", "updated"])
+def test_a_half_done_environment_of_a_killed_call_is_made_again(
+    checkout: Checkout, half: str
+) -> None:
+    if half == "updated":
+        checkout.ok()
+        (checkout.root / "locks/inv.txt").write_text("invoke==3.0.4\n")
     checkout.uv(hook="touch .venv/half; kill -9 $PPID")
     assert checkout.run()[0] == -9
     assert (checkout.venv / "half").exists()
-    checkout.asked()
+    checkout.uv_calls()
 
     checkout.uv()
     checkout.ok()
 
-    assert checkout.asked() == ["venv", "pip"]
+    assert checkout.uv_calls() == ["venv", "pip"]
     assert not (checkout.venv / "half").exists()
 
 
-def test_the_next_call_makes_anew_what_a_killed_update_left(made: Checkout) -> None:
-    (made.root / "locks/inv.txt").write_text("invoke==3.0.4\n")
-    made.uv(hook="kill -9 $PPID")
-    made.run()
-    made.asked()
-
-    made.uv()
-    made.ok()
-
-    assert made.asked() == ["venv", "pip"]
-
-
-def test_ctrl_c_ends_with_130_and_the_next_call_mends(checkout: Checkout) -> None:
+def test_ctrl_c_ends_with_130_and_the_next_call_succeeds(checkout: Checkout) -> None:
     checkout.uv(hook="kill -INT $PPID; exit 1")
     assert checkout.run() == (130, "", "Making .venv from locks/inv.txt (once) …\n")
 
@@ -310,13 +312,13 @@ def test_ctrl_c_ends_with_130_and_the_next_call_mends(checkout: Checkout) -> Non
             "dns error",
             69,
             "uv pip install ended with 2",
-            "With a network, or HTTPS_PROXY set to its proxy, type: {again}",
+            "With a network, or HTTPS_PROXY set to its proxy, type: {retry}",
         ),
         (
             "No space left on device (os error 28)",
             73,
             "No space left on device",
-            "Once that is mended, type: {again}",
+            "Once that is solved, type: {retry}",
         ),
         (
             "Read-only file system (os error 30)",
@@ -326,7 +328,7 @@ def test_ctrl_c_ends_with_130_and_the_next_call_mends(checkout: Checkout) -> Non
         ),
     ],
 )
-def test_a_failure_shows_the_tools_last_words_and_what_to_type(
+def test_a_failure_shows_the_last_lines_of_the_tool_and_the_command_to_type(
     checkout: Checkout, words: str, code: int, problem: str, hint: str
 ) -> None:
     checkout.uv(hook=f"seq 9; echo '{words}' >&2; exit 2")
@@ -334,32 +336,32 @@ def test_a_failure_shows_the_tools_last_words_and_what_to_type(
     ended, out, err = checkout.run("up", "a b")
 
     root = checkout.root
-    hint = hint.format(root=root, name=root.name, again=f"'{root}/inv' up 'a b'")
+    hint = hint.format(root=root, name=root.name, retry=f"'{root}/inv' up 'a b'")
     assert (ended, out) == (code, "")
-    first, *last_words, said, hinted = err.splitlines()
+    first, *last_lines, message, hint_shown = err.splitlines()
     assert first.startswith("Making")
-    assert last_words == ["6", "7", "8", "9", words]
-    assert (said, hinted) == (f"Cannot make {checkout.venv}: {problem}", f"  {hint}")
+    assert last_lines == ["6", "7", "8", "9", words]
+    assert (message, hint_shown) == (f"Cannot make {checkout.venv}: {problem}", f"  {hint}")
 
     checkout.uv()
     checkout.ok()
 
 
-def test_without_a_network_the_way_back_to_the_old_lock_is_open(made: Checkout) -> None:
+def test_after_a_failed_update_the_old_lock_works_without_a_network(made: Checkout) -> None:
     lock = made.root / "locks/inv.txt"
     before = lock.read_text()
     lock.write_text("invoke==3.0.4\n")
     made.uv(hook="echo dns error; exit 2")
     assert made.run()[0] == 69
-    made.asked()
+    made.uv_calls()
 
     lock.write_text(before)
     made.ok()
 
-    assert made.asked() == []
+    assert made.uv_calls() == []
 
 
-def test_a_tool_that_installs_elsewhere_is_not_believed(checkout: Checkout) -> None:
+def test_a_tool_that_installs_into_another_folder_is_a_failure(checkout: Checkout) -> None:
     checkout.uv(hook="exit 0")
 
     code, _out, err = checkout.run()
@@ -373,18 +375,16 @@ def test_the_second_of_two_first_calls_waits_for_the_first(checkout: Checkout) -
     checkout.uv(hook="read _ < gate")
     first = checkout.start()
     with gate.open("w") as opened:  # as soon as uv reads there
-        second = checkout.start()
-        assert second.stderr
-        assert second.stderr.readline() == "Waiting for another inv, which makes .venv …\n"
+        second = checkout.start_waiting()
         opened.write("\n")
 
     assert [json.loads(process.communicate()[0])["argv"][1:] for process in (first, second)] == [
         [f"--search-root={checkout.root}"]
     ] * 2
-    assert checkout.asked() == ["venv", "pip"]
+    assert checkout.uv_calls() == ["venv", "pip"]
 
 
-def test_the_call_after_a_killed_one_waits_for_what_that_has_started(checkout: Checkout) -> None:
+def test_the_call_after_a_killed_call_waits_for_its_tool(checkout: Checkout) -> None:
     gate = checkout.root / "gate"
     os.mkfifo(gate)
     checkout.uv(hook="read _ < gate; exit 1")
@@ -393,9 +393,7 @@ def test_the_call_after_a_killed_one_waits_for_what_that_has_started(checkout: C
         first.kill()
         first.wait()
         checkout.uv()
-        second = checkout.start()
-        assert second.stderr
-        assert second.stderr.readline() == "Waiting for another inv, which makes .venv …\n"
+        second = checkout.start_waiting()
         opened.write("\n")
     first.communicate()
     second.communicate()
@@ -404,7 +402,7 @@ def test_the_call_after_a_killed_one_waits_for_what_that_has_started(checkout: C
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_a_read_only_checkout_cannot_be_filled(
+def test_a_read_only_checkout_is_to_be_copied(
     module: types.ModuleType,
     number: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -423,53 +421,44 @@ def test_a_read_only_checkout_cannot_be_filled(
     )
 
 
-def test_a_full_disk_that_the_tool_hides_is_found_out(
+def test_a_full_disk_that_the_tool_hides_is_reported(
     module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`python -m venv` swallows the reason for which its ensurepip failed."""
+    """`python -m venv` prints no reason when ensurepip fails."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=4096))
 
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         module.raise_if_full_or_read_only("Command returned non-zero exit status 1.")
 
 
-def test_without_uv_it_is_venv_and_pip(
-    module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("uv", [None, "/bin/false"], ids=["no uv", "a shim that fails"])
+def test_without_uv_venv_and_pip_are_used(
+    module: types.ModuleType, uv: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[tuple[str, ...]] = []
-    monkeypatch.setattr(module, "run", lambda *command: ran.append(command))
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(module, "run", lambda *command: commands.append(command))
+    monkeypatch.setattr(shutil, "which", lambda _: uv)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
-    monkeypatch.setattr(module, "INV", module.LOCK)  # which is there
+    monkeypatch.setattr(module, "INV", module.LOCK)  # an existing file
 
-    module.mend()
+    module.install_or_update()
 
     pip = (module.PYTHON, "-m", "pip", "install", "--no-user")
     hashes = ("--quiet", "--require-hashes", "-r", module.LOCK)
-    assert ran == [(BASE, "-m", "venv", module.VENV), (*pip, *hashes)]
+    assert commands == [(BASE, "-m", "venv", module.VENV), (*pip, *hashes)]
 
 
-def test_a_uv_that_does_not_start_is_none(
-    module: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shim = tmp_path / "bin/uv"
-    shim.write_text("#!/bin/sh\nexit 127\n")
-    monkeypatch.setenv("PATH", str(shim.parent))
-
-    assert module.find_uv() is None
-
-
-def test_without_ensurepip_it_is_virtualenv(
+def test_without_ensurepip_virtualenv_is_used(
     module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
     command = ["/bin/virtualenv", "--quiet", "--python", BASE, module.VENV]
-    assert module.maker(None) == command
+    assert module.venv_command(None) == command
 
 
-def test_without_any_of_them_the_package_is_named(
+def test_without_all_of_them_the_package_to_install_is_named(
     module: types.ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -479,7 +468,7 @@ def test_without_any_of_them_the_package_is_named(
     monkeypatch.setattr(sys, "argv", ["./inv", "up"])
 
     with pytest.raises(SystemExit) as ended:
-        module.mend()
+        module.install_or_update()
 
     version = ".".join(map(str, sys.version_info[:2]))
     assert ended.value.code == 69
@@ -488,7 +477,7 @@ def test_without_any_of_them_the_package_is_named(
     assert not Path(module.VENV).exists()
 
 
-def test_windows_is_sent_to_wsl2(
+def test_on_windows_the_message_names_wsl2(
     module: types.ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -502,12 +491,12 @@ def test_windows_is_sent_to_wsl2(
     assert (ended.value.code, capsys.readouterr().err) == (69, text)
 
 
-def test_python_3_6_can_parse_it() -> None:
+def test_python_3_6_can_parse_the_file() -> None:
     ast.parse(SOURCE.read_text(), feature_version=(3, 6))
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10"])
-def test_an_old_python_is_told_in_one_line(checkout: Checkout, version: str) -> None:
+def test_an_old_python_gets_a_single_line(checkout: Checkout, version: str) -> None:
     python = next(PYENV.glob(f"{version}.*/bin/python"), None)
     if python is None:
         pytest.skip(f"no Python {version} here")
@@ -521,7 +510,7 @@ def test_an_old_python_is_told_in_one_line(checkout: Checkout, version: str) -> 
     assert not checkout.venv.exists()
 
 
-def test_an_old_python_can_start_what_is_made(made: Checkout) -> None:
+def test_an_old_python_can_start_a_whole_environment(made: Checkout) -> None:
     python = next(PYENV.glob("3.[6-9].*/bin/python"), None)
     if python is None:
         pytest.skip("no old Python here")
@@ -544,7 +533,7 @@ COMP_WORDS=(%s); _complete_invoke "" "${COMP_WORDS[-1]}"; echo "${COMPREPLY[*]}"
 @pytest.mark.parametrize(
     ("words", "completed"), [("gr", "greet grumble"), ("greet --n", "--name"), ("greet --x", "")]
 )
-def test_bash_completes_verbs_and_options_of_the_program_that_is_typed(
+def test_bash_completes_verbs_and_options_of_the_typed_program(
     program: str, words: str, completed: str, made: Checkout
 ) -> None:
     inv = made.venv / "bin/inv"
@@ -552,7 +541,7 @@ def test_bash_completes_verbs_and_options_of_the_program_that_is_typed(
     inv.chmod(0o755)
     tasks = "@task\ndef greet(c, name=''): pass\n@task\ndef grumble(c): pass\n"
     (made.root / "tasks.py").write_text(f"from invoke import task\n{tasks}")
-    (made.root / "invoke.py").unlink()  # Invoke would take it for its configuration
+    (made.root / "invoke.py").unlink()  # Invoke would read this file as configuration
     (made.root.parent / "link").symlink_to(made.root)
 
     env = {"PATH": f"{made.path}:{inv.parent}:{Path(sys.executable).parent}:/usr/bin:/bin"}
@@ -562,15 +551,15 @@ def test_bash_completes_verbs_and_options_of_the_program_that_is_typed(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_asks_no_program_that_may_be_missing(
+def test_a_completion_script_calls_no_program_that_may_be_missing(
     shell: str, made: Checkout
 ) -> None:
     (made.venv / "bin/inv").write_text(REAL_INVOKE)
 
     code, out, err = made.run("--print-completion-script", shell)
 
-    (asks,) = (line for line in out.splitlines() if "--complete " in line and "#" not in line)
-    assert (code, err, "invoke" in asks) == (0, "", False)
+    (line,) = (line for line in out.splitlines() if "--complete " in line and "#" not in line)
+    assert (code, err, "invoke" in line) == (0, "", False)
     assert "inv" in out.rpartition("complete")[2] or shell == "zsh"
 
 
@@ -579,7 +568,7 @@ def test_tab_installs_nothing(checkout: Checkout) -> None:
     assert not checkout.venv.exists()
 
 
-def test_only_what_costs_nothing_is_imported_by_every_call() -> None:
+def test_every_call_imports_cheap_modules_alone() -> None:
     tree = ast.parse(SOURCE.read_text())
     imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from composed.contract import PENDING, UNKNOWN
 from composed.health import readiness
 from composed.process import Answer
 from composed.stack import Stack, url_of
@@ -23,7 +24,7 @@ def unapplied(stack: Stack) -> list[str]:
 def known(stack: Stack, url: str) -> list[str] | None:
     """Return the names from the backend at ``url``; None when it does not say."""
     path = stack.project.ready
-    return readiness.named(readiness.answer(f"{url}{path}")[1], "pending") if url and path else None
+    return readiness.named(readiness.answer(f"{url}{path}")[1], PENDING) if url and path else None
 
 
 def are_planned(stack: Stack, args: Sequence[str] = ()) -> bool:
@@ -53,7 +54,7 @@ def _said(stack: Stack) -> tuple[list[str], list[str]] | None:
     """Return what the running backend, when it has our ``/readyz``, says: pending, unknown."""
     url = url_of(stack.runner.ps())
     body = readiness.answer(f"{url}{stack.project.ready}")[1] if url and stack.project.ready else ""
-    pending, unknown = readiness.named(body, "pending"), readiness.named(body, "unknown")
+    pending, unknown = readiness.named(body, PENDING), readiness.named(body, UNKNOWN)
     return None if pending is None or unknown is None else (pending, unknown)
 
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker.compose import Compose
 from composed.docker.containers import Container, Probe, inspect
 from composed.errors import NotReadyError
 from composed.health.explanations import Explanation
-from composed.health.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
+from composed.health.waiting import Look, not_ready, of_now, wait
 from composed.terminal import ERASE_LINE
 
 __all__ = ["Watch"]
@@ -22,7 +23,8 @@ LOOKS_BETWEEN_LOGS = 10
 Explain = Callable[[str], Explanation | None]
 # A server that cannot serve; curl, wget and urllib have it in other words than our health check.
 _BROKEN = re.compile(
-    rf"^healthz: 500|\berror: 500\b|HTTP Error 500|HTTP/1\.\d 500|^{SERVER_ENDED}", re.MULTILINE
+    rf"^{HEALTH_CHECK}500|\berror: 500\b|HTTP Error 500|HTTP/1\.\d 500|^{SERVER_ENDED}",
+    re.MULTILINE,
 )
 
 

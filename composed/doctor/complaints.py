@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from composed.contract import PENDING, UNKNOWN
 from composed.data.migrations import few, unapplied
 from composed.health.explanations import (
     PENDING_MIGRATIONS,
@@ -33,10 +34,10 @@ def complaints(stack: Stack, url: str) -> Iterator[Explanation]:
         unknown_cause = Explanation(f"{url}{path} answers {code}: {end}", "inv logs", fatal=True)
         yield stack.explain(body, loading=True) or unknown_cause
         return
-    pending = named(body, "pending")
+    pending = named(body, PENDING)
     if pending := unapplied(stack) if pending is None else pending:
         yield PENDING_MIGRATIONS.explain(project, {"names": f": {few(pending)}"})
-    if unknown := named(body, "unknown"):
+    if unknown := named(body, UNKNOWN):
         words = {"names": few(unknown), "name": unknown[0].rpartition(".")[2]}
         yield UNKNOWN_MIGRATIONS.explain(project, words)
     if status(f"{url}/") == HTTPStatus.BAD_REQUEST:

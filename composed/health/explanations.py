@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from composed.contract import HEALTH_CHECK, INVALID_SETTING, NOT_LOADED
 from composed.env.settings import example_of
 from composed.project import Project
 
@@ -116,7 +117,7 @@ def _is_mounted(found: re.Match[str], project: Project) -> bool:
 
 # The traceback of an application that does not load follows one of these words.
 _LOADING = (
-    r"^healthz: 500|application does not load|Exception in worker process"
+    rf"^{HEALTH_CHECK}500|{NOT_LOADED}|Exception in worker process"
     r"|Failed to read config file"
 )
 
@@ -193,7 +194,7 @@ CAUSES = (
     UNKNOWN_MIGRATIONS,
     Cause(
         "setting missing or wrong",
-        r"^(?P<what>[A-Z_]+: '.*' is not valid.*)",
+        rf"^(?P<what>{INVALID_SETTING}.*)",
         "{what} Correct it in .env.",
         "inv up",
         error=r"(?:\w+\.)*ImproperlyConfigured: (?P<what>[A-Z][A-Z0-9_]*[A-Z0-9]\b.*)",

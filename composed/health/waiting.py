@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from composed.contract import SERVER_ENDED
 from composed.errors import NotReadyError
 from composed.health.explanations import Explanation
 from composed.terminal import StatusLine
 
-__all__ = ["SERVER_ENDED", "Look", "not_ready", "of_now", "wait"]
+__all__ = ["Look", "not_ready", "of_now", "wait"]
 
 SECONDS_BETWEEN_LOOKS = 0.1
-SERVER_ENDED = "reload: the server ended with"  # and waits for a change of its files
 _A_START_BEFORE = re.compile(r"^reload: .*|Starting gunicorn|Shutting down: Master", re.MULTILINE)
 LINES_SAID = 6  # of a health check: a traceback's last
 

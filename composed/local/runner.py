@@ -8,10 +8,11 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from composed.calls import alone
+from composed.contract import MIGRATE_LOCK, SERVER_ENDED
 from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
 from composed.health.readiness import settled, status
-from composed.health.waiting import SERVER_ENDED, Look, not_ready, of_now, wait
+from composed.health.waiting import Look, not_ready, of_now, wait
 from composed.local.daemon import Daemon, Start
 from composed.local.server import ServerPrograms, with_own_python
 from composed.ports.holders import listeners
@@ -29,7 +30,7 @@ HOST = "127.0.0.1"
 LOG_LINES = 20
 PORT_LOST = "has lost its port to another"
 STARTS = 5  # of a server whose port is taken again and again
-SIDE_FILES = ("", "-wal", "-shm", "-journal", ".migrate.lock")
+SIDE_FILES = ("", "-wal", "-shm", "-journal", MIGRATE_LOCK)
 
 
 class Log(NamedTuple):

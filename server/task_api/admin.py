@@ -1,4 +1,4 @@
-"""What staff may edit under /admin/."""
+"""The models that staff may edit under /admin/."""
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin

@@ -1,4 +1,4 @@
-"""The JSON API: its operations, and how each kind of refusal is answered."""
+"""The JSON API: the operations, and the answer to each kind of error."""
 # ruff: noqa: ARG002  # ninja gives every function the request, used or not
 
 import json
@@ -22,13 +22,13 @@ from task_api.schemas import NewTask, Problem, TaskChange, TaskOut, TaskPage
 __all__ = ["api"]
 
 _COLUMNS = tuple(TaskOut.model_fields)
-_PIECE = 1 << 16
-_THROWN_AWAY_AT_MOST = 1 << 26  # 64 MiB; who sends more is cut off
-_MOST_FLAWS = 20  # a hostile body must not get a longer answer than it is itself
+_PIECE = 1 << 16  # bytes
+_DISCARDED_AT_MOST = 1 << 26  # bytes, 64 MiB; a client that sends more is cut off
+_MOST_FLAWS = 20  # a hostile body must not get an answer longer than the body
 
 
 class _StrictJson(Parser):
-    """JSON as RFC 8259 has it: UTF-8, no NaN, labelled as what it is."""
+    """JSON as in RFC 8259: UTF-8, no NaN, with the content type application/json."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         if request.content_type != "application/json":
@@ -86,24 +86,24 @@ def create_task(request: HttpRequest, task: NewTask) -> Status[Task]:
 
 @api.get("/tasks/{task_id}", response={200: TaskOut, 404: Problem, 422: Problem})
 def get_task(request: HttpRequest, task_id: UUID) -> dict[str, Any]:
-    """Return one task."""
+    """Return a task."""
     return _row(task_id)
 
 
 @api.patch("/tasks/{task_id}", response={200: TaskOut, 404: Problem, 422: Problem})
 def change_task(request: HttpRequest, task_id: UUID, change: TaskChange) -> dict[str, Any]:
-    """Change the given fields of one task."""
+    """Change the given fields of a task."""
     fields = change.model_dump(exclude_unset=True)
     if not fields:
         raise HttpError(422, "Name at least one field to change.")
-    # One UPDATE of these columns alone: a change of other fields at the same time survives.
+    # An UPDATE of these columns alone: a concurrent change of more fields survives.
     Task.objects.filter(id=task_id).update(**fields, updated=timezone.now())
     return _row(task_id)
 
 
 @api.delete("/tasks/{task_id}", response={204: None, 404: Problem, 422: Problem})
 def delete_task(request: HttpRequest, task_id: UUID) -> Status[None]:
-    """Delete one task."""
+    """Delete a task."""
     deleted, _ = Task.objects.filter(id=task_id).delete()
     if not deleted:
         raise Http404
@@ -135,17 +135,17 @@ def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 
 def _field(location: tuple[str | int, ...]) -> str:
-    """Name the field as the caller wrote it: without its source and our parameter's name."""
+    """Return the field's name in the request, without the source and our parameter's name."""
     source, *path = location
     if source == "body":
         path = path[1:] or ["body"]
-    # The name may come from the caller: no lone surrogate of theirs goes into our JSON.
+    # The name may come from the caller: no lone surrogate may enter our JSON.
     return ".".join(map(str, path))[:200].encode(errors="replace").decode()
 
 
 @api.exception_handler(HttpError)
 def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
-    # ninja makes a 400 of whatever a parser raises, and keeps it as the cause
+    # ninja turns every error of a parser into a 400, and keeps the error as the cause
     if isinstance(error.__cause__, HttpError):
         error = error.__cause__
     return problem(error.status_code, error.message, "body")
@@ -153,13 +153,13 @@ def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 @api.exception_handler(RequestDataTooBig)
 def _too_big(request: HttpRequest, error: Exception) -> HttpResponse:
-    _throw_away(request)
+    _discard(request)
     return problem(413, "The body is too big.", "body")
 
 
-def _throw_away(request: HttpRequest) -> None:
-    """Read what is still being sent: a client whose body meets a closed door never reads why."""
-    for _ in range(_THROWN_AWAY_AT_MOST // _PIECE):
+def _discard(request: HttpRequest) -> None:
+    """Read the rest of the body: a client reads no answer before its whole body is sent."""
+    for _ in range(_DISCARDED_AT_MOST // _PIECE):
         if not request.read(_PIECE):
             return
 
@@ -176,5 +176,5 @@ def _no_such_task(request: HttpRequest, error: Exception) -> HttpResponse:
 
 @api.exception_handler(Exception)
 def _unforeseen(request: HttpRequest, error: Exception) -> NoReturn:
-    """Leave it to Django, which logs it and asks the middleware first."""
+    """Leave the error to Django, which first asks the middleware, then logs the traceback."""
     raise error

@@ -1,4 +1,4 @@
-"""Read settings from environment variables, strictly: a wrong value is named, never guessed."""
+"""Read settings from environment variables, strictly: a wrong value is an error, never a guess."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ _BOOLEANS = {
 
 
 class Environment:
-    """Typed access to variables; an empty one counts as absent, as Compose passes those."""
+    """Typed access to variables; an empty variable counts as absent: Compose passes those, too."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return the variable, or the default; without a default it is required."""
+        """Return the variable or the default; raise ImproperlyConfigured when both are absent."""
         value = self._variables.get(name, "").strip() or default
         if value is None:
             raise ImproperlyConfigured(f"{name} is missing: set this environment variable.")
         return value
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
-        """Return the variable, which must be one of the choices."""
+        """Return the variable; raise ImproperlyConfigured for any value but the choices."""
         wanted = " or ".join(choices)
         if (value := self.text(name, default="")) not in choices:
             problem = f"{value!r} is not valid" if value else "missing"
@@ -48,7 +48,7 @@ class Environment:
     def integer(self, name: str, *, default: int, maximum: int) -> int:
         """Return the variable as a number from 1 to the maximum."""
         value = self.text(name, default=str(default))
-        # isdecimal alone would take other scripts' digits, int alone "1_000" and "+1"
+        # isdecimal alone would accept the digits of every script, int alone "1_000" and "+1"
         if not (value.isascii() and value.isdecimal() and 1 <= int(value[:12]) <= maximum):
             raise ImproperlyConfigured(
                 f"{name}: {value!r} is not valid, set it to a whole number from 1 to {maximum}."
@@ -56,11 +56,11 @@ class Environment:
         return int(value)
 
     def words(self, name: str) -> list[str]:
-        """Return the variable's comma-separated words; none when it is absent."""
+        """Return the variable's comma-separated words; an empty list for an absent variable."""
         return [word.strip() for word in self.text(name, default="").split(",") if word.strip()]
 
     def secret(self, name: str) -> str:
-        """Return the variable, or what stands in the file that NAME_FILE names."""
+        """Return the variable, or the text of the file that NAME_FILE names."""
         path = self.text(f"{name}_FILE", default="")
         if not path:
             return self.text(name)

@@ -1,4 +1,4 @@
-"""The one shape of an error under /api/, wherever it arises."""
+"""The shape of every error under /api/, wherever the error arises."""
 
 from collections.abc import Callable
 
@@ -22,12 +22,12 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def problem(status: int, message: str, field: str | None = None) -> JsonResponse:
-    """Build an error response with one entry."""
+    """Build an error response with a single entry."""
     return JsonResponse({"detail": [{"field": field, "message": message}]}, status=status)
 
 
 def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
-    """Answer what no operation of the API does."""
+    """Answer a request for a path under /api/ that no operation has."""
     return problem(404, f"There is nothing at {request.path}.")
 
 
@@ -44,14 +44,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer what nobody foresaw (`handler500`); Django has logged the traceback."""
+    """Answer an unforeseen error (`handler500`); Django has logged the traceback."""
     if is_api(request):
         return problem(500, "Internal server error.")
     return defaults.server_error(request)
 
 
 class MethodNotAllowedMiddleware:
-    """Turns ninja's plain-text 405 into the shape of every other error."""
+    """Replace ninja's plain-text 405 by an error in the API's shape."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

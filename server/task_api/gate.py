@@ -17,19 +17,19 @@ _QUERY_CANCELED = "57014"  # https://www.postgresql.org/docs/15/errcodes-appendi
 
 
 class DatabaseGateMiddleware:
-    """Lets requests through once no migration is pending; looks again after a database error."""
+    """Pass requests on once no migration is pending; ask again after a database error."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
         self._open = False
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # The API asks once, what fails later asks again; pages, seen rarely, ask every time.
+        # The API asks until the gate is open, and again after an error; rare pages ask every time.
         refusal = None if self._open and is_api(request) else self._refusal(request)
         return refusal or self._get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer a view's database error, unless it is about data: that is our mistake."""
+        """Answer a view's database error; an error about data is our mistake and stays a 500."""
         if not isinstance(error, Error) or isinstance(error, DataError | IntegrityError):
             return None
         refusal = self._refusal(request)

@@ -1,4 +1,4 @@
-"""Compare the migrations in the files with those recorded in the database."""
+"""Compare the migrations in the files with the records of the database."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ __all__ = ["MigrationState", "migration_state"]
 
 @dataclass(frozen=True)
 class MigrationState:
-    """What `migrate` would apply, and what only the database knows of (a newer release's)."""
+    """Migrations for `migrate` to apply, and migrations without a file (of a newer release)."""
 
     pending: list[str]
     unknown: list[str]
 
 
 def migration_state() -> MigrationState:
-    """Ask the database; raises its error when it does not answer."""
+    """Ask the database; raise its error when the database does not answer."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return MigrationState(

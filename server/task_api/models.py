@@ -1,4 +1,4 @@
-"""What the database holds: people and their tasks."""
+"""The tables of the database: users and tasks."""
 
 import uuid
 
@@ -14,9 +14,9 @@ DESCRIPTION_LENGTH = 10_000
 
 
 class User(AbstractUser):
-    """Django's user under our own name: it cannot be swapped in once tables exist."""
+    """Django's user under our own name, from the start: no swap is possible with tables in use."""
 
-    # The key itself is what a URL may show: it tells nobody how many there are.
+    # A URL may show this key: no number of users can be read from a UUID.
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
 
 

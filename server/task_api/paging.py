@@ -17,7 +17,7 @@ _LAYOUT = Struct(">q16s")  # microseconds since the epoch, id: 24 bytes, so base
 
 
 class Position(NamedTuple):
-    """The sort key of a task; a page is what comes after it, whatever is added meanwhile."""
+    """The sort key of a task; the next page starts after this key, even if tasks were added."""
 
     created: datetime
     id: UUID
@@ -37,7 +37,7 @@ class Position(NamedTuple):
             raise ValueError("not a cursor") from error
 
     def after(self) -> Q:
-        """Return the condition for what comes after this position."""
+        """Return the condition for tasks after this position."""
         tie = Q(created=self.created, id__lt=self.id)
-        # The first term repeats what the second implies: databases use it to enter the index.
+        # The second term implies the first: databases enter the index with the first.
         return Q(created__lte=self.created) & (Q(created__lt=self.created) | tie)

@@ -1,4 +1,4 @@
-"""Two probes for whatever watches the process: is it alive, is it ready."""
+"""Two probes: does the process answer, is the stack ready."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def healthz() -> HttpResponse:
-    """Say whether this process and its database answer."""
+    """Answer 200 if this process and the database work."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -26,7 +26,7 @@ def healthz() -> HttpResponse:
 
 
 def readyz() -> HttpResponse:
-    """Say whether, besides, no migration is pending."""
+    """Answer 200 if the database works and no migration is pending."""
     try:
         state = migration_state()
     except Error as error:
@@ -40,7 +40,7 @@ _PROBES = dict(zip(PROBES, (healthz, readyz), strict=True))
 
 
 class ProbeMiddleware:
-    """Answers the probes before any other middleware can redirect or refuse them."""
+    """Answer the probes before another middleware can redirect or refuse a request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

@@ -1,4 +1,4 @@
-"""Keep out of the log what comes every few seconds and says nothing new."""
+"""Keep probes, which come every few seconds, out of the log."""
 
 import logging
 
@@ -8,8 +8,8 @@ PROBES = ("/healthz", "/readyz")
 
 
 class NoProbe(logging.Filter):
-    """Drops Django's own line on the 503 of a probe, which has said why itself."""
+    """Drop Django's line about the 503 of a probe: the probe has logged the reason."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether to keep the record."""
+        """Return whether to keep the record."""
         return getattr(getattr(record, "request", None), "path_info", "") not in PROBES

@@ -1,4 +1,4 @@
-"""What the API takes and gives, field by field."""
+"""The fields of requests and answers of the API."""
 
 import re
 from datetime import date, datetime
@@ -21,7 +21,7 @@ __all__ = ["NewTask", "Problem", "TaskChange", "TaskOut", "TaskPage"]
 
 
 def _without_nul(text: str) -> str:
-    """Refuse the one character that PostgreSQL cannot store."""
+    """Refuse U+0000, which PostgreSQL cannot store."""
     if "\0" in text:
         raise PydanticCustomError("nul", "The character U+0000 is not allowed")
     return text
@@ -47,12 +47,12 @@ Description = Annotated[
 Due = Annotated[date | None, BeforeValidator(_iso_date)]
 Done = Annotated[bool, Field(strict=True)]
 
-# A default from a factory stays out of the schema: it only makes the field optional.
+# A default from a factory makes the field optional and stays out of the schema.
 _ABSENT: Any = Field(default_factory=lambda: None)
 
 
 class TaskChange(BaseModel):
-    """The fields of a task to change; those left out stay as they are."""
+    """The fields of a task to change; absent fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -74,7 +74,7 @@ class NewTask(BaseModel):
 
 
 class TaskOut(BaseModel):
-    """A task as it is stored."""
+    """A stored task."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -88,20 +88,20 @@ class TaskOut(BaseModel):
 
 
 class TaskPage(BaseModel):
-    """Some tasks, newest first, and the cursor of those that follow."""
+    """Some tasks, newest first, and the cursor of the next page."""
 
     items: list[TaskOut]
     next: str | None
 
 
 class Flaw(BaseModel):
-    """One thing that is wrong, and the field it is about if it is about one."""
+    """A fault of a request, with the name of the wrong field if there is such a field."""
 
     field: str | None
     message: str
 
 
 class Problem(BaseModel):
-    """Why a request was refused."""
+    """The faults of a refused request."""
 
     detail: list[Flaw]

@@ -69,7 +69,7 @@ def _sqlite() -> dict[str, Any]:
     }
 
 
-# -- What must be said ----------------------------------------------------------------
+# -- Required variables ---------------------------------------------------------------
 
 DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = _secret_key()
@@ -96,7 +96,7 @@ SECURE_SSL_REDIRECT = HTTPS_ONLY
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 86_400 if HTTPS_ONLY else 0
-# Sub-domains and preload lists: whoever owns the domain decides that, not this service.
+# Sub-domains and preload lists: the owner of the domain decides, not this service.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # -- The application ------------------------------------------------------------------
@@ -157,7 +157,7 @@ USE_I18N = False
 USE_TZ = True
 
 STATIC_URL = "/static/"
-# In development whitenoise serves each app's own files: nothing to collect.
+# In development whitenoise serves the files of each app: nothing to collect.
 STATIC_ROOT = None if DEBUG else BASE_DIR / "staticfiles"
 _STATIC_STORAGE = (
     "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -177,7 +177,10 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
-        "django": {"handlers": [], "level": "INFO"},  # its own would log twice, or mail
+        "django": {
+            "handlers": [],
+            "level": "INFO",
+        },  # Django's handlers would log twice, or send mail
         # The access log already has every 4xx.
         "django.request": {"level": "ERROR", "filters": ["no_probe"]},
     },

@@ -1,4 +1,4 @@
-"""Where everything is."""
+"""The paths of the server, each with its view."""
 
 from django.contrib import admin
 from django.urls import path, re_path
@@ -16,6 +16,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     re_path(r"^api/?$", errors.unknown_path),
     path("api/", api.urls),
-    # after ninja's own, so that DEBUG's 404 page stays out of the API too
+    # after ninja's paths, so that DEBUG's 404 page stays out of the API, too
     path("api/<path:rest>", errors.unknown_path),
 ]

@@ -1,4 +1,4 @@
-"""The one page for people."""
+"""The home page."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -7,5 +7,5 @@ __all__ = ["home"]
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Name the project and link to what it serves."""
+    """Answer with the project's name and links to the API and the admin."""
     return render(request, "task_api/home.html")

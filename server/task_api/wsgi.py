@@ -12,12 +12,12 @@ from django.urls import get_resolver
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "task_api.settings")
 application = get_wsgi_application()
 
-# Load the URLs now: a mistake in them stops the worker, not its first visitor.
+# Load the URLs now: a mistake stops the worker at its start, not at the first request.
 get_resolver().url_patterns  # noqa: B018
 
 
 def limit_statements(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Bound every query of a request; commands, which never load this module, have no limit."""
+    """Limit every query of a request; commands never load this module and have no limit."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = %s", [settings.STATEMENT_TIMEOUT])

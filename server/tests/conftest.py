@@ -1,11 +1,11 @@
-"""The environment of a test run, and the guard that says which database it is about."""
+"""The environment of a test run, and the option that requires a database engine."""
 
 import os
 import tempfile
 
 import pytest
 
-# Whatever the caller has set stays: the composed stack runs these tests on its PostgreSQL.
+# The caller's variables stay: the stack runs these tests on PostgreSQL.
 _DEFAULTS = {
     "DJANGO_SETTINGS_MODULE": "task_api.settings",
     "SECRET_KEY": "tests-alone-know-this-key-0123456789-abcdef",
@@ -21,14 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database",
         choices=["postgresql", "sqlite"],
-        help="refuse to run on any other database than this",
+        help="run on this database, or not at all",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings  # noqa: PLC0415
 
-    wanted, found = config.getoption("--database"), settings.DATABASE_ENGINE
-    if wanted and wanted != found:
-        raise pytest.UsageError(f"--database {wanted}, but DATABASE_ENGINE is {found}.")
+    required, engine = config.getoption("--database"), settings.DATABASE_ENGINE
+    if required and required != engine:
+        raise pytest.UsageError(f"--database {required}, but DATABASE_ENGINE is {engine}.")
     settings.SECURE_SSL_REDIRECT = False  # the test client speaks plain HTTP

@@ -1,4 +1,4 @@
-"""A WSGI application that answers /slow once somebody writes to the FIFO."""
+"""A WSGI application that answers /slow after a write to the FIFO."""
 
 import os
 from pathlib import Path

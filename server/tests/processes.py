@@ -1,4 +1,4 @@
-"""Start the real programs beside a test, on that test's database."""
+"""Start the real programs beside a test, on the database of the test."""
 
 import os
 import socket
@@ -13,11 +13,11 @@ from pathlib import Path
 from django.db import connection
 
 SERVER = Path(__file__).resolve().parent.parent
-PATIENCE = 30  # seconds until a test gives up; none is expected to come near
+PATIENCE = 30  # seconds until a test gives up; far more than any test needs
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
-    """Point a process at the test's PostgreSQL database, or at a SQLite file of its own."""
+    """Return variables for a process: the test's PostgreSQL database, or a new SQLite file."""
     if connection.vendor == "postgresql":
         changes |= {"POSTGRES_DB": str(connection.settings_dict["NAME"])}
     else:
@@ -47,7 +47,7 @@ def free_port() -> int:
 def started(
     command: list[str], env: dict[str, str], folder: Path = SERVER
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """Run a server until the end of the block; give the process and its port."""
+    """Run a server until the end of the block; yield the process and the port."""
     port = free_port()
     process = subprocess.Popen(command, cwd=folder, env=env | {"PORT": str(port)})
     try:
@@ -69,15 +69,15 @@ def accepts(port: int) -> bool:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Ask until the answer is yes."""
+    """Return once the condition is true."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it never happened"
+        assert time.monotonic() < deadline, f"not true after {PATIENCE} s"
         time.sleep(0.02)
 
 
 def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Ask on a new connection; return status and text."""
+    """Send a request on a new connection; return status and text."""
     client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         client.request("GET", path, headers=headers or {})

@@ -1,4 +1,4 @@
-"""The JSON API: what it gives, and that no input makes it fail."""
+"""The JSON API: the answers, and that no input leads to a 500."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,7 @@ def titles(response: Any) -> list[str]:
 
 
 def every_title(client: Client, limit: int) -> list[str]:
-    """Follow the pages to their end."""
+    """Return the titles on all pages."""
     seen: list[str] = []
     query: dict[str, str | int] = {"limit": limit}
     while True:
@@ -114,7 +114,7 @@ def test_a_list_is_newest_first_and_one_query(
 ) -> None:
     for age in range(25):
         make(f"{age}", created=NOON - timedelta(hours=age))
-    client.get("/api/tasks")  # the first request also looks at the migrations
+    client.get("/api/tasks")  # the first request also reads the migrations
 
     with django_assert_num_queries(1):
         response = client.get("/api/tasks")
@@ -122,21 +122,21 @@ def test_a_list_is_newest_first_and_one_query(
     assert titles(response) == [f"{age}" for age in range(20)]
 
 
-def test_pages_follow_each_other_to_the_end(client: Client) -> None:
+def test_the_pages_hold_every_task_once(client: Client) -> None:
     for age in range(5):
         make(f"{age}", created=NOON - timedelta(hours=age))
 
     assert every_title(client, limit=2) == ["0", "1", "2", "3", "4"]
 
 
-def test_tasks_of_the_same_moment_are_neither_lost_nor_repeated(client: Client) -> None:
+def test_tasks_created_at_the_same_time_are_neither_lost_nor_repeated(client: Client) -> None:
     for number in range(5):
         make(f"{number}")
 
     assert sorted(every_title(client, limit=1)) == ["0", "1", "2", "3", "4"]
 
 
-def test_what_is_added_meanwhile_does_not_shift_the_next_page(client: Client) -> None:
+def test_a_task_added_between_two_pages_does_not_shift_the_second(client: Client) -> None:
     for age in range(4):
         make(f"{age}", created=NOON - timedelta(hours=age))
     first = client.get("/api/tasks", {"limit": 2}).json()
@@ -148,7 +148,7 @@ def test_what_is_added_meanwhile_does_not_shift_the_next_page(client: Client) ->
     assert second.json()["next"] is None
 
 
-def test_done_filters(client: Client) -> None:
+def test_a_list_can_be_filtered_by_done(client: Client) -> None:
     make("open")
     make("closed", done=True)
 
@@ -297,7 +297,7 @@ def test_a_query_of_too_many_parameters_is_refused(client: Client) -> None:
     assert_refused(client.get("/api/tasks?" + "a=1&" * 2_000), 400, None)
 
 
-def test_cursors_of_any_place_are_answered(client: Client) -> None:
+def test_a_cursor_may_have_any_date(client: Client) -> None:
     make()
     for year in (1, 1969, 1970, 9999):
         cursor = Position(datetime(year, 1, 1, tzinfo=UTC), uuid4()).encode()
@@ -306,7 +306,7 @@ def test_cursors_of_any_place_are_answered(client: Client) -> None:
 
 @pytest.mark.parametrize("task_id", ["1", "x", f"{uuid4()}%00", "%00", "%ED%A0%80", "x" * 5_000])
 @pytest.mark.parametrize("method", ["get", "patch", "delete"])
-def test_an_id_that_is_no_uuid_is_refused(client: Client, task_id: str, method: str) -> None:
+def test_an_id_that_is_not_a_uuid_is_refused(client: Client, task_id: str, method: str) -> None:
     response = send(client, {"done": True}, method, f"/api/tasks/{task_id}")
 
     assert_refused(response, 422, "task_id")
@@ -362,14 +362,14 @@ def test_the_schema_describes_every_operation(client: Client) -> None:
     }
 
 
-def test_a_change_requires_no_field_and_defaults_none(client: Client) -> None:
+def test_no_field_of_a_change_is_required_or_has_a_default(client: Client) -> None:
     schema = client.get("/api/openapi.json").json()["components"]["schemas"]["TaskChange"]
 
     assert "required" not in schema
     assert not [name for name, field in schema["properties"].items() if "default" in field]
 
 
-def test_the_documentation_needs_no_other_host(client: Client) -> None:
+def test_the_documentation_page_loads_files_of_this_server_alone(client: Client) -> None:
     page = client.get("/api/docs").content.decode()
 
     assert "/static/ninja/swagger-ui" in page

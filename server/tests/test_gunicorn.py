@@ -1,4 +1,4 @@
-"""The application under the real Gunicorn, with the configuration it ships with."""
+"""The application under the real Gunicorn, with its own configuration."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE, SERVER, environment, get, manage, started, wait_for
+from processes import PATIENCE, SERVER, environment, free_port, get, manage, started, wait_for
 
 GUNICORN = [sys.executable, "-m", "gunicorn"]
 APPLICATION = "task_api.wsgi:application"
@@ -27,7 +27,7 @@ def migrated(folder: Path, **changes: str) -> dict[str, str]:
 
 
 def write_tasks(port: int) -> Counter[int]:
-    """Create and change tasks on one kept connection; count the statuses."""
+    """Create and change tasks on a kept-alive connection; count the statuses."""
     client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     headers = {"Content-Type": "application/json"}
     statuses: Counter[int] = Counter()
@@ -45,7 +45,7 @@ def write_tasks(port: int) -> Counter[int]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_writers_do_not_get_into_each_others_way(tmp_path: Path) -> None:
+def test_eight_writers_at_once_all_succeed(tmp_path: Path) -> None:
     server = started([*GUNICORN, APPLICATION], migrated(tmp_path))
     with server as (_, port), ThreadPoolExecutor(WRITERS) as pool:
         counts = sum(pool.map(write_tasks, [port] * WRITERS), Counter[int]())
@@ -66,7 +66,7 @@ def test_a_probe_is_not_logged(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("proxies", "status"), [("127.0.0.1", 200), ("192.0.2.1", 301)])
-def test_https_is_believed_from_a_trusted_proxy_alone(
+def test_x_forwarded_proto_counts_from_a_trusted_proxy_alone(
     tmp_path: Path, proxies: str, status: int
 ) -> None:
     env = migrated(tmp_path, HTTPS_ONLY="true", FORWARDED_ALLOW_IPS=proxies)
@@ -89,7 +89,7 @@ def test_a_request_being_answered_survives_the_stop(tmp_path: Path) -> None:
             slow = pool.submit(get, port, "/slow")
             wait_for(arrived.exists)
             process.terminate()
-            wait_for(lambda: "Worker exiting" in log.read_text())  # the other one, idle
+            wait_for(lambda: "Worker exiting" in log.read_text())  # the idle worker
             assert process.poll() is None
             answer(fifo, b"complete")
 
@@ -97,8 +97,35 @@ def test_a_request_being_answered_survives_the_stop(tmp_path: Path) -> None:
             assert process.wait(PATIENCE) == 0
 
 
+STOP_WHILE_BOOTING = """
+exec(open("gunicorn.conf.py").read())
+
+def pre_fork(arbiter, worker):
+    assert STOP_SIGNALS <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+def post_fork(arbiter, worker):
+    os.kill(arbiter.pid, signal.SIGTERM)
+    while signal.SIGTERM not in signal.sigpending():  # until the arbiter signals this worker
+        os.sched_yield()
+"""
+
+
+def test_a_worker_that_is_still_booting_obeys_the_stop(tmp_path: Path) -> None:
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(STOP_WHILE_BOOTING)
+    command = [*GUNICORN, "--config", str(config), "--pythonpath", "tests", "fifo_app:application"]
+    env = os.environ | {"PORT": str(free_port()), "WEB_CONCURRENCY": "1"}
+
+    done = subprocess.run(
+        command, cwd=SERVER, env=env, text=True, capture_output=True, timeout=PATIENCE, check=False
+    )
+
+    assert "Worker exiting" in done.stderr
+    assert done.returncode == 0
+
+
 def answer(fifo: Path, text: bytes) -> None:
-    # fails at once, instead of waiting for ever, where the reader has gone
+    # O_NONBLOCK: without a reader, fail at once instead of waiting for ever
     descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     os.write(descriptor, text)
     os.close(descriptor)
@@ -127,7 +154,7 @@ def test_the_configuration_is_valid_without_any_variable() -> None:
         ("GUNICORN_GRACEFUL_TIMEOUT", "9" * 30),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_it(name: str, value: str) -> None:
+def test_a_wrong_value_is_reported_by_name_in_a_single_line(name: str, value: str) -> None:
     result = check_config(**{name: value})
 
     assert result.returncode == os.EX_CONFIG
@@ -136,20 +163,22 @@ def test_a_wrong_value_is_one_line_that_names_it(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["-2", "two"])
-def test_a_value_that_gunicorn_reads_before_us_is_shown(value: str) -> None:
+def test_a_wrong_value_that_gunicorn_reads_first_is_shown(value: str) -> None:
     result = check_config(WEB_CONCURRENCY=value)
 
     assert result.returncode == 1
     assert value in result.stderr
 
 
-def test_gunicorn_has_what_the_configuration_overrides() -> None:
+def test_gunicorn_has_every_name_that_the_configuration_overrides() -> None:
+    from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]  # noqa: PLC0415
     from gunicorn.workers import gthread  # type: ignore[import-untyped]  # noqa: PLC0415
 
     for name in ("STOP_KEEPALIVE_LINGER", "DEFAULT_WORKER_DATA_TIMEOUT"):
         assert isinstance(getattr(gthread, name), float)
-    for name in ("handle_exit", "murder_pending"):
+    for name in ("handle_exit", "init_signals", "murder_pending"):
         assert callable(getattr(gthread.ThreadWorker, name))
+    assert callable(Arbiter.spawn_worker)
 
 
 @pytest.mark.parametrize(("path", "code"), [("200 OK", 0), ("503 Busy", 1), ("2000 ", 1)])
@@ -162,14 +191,14 @@ def test_the_health_check_accepts_200_alone(tmp_path: Path, path: str, code: int
     )
     command = [*GUNICORN, "--pythonpath", str(tmp_path), "status_app:application"]
     with started(command, dict(os.environ)) as (_, port):
-        assert health_check(port) == code
+        assert run_health_check(port).returncode == code
 
 
-def test_the_health_check_fails_where_nobody_listens() -> None:
-    assert health_check(1) == 1
+def test_the_health_check_fails_without_a_server() -> None:
+    assert run_health_check(1).returncode == 1
 
 
-def test_the_health_check_says_what_it_was_told(tmp_path: Path) -> None:
+def test_the_health_check_prints_the_end_of_the_answer(tmp_path: Path) -> None:
     (tmp_path / "broken_app.py").write_text(
         "def application(environ, start_response):\n"
         "    start_response('500 Internal Server Error', [])\n"
@@ -177,25 +206,21 @@ def test_the_health_check_says_what_it_was_told(tmp_path: Path) -> None:
     )
     command = [*GUNICORN, "--pythonpath", str(tmp_path), "broken_app:application"]
     with started(command, dict(os.environ)) as (_, port):
-        said = ask_health(port).stderr
+        printed = run_health_check(port).stderr
 
-    assert said.startswith("healthz: 500\nx")
-    assert said.endswith("xthe last line\n")
-    assert len(said) < 4096  # the engine keeps no more
+    assert printed.startswith("healthz: 500\nx")
+    assert printed.endswith("xthe last line\n")
+    assert len(printed) < 4096  # the engine keeps no more
 
 
 def test_the_health_check_does_not_wait_for_ever() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        done = ask_health(silent.getsockname()[1])
+        done = run_health_check(silent.getsockname()[1])
 
     assert (done.returncode, done.stderr) == (1, "healthz: timed out\n")
 
 
-def health_check(port: int) -> int:
-    return ask_health(port).returncode
-
-
-def ask_health(port: int) -> subprocess.CompletedProcess[str]:
+def run_health_check(port: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-IS", "healthcheck.py"]
     env = os.environ | {"PORT": str(port)}
     return subprocess.run(command, cwd=SERVER, env=env, check=False, capture_output=True, text=True)

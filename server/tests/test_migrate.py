@@ -1,4 +1,4 @@
-"""The migrate command: one at a time, whatever becomes of the others."""
+"""The migrate command: never two at a time, and no lock stays behind."""
 
 import fcntl
 import shutil
@@ -24,7 +24,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def hold(env: dict[str, str]) -> Hold:
-    """Take the lock the way a running migrate has it."""
+    """Hold the lock as a running migrate does."""
 
     @contextmanager
     def hold() -> Iterator[None]:
@@ -41,7 +41,9 @@ def hold(env: dict[str, str]) -> Hold:
     return hold
 
 
-def test_a_second_one_says_that_it_waits_and_then_works(env: dict[str, str], hold: Hold) -> None:
+def test_a_second_migrate_says_that_it_waits_and_then_works(
+    env: dict[str, str], hold: Hold
+) -> None:
     with hold():
         second = manage("migrate", env=env)
         assert second.stderr
@@ -53,7 +55,7 @@ def test_a_second_one_says_that_it_waits_and_then_works(env: dict[str, str], hol
     assert "Running migrations" in output
 
 
-def test_two_at_once_both_end_well(env: dict[str, str]) -> None:
+def test_two_at_once_both_succeed(env: dict[str, str]) -> None:
     both = [manage("migrate", env=env) for _ in range(2)]
 
     for process in both:
@@ -62,7 +64,7 @@ def test_two_at_once_both_end_well(env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_one_that_is_interrupted_leaves_no_lock(
+def test_an_interrupted_migrate_leaves_no_lock(
     env: dict[str, str], hold: Hold, number: signal.Signals
 ) -> None:
     with hold():
@@ -79,7 +81,7 @@ def test_one_that_is_interrupted_leaves_no_lock(
 
 
 @pytest.mark.parametrize("question", ["--plan", "--check"])
-def test_a_question_waits_for_nobody(env: dict[str, str], hold: Hold, question: str) -> None:
+def test_plan_and_check_do_not_wait(env: dict[str, str], hold: Hold, question: str) -> None:
     with hold():
         process = manage("migrate", question, env=env)
         _, errors = process.communicate(timeout=PATIENCE)
@@ -87,7 +89,7 @@ def test_a_question_waits_for_nobody(env: dict[str, str], hold: Hold, question: 
     assert errors == ""
 
 
-def test_a_failed_one_leaves_no_lock(env: dict[str, str]) -> None:
+def test_a_failed_migrate_leaves_no_lock(env: dict[str, str]) -> None:
     failing = manage("migrate", "no_such_app", env=env)
     failing.communicate(timeout=PATIENCE)
     assert failing.returncode == 1
@@ -110,7 +112,7 @@ class Migration(migrations.Migration):
 
 @pytest.fixture
 def failing(env: dict[str, str], tmp_path: Path) -> Callable[..., tuple[str, str]]:
-    """Migrate with one more migration; return what was said on stdout and on stderr."""
+    """Migrate with a further migration; return stdout and stderr."""
 
     def run(operation: str, *, atomic: bool = True) -> tuple[str, str]:
         package = tmp_path / "more_migrations"
@@ -129,7 +131,7 @@ def failing(env: dict[str, str], tmp_path: Path) -> Callable[..., tuple[str, str
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_a_failed_one_names_the_migration_and_the_sql(
+def test_a_failure_names_the_migration_and_the_sql(
     failing: Callable[..., tuple[str, str]], atomic: bool
 ) -> None:
     out, errors = failing('SQL(["SELECT 1", "DROP TABLE gone"])', atomic=atomic)
@@ -139,7 +141,7 @@ def test_a_failed_one_names_the_migration_and_the_sql(
     assert errors.endswith("\nSQL: DROP TABLE gone\n")
 
 
-def test_values_are_not_shown(failing: Callable[..., tuple[str, str]]) -> None:
+def test_a_failure_shows_no_values(failing: Callable[..., tuple[str, str]]) -> None:
     execute = 'editor.connection.cursor().execute("SELECT x FROM gone WHERE y = %s", ["a secret"])'
     _, errors = failing(f"Python(lambda apps, editor: {execute})")
 
@@ -147,7 +149,7 @@ def test_values_are_not_shown(failing: Callable[..., tuple[str, str]]) -> None:
     assert "a secret" not in errors
 
 
-def test_a_failed_program_keeps_its_traceback(failing: Callable[..., tuple[str, str]]) -> None:
+def test_failed_python_code_keeps_its_traceback(failing: Callable[..., tuple[str, str]]) -> None:
     _, errors = failing("Python(lambda apps, editor: 1 / 0)")
 
     assert errors.startswith("task_api.0002_more failed:\nTraceback ")

@@ -1,4 +1,4 @@
-"""The probes and the gate: what is answered while the database is not as it should be."""
+"""The probes and the gate: the answers while the database is down or not migrated."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ def client() -> Client:
 
 @pytest.fixture
 def pending(transactional_db: None) -> Iterator[None]:
-    """Undo our own migration for the length of a test."""
+    """Undo our own migration until the end of a test."""
     call_command("migrate", "task_api", "zero", verbosity=0)
     yield
     call_command("migrate", verbosity=0)
@@ -55,12 +55,12 @@ def test_probes_depend_on_neither_host_nor_https(client: Client, settings: Any, 
 
 
 @pytest.mark.django_db
-def test_ready_is_said_with_nothing_pending(client: Client) -> None:
+def test_readyz_answers_ready_without_pending_migrations(client: Client) -> None:
     assert client.get("/readyz").json() == READY
     assert client.get("/healthz").json() == {"healthy": True}
 
 
-def test_readyz_names_what_is_pending(client: Client, pending: None) -> None:
+def test_readyz_names_pending_migrations(client: Client, pending: None) -> None:
     response = client.get("/readyz")
 
     assert response.status_code == 503
@@ -70,7 +70,7 @@ def test_readyz_names_what_is_pending(client: Client, pending: None) -> None:
 
 
 @pytest.mark.django_db
-def test_readyz_names_what_only_the_database_knows(client: Client) -> None:
+def test_readyz_names_unknown_migrations(client: Client) -> None:
     MigrationRecorder(connection).record_applied("task_api", "0999_of_a_later_release")
 
     response = client.get("/readyz")
@@ -80,7 +80,7 @@ def test_readyz_names_what_only_the_database_knows(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_probes_say_that_the_database_does_not_answer(
+def test_probes_report_a_database_that_does_not_answer(
     client: Client, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     fail_with(monkeypatch, "task_api.probes.connection.cursor", OperationalError("gone\n"))
@@ -96,7 +96,7 @@ def test_probes_say_that_the_database_does_not_answer(
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_while_migrations_are_pending_everything_says_so(
+def test_every_page_reports_pending_migrations(
     client: Client, settings: Any, pending: None, *, debug: bool
 ) -> None:
     settings.DEBUG = debug
@@ -110,11 +110,11 @@ def test_while_migrations_are_pending_everything_says_so(
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_tables_that_vanish_under_way_are_noticed(
+def test_removed_tables_are_noticed(
     client: Client, settings: Any, transactional_db: None, *, debug: bool
 ) -> None:
     settings.DEBUG = debug
-    assert client.get("/api/tasks").status_code == 200  # from here on the gate stands open
+    assert client.get("/api/tasks").status_code == 200  # from now on the gate is open
 
     call_command("migrate", "task_api", "zero", verbosity=0)
     assert client.get("/api/tasks").status_code == 503
@@ -126,7 +126,7 @@ def test_tables_that_vanish_under_way_are_noticed(
 
 
 @pytest.mark.django_db
-def test_an_open_gate_asks_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_gate_makes_no_query(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     client.get("/api/tasks")
     fail_with(monkeypatch, "task_api.gate.migration_state", AssertionError("asked again"))
 
@@ -135,7 +135,7 @@ def test_an_open_gate_asks_nothing(client: Client, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed")])
-def test_a_database_that_fails_under_way_is_a_503_and_logged(
+def test_a_database_error_in_a_view_is_a_503_and_logged(
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -150,7 +150,7 @@ def test_a_database_that_fails_under_way_is_a_503_and_logged(
     assert "Traceback" in caplog.text
 
 
-def test_a_database_that_fails_from_the_start_is_a_503(
+def test_a_database_error_in_the_gate_is_a_503(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_with(monkeypatch, "task_api.gate.migration_state", OperationalError("gone"))
@@ -162,7 +162,7 @@ def test_a_database_that_fails_from_the_start_is_a_503(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("error", [IntegrityError("our fault"), ProgrammingError("our fault")])
-def test_an_error_of_ours_stays_a_500(
+def test_any_other_database_error_stays_a_500(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: DatabaseError
 ) -> None:
     fail_with(monkeypatch, "task_api.api._row", error)
@@ -174,7 +174,7 @@ def test_an_error_of_ours_stays_a_500(
 
 
 @pytest.mark.django_db
-def test_a_statement_that_takes_too_long_is_a_503(
+def test_a_statement_over_the_time_limit_is_a_503(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if connection.vendor != "postgresql":
@@ -189,7 +189,7 @@ def test_a_statement_that_takes_too_long_is_a_503(
                 cursor.execute("SELECT pg_sleep(10)")
 
         monkeypatch.setattr("task_api.api._row", sleep)
-        # the test's own transaction is lost with the statement
+        # the transaction of the test is lost with the statement
         monkeypatch.setattr(gate, "migration_state", lambda: MigrationState([], []))
 
     response = client.get("/api/tasks/00000000-0000-0000-0000-000000000000")
@@ -202,7 +202,7 @@ def test_a_statement_that_takes_too_long_is_a_503(
 
 
 @pytest.mark.django_db
-def test_the_home_page_links_to_what_there_is(client: Client) -> None:
+def test_the_home_page_links_to_the_api_and_the_admin(client: Client) -> None:
     page = client.get("/").content.decode()
 
     for path in ("/api/docs", "/api/tasks", "/admin/"):

@@ -1,16 +1,19 @@
-"""Hot reload: what counts as a change, and that none is lost."""
+"""Hot reload: the changes that count, and that no change is lost."""
 
 import os
 import runpy
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import PATIENCE, SERVER, get, started, wait_for
-from reload import snapshot
+from reload import Supervisor, snapshot
 
 APP = """
 def application(environ, start_response):
@@ -41,7 +44,7 @@ def port(tree: Path) -> Iterator[int]:
 
 
 def served(port: int, status: int, text: str) -> bool:
-    """Tell whether every worker answers so: more answers in a row than chance would give."""
+    """Return whether every worker answers so: 12 times, for chance may pick the same worker."""
     try:
         answers = [get(port, "/") for _ in range(12)]
     except OSError:
@@ -49,7 +52,7 @@ def served(port: int, status: int, text: str) -> bool:
     return all(code == status and text in body for code, body in answers)
 
 
-def test_edits_are_served_the_last_one_for_good(tree: Path, port: int) -> None:
+def test_after_many_edits_the_last_is_served(tree: Path, port: int) -> None:
     source = tree / "task_api" / "wsgi.py"
     wait_for(lambda: served(port, 200, "one"))
 
@@ -72,7 +75,7 @@ def test_a_mistake_is_shown_and_its_correction_served(tree: Path, port: int, mis
     wait_for(lambda: served(port, 200, "two"))
 
 
-def test_a_broken_configuration_is_waited_out(tree: Path, port: int) -> None:
+def test_a_corrected_configuration_starts_the_server_again(tree: Path, port: int) -> None:
     config = tree / "gunicorn.conf.py"
     good = config.read_text()
     config.write_text("no_such_name\n")
@@ -82,10 +85,57 @@ def test_a_broken_configuration_is_waited_out(tree: Path, port: int) -> None:
     wait_for(lambda: served(port, 200, "one"))
 
 
-# -- What counts as a change --------------------------------------------------------------
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Put the signal handlers of pytest back after the supervisor has set its own."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
-def test_a_snapshot_tells_every_kind_of_change(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("handlers")
+def test_a_stop_while_the_server_is_being_started_is_forwarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Child(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            os.kill(os.getpid(), signal.SIGTERM)  # before the supervisor knows its child
+
+    monkeypatch.setattr(subprocess, "Popen", Child)
+    supervisor = Supervisor(["sleep", str(PATIENCE)], tmp_path)
+
+    assert supervisor.run() == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_correction_saved_while_the_server_ends_starts_the_server_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Child:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def wait(self, timeout: float) -> int:
+            source = tmp_path / "a.py"
+            if self.number == 0 and not source.exists():
+                source.touch()
+                raise subprocess.TimeoutExpired("server", timeout)
+            return 1 - self.number
+
+    children = map(Child, (0, 1))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: next(children))
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waits for one more change"))
+
+    assert Supervisor(["server"], tmp_path).run() == 0
+    assert list(children) == []
+
+
+# -- Changes that count -------------------------------------------------------------------
+
+
+def test_every_kind_of_change_alters_the_snapshot(tmp_path: Path) -> None:
     source = tmp_path / "a.py"
     source.write_text("1")
     states = [snapshot(tmp_path)]
@@ -102,7 +152,7 @@ def test_a_snapshot_tells_every_kind_of_change(tmp_path: Path) -> None:
     assert all(before != after for before, after in pairwise(states))
 
 
-def test_what_is_not_source_changes_nothing(tmp_path: Path) -> None:
+def test_files_that_are_not_source_do_not_count(tmp_path: Path) -> None:
     before = snapshot(tmp_path)
     for name in ("db.sqlite3", ".hidden/a.py", "__pycache__/a.py", "tests/a.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -111,7 +161,7 @@ def test_what_is_not_source_changes_nothing(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_the_loader_tells_the_supervisor(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loader_reports_to_the_supervisor(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     monkeypatch.setenv("RELOAD_LOADED_FD", str(writer))
 

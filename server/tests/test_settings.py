@@ -1,4 +1,4 @@
-"""The settings: every variable that is wrong is named, and no secret is shown."""
+"""The settings: every wrong variable is named, and no secret is shown."""
 
 import os
 import runpy
@@ -28,7 +28,7 @@ POSTGRESQL = {
 
 
 @pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name != "PATH":
             monkeypatch.delenv(name)
@@ -137,7 +137,7 @@ def test_sqlite_is_configured_for_several_writers(monkeypatch: pytest.MonkeyPatc
     ("given", "https"),
     [({}, True), ({"DEBUG": "true"}, False), ({"HTTPS_ONLY": "off"}, False)],
 )
-def test_https_is_the_rule_outside_development(
+def test_https_is_required_outside_development(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], *, https: bool
 ) -> None:
     settings = load(monkeypatch, SQLITE | given)
@@ -148,11 +148,11 @@ def test_https_is_the_rule_outside_development(
 
 
 @pytest.mark.parametrize("word", ["1", "TRUE", " yes ", "on"])
-def test_truth_has_several_words(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+def test_true_has_several_spellings(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     assert load(monkeypatch, SQLITE | {"DEBUG": word, "ALLOWED_HOSTS": ""})["DEBUG"] is True
 
 
-def test_lists_lose_their_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_has_no_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(monkeypatch, SQLITE | {"ALLOWED_HOSTS": " a.org, ,b.org "})
 
     assert settings["ALLOWED_HOSTS"] == ["a.org", "b.org"]

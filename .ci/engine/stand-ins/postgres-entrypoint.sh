@@ -1,9 +1,9 @@
 #!/bin/bash
-# First start: make the cluster, the user and the database that the environment
-# names, run /docker-entrypoint-initdb.d/, then start for real.
+# At the first start, make the cluster, the user and the database of the environment
+# and run /docker-entrypoint-initdb.d/; then start the server.
 set -euo pipefail
 
-from_file() { # from_file NAME: the variable NAME or the file NAME_FILE, never both
+from_file() { # from_file NAME: export NAME from the file NAME_FILE; both set is an error
   local file=$1_FILE
   [ -n "${!file:-}" ] || return 0
   if [ -n "${!1:-}" ]; then echo "error: both $1 and $file are set" >&2; exit 1; fi
@@ -19,7 +19,7 @@ make_cluster() {
     echo "       You must specify POSTGRES_PASSWORD to a non-empty value." >&2
     exit 1
   fi
-  # POSTGRES_INITDB_ARGS is shell words, quotes and all.
+  # POSTGRES_INITDB_ARGS holds shell words, with quotes.
   eval "initdb --username=\"\$POSTGRES_USER\" --pwfile=<(printf '%s\n' \"\${POSTGRES_PASSWORD:-}\") ${POSTGRES_INITDB_ARGS:-}"
   printf '\nhost all all all %s\n' "${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
 }
@@ -50,7 +50,7 @@ export POSTGRES_USER=${POSTGRES_USER:-postgres}
 export POSTGRES_DB=${POSTGRES_DB:-$POSTGRES_USER}
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   make_cluster
-  # No TCP until all is there: a client that waits for the port gets the whole.
+  # No TCP until the database is complete: clients wait for the port.
   pg_ctl -D "$PGDATA" -o "-c listen_addresses='' -p 5432" -w start
   if [ "$POSTGRES_DB" != postgres ]; then
     sql --dbname postgres --set db="$POSTGRES_DB" <<<'CREATE DATABASE :"db";'

@@ -1,1 +1,1 @@
-"""One module a command; the module's name is the command's."""
+"""A module for each command, with the command's name."""

@@ -1,4 +1,4 @@
-"""Django's migrate, one at a time, that says which migration failed at which SQL."""
+"""Django's migrate under a lock; on failure, name the migration and the SQL."""
 
 import fcntl
 import time
@@ -19,12 +19,12 @@ _RETRY = 0.2
 
 
 class Command(migrate.Command):
-    """Migrates under a lock that ends with this process, however that ends."""
+    """Migrate under a lock that ends with this process, even by SIGKILL."""
 
     _migration = ""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Wait for another migrate, then run Django's; mere questions wait for nobody."""
+        """Wait for the lock, then run Django's migrate; --plan and --check do not wait."""
         if options["plan"] or options["check_unapplied"]:
             super().handle(*args, **options)
             return
@@ -35,14 +35,14 @@ class Command(migrate.Command):
     def migration_progress_callback(
         self, action: str, migration: Any = None, fake: bool = False
     ) -> None:
-        """Note which migration is under way."""
+        """Note the name of the migration under way."""
         if migration:
             self._migration = str(migration) if action.endswith("_start") else ""
         super().migration_progress_callback(action, migration, fake)
 
     @contextmanager
     def _failure_named(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
-        """Name what failed, in one line: those that may follow quote people's data."""
+        """Name the migration and the SQL; the error's first line alone: the rest may quote data."""
         failed: dict[BaseException, str] = {}
 
         def keep(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
@@ -60,7 +60,7 @@ class Command(migrate.Command):
                 raise
             self.stdout.write("")  # ends Django's "Applying …"
             chain = _with_contexts(error) if isinstance(error, Error) else ()
-            cause = next((it for it in chain if it in failed), None)
+            cause = next((link for link in chain if link in failed), None)
             if not cause:
                 self.stderr.write(f"{self._migration} failed:")
                 raise
@@ -74,9 +74,9 @@ class Command(migrate.Command):
 
 
 def _with_contexts(error: BaseException | None) -> Iterator[BaseException]:
-    """Give the error and those it was raised upon.
+    """Yield the error and every earlier error of the chain.
 
-    Where the connection is lost, to leave the transaction fails as well.
+    After a lost connection, the end of the transaction fails as well and hides the cause.
     """
     while error:
         yield error
@@ -85,7 +85,7 @@ def _with_contexts(error: BaseException | None) -> Iterator[BaseException]:
 
 @contextmanager
 def _lock(connection: BaseDatabaseWrapper, say_waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the database's migration lock."""
+    """Hold the migration lock of the database."""
     if connection.vendor == "postgresql":
         with _postgresql_lock(connection, say_waiting):
             yield
@@ -101,20 +101,20 @@ def _postgresql_lock(
     connection: BaseDatabaseWrapper, say_waiting: Callable[[], None]
 ) -> Iterator[None]:
     with connection.cursor() as cursor:
-        # A limit may also come from the role or the database: a migration has none.
+        # The role or the database may have a limit: none applies to a migration.
         cursor.execute("SET statement_timeout = 0")
 
         def acquired() -> bool:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [_KEY])
             return bool(cursor.fetchone()[0])
 
-        # Asked again and again, as a query that waits can neither be interrupted with Ctrl-C
-        # nor stand beside CREATE INDEX CONCURRENTLY, which waits for every open query.
+        # Polled: a waiting query cannot be interrupted with Ctrl-C, and would block
+        # CREATE INDEX CONCURRENTLY, which waits for every open query.
         _wait_until(acquired, say_waiting)
     try:
         yield
     finally:
-        # A lost connection has lost its lock already.
+        # A lost connection has lost the lock already.
         if connection.is_usable():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [_KEY])
@@ -132,7 +132,7 @@ def _file_lock(path: Path, say_waiting: Callable[[], None]) -> Iterator[None]:
             return True
 
         _wait_until(acquired, say_waiting)
-        # The file stays: whoever removed it could remove the one that somebody just locked.
+        # The file stays: another process may hold the lock by now.
         yield
 
 
