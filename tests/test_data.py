@@ -528,7 +528,22 @@ def test_a_volume_of_another_project_stays(
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 77
 
     assert recorder.ran == []
-    assert "Volume shop_db-data belongs to another project, other." in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "Volume shop_db-data belongs to another project, other.\n"
+        "  Give db-data another name in the Compose file\n"
+    )
+
+
+def test_the_setting_of_a_volume_of_another_project_is_named(
+    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder.on("volume", "ls", "--format").say("shop_db-data other\n")
+    volumes = {"db-data": {"name": "${DATA_VOLUME:-shop_db-data}"}}
+    recorder.on("config", "--no-interpolate").say(json.dumps({"volumes": volumes}))
+
+    assert inv("destroy", "--no-snapshot", "--yes") == 77
+
+    assert "  Name one of your own: DATA_VOLUME in .env\n" in capsys.readouterr().err
 
 
 def test_destroy_removes_what_bears_the_label_and_our_files(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from composed.docker import engine
 from composed.docker.compose import Compose
+from composed.docker.model import setting_of
 from composed.errors import InputOutputError, RefusedError
 
 __all__ = ["Owned"]
@@ -46,9 +47,12 @@ class Owned:
         for key, volume in self._dc.model().volumes.items():
             owner = owners.get(volume.name, "")
             if owner not in ("", self._name) and not volume.external:
+                written = self._dc.written_model().volumes.get(key)
+                setting = setting_of(written.name) if written else ""
+                way = f"Name one of your own: {setting} in .env"
                 raise RefusedError(
                     f"Volume {volume.name} belongs to another project, {owner}.",
-                    f"Give {key} a name of its own, in the Compose file or by its setting in .env",
+                    way if setting else f"Give {key} another name in the Compose file",
                 )
 
     def remove(self) -> int:

@@ -13,7 +13,7 @@ from composed.docker.model import Model, setting_of
 from composed.errors import ComposedError, InputOutputError, SettingError
 from composed.process import Answer
 
-__all__ = ["Credentials", "Misfit", "Server", "change", "credentials_of", "refusal", "settings_of"]
+__all__ = ["Credentials", "Misfit", "Server", "change", "credentials_of", "refusal"]
 
 Wrong: TypeAlias = Literal["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"]
 WRONG: tuple[Wrong, ...] = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
@@ -78,8 +78,9 @@ class Server:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The settings that the image's three variables come from, by variable."""
-        return settings_of(self._dc.written_model(), self._service)
+        """The setting of each credential in the Compose file; the credential's own name if none."""
+        env = self._dc.written_model().service(self._service).environment
+        return {name: setting_of(env.get(name, "")) or name for name in WRONG}
 
     def misfit(self) -> Misfit | None:
         """Return the first setting that does not fit; None when all fit or the server is mute."""
@@ -204,12 +205,6 @@ def _only(misfit: Misfit, wanted: str, setting: str) -> str:
         f"{setting} is {wanted!r}: there is no such database, and which to rename is not clear.",
         f"There are: {', '.join(misfit.databases)}. Write one into .env: {setting}=…",
     )
-
-
-def settings_of(written: Model, service: str) -> dict[str, str]:
-    """Return the setting of each credential in a model before interpolation, or its own name."""
-    env = written.service(service).environment
-    return {name: setting_of(env.get(name, "")) or name for name in WRONG}
 
 
 def refusal(
