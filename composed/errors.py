@@ -9,6 +9,7 @@ from invoke.exceptions import Exit
 __all__ = [
     "ComposedError",
     "DataError",
+    "DryRunEnded",
     "EngineError",
     "InputOutputError",
     "Interrupted",
@@ -99,6 +100,13 @@ class Interrupted(Exit):
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(None, 128 + number)
+
+
+class DryRunEnded(Exit):
+    """A dry run has shown all commands that need no result of an earlier command."""
+
+    def __init__(self) -> None:
+        super().__init__(None, 0)
 
 
 def end_with(code: int) -> None:

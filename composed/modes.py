@@ -13,18 +13,17 @@ from composed.docker import engine
 from composed.env import copies
 from composed.env.settings import Settings, assignments, env_files, load_settings, read_text
 from composed.errors import EngineError, SettingError
-from composed.process import Gateway
+from composed.gateway import Gateway
 from composed.project import Project
-from composed.signals import end_as_shells_count
 from composed.stack import Stack
 from composed.terminal import say
 
 __all__ = [
     "choose_mode",
     "complete_settings",
-    "get_gateway",
-    "get_stack",
+    "gateway_of",
     "open_stack",
+    "prepare_stack",
     "recorded_mode",
 ]
 
@@ -33,7 +32,7 @@ __all__ = [
 STACKS = {"docker": "DockerStack", "local": "LocalStack"}
 
 
-def get_stack(c: Context, *, make_env: bool = False) -> Stack:
+def prepare_stack(c: Context, *, make_env: bool = False) -> Stack:
     """Return the stack of the project whose ``tasks.py`` Invoke loaded.
 
     With ``make_env``, a missing or incomplete ``.env`` is made first; in a copied
@@ -41,19 +40,18 @@ def get_stack(c: Context, *, make_env: bool = False) -> Stack:
     :class:`~composed.errors.SettingError` when settings are missing, and
     :class:`~composed.errors.EngineError` when there is nothing to run it on.
     """
-    project, gateway = Project.of(c), get_gateway(c)
+    project, gateway = Project.of(c), gateway_of(c)
     make_env = make_env or copies.original(project) is not None
     drafts = complete_settings(project, gateway) if make_env else {}
     stack = open_stack(project, gateway, drafts)
-    if not gateway.dry:
-        stack.clean_up()
+    stack.clean_up()
     return stack
 
 
 def open_stack(
     project: Project, gateway: Gateway, drafts: Mapping[Path, str] | None = None
 ) -> Stack:
-    """Return the stack as it is, and change nothing; raises as :func:`get_stack` does."""
+    """Return the stack as it is, and change nothing; raises as :func:`prepare_stack` does."""
     project = project.with_services()
     settings = load_settings(project, drafts=drafts)
     settings.check()
@@ -71,9 +69,8 @@ def _reachable(project: Project, settings: Settings, gateway: Gateway) -> str:
     return "" if leaves and engine.problem(gateway) else recorded
 
 
-def get_gateway(c: Context) -> Gateway:
+def gateway_of(c: Context) -> Gateway:
     """Return the way to other processes, as ``inv --dry`` and ``inv --echo`` want it."""
-    end_as_shells_count()
     run = c.config.run
     return Gateway(Project.of(c).root, dry=bool(run.dry), echo=bool(run.echo))
 

@@ -1,20 +1,18 @@
-"""Which processes there are, from ``/proc`` or, where there is none, from ``ps``."""
+"""The processes of this machine, from ``/proc`` or, on macOS, from ``ps``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:  # it looks here for what gets its signals
-    from composed.process import Gateway
-
-__all__ = ["Process", "processes"]
+__all__ = ["PROC", "PS", "Process", "from_proc", "from_ps"]
 
 PROC = Path("/proc")
+PS = ("ps", "-A", "-o", "pid=,ppid=,pgid=,stat=,lstart=")
 
 
 class Process(NamedTuple):
-    """A living process; ``since`` tells it from a later one that was given its PID."""
+    """A living process; ``since`` tells the process from a later process with the same PID."""
 
     pid: int
     parent: int
@@ -22,31 +20,31 @@ class Process(NamedTuple):
     since: str
 
 
-def processes(gateway: Gateway) -> list[Process]:
-    """Return every living process; one that waits to be reaped is not alive."""
-    rows = _from_proc() if (PROC / "self/stat").exists() else _from_ps(gateway)
-    alive = (row for row in rows if row[3][0] not in "ZX")
-    return [Process(pid, parent, group, since) for pid, parent, group, _, since in alive]
-
-
 Row = tuple[int, int, int, str, str]
 
 
-def _from_proc() -> list[Row]:
+def from_proc() -> list[Process]:
+    """Return every living process from ``/proc/PID/stat``."""
     rows = []
     for file in PROC.glob("[0-9]*/stat"):
         try:
             # The name in parentheses may hold anything; proc(5) numbers the fields from there.
             _, _, rest = file.read_text(errors="replace").rpartition(")")
         except OSError:
-            continue  # ended while we looked
+            continue  # the process has ended meanwhile
         fields = rest.split()
         state, parent, group = fields[:3]
         rows.append((int(file.parent.name), int(parent), int(group), state, fields[19]))
-    return rows
+    return _alive(rows)
 
 
-def _from_ps(gateway: Gateway) -> list[Row]:
-    out = gateway.ask(["ps", "-A", "-o", "pid=,ppid=,pgid=,stat=,lstart="]).out
-    split = (line.split(maxsplit=4) for line in out.splitlines() if line.strip())
-    return [(int(pid), int(up), int(group), state, since) for pid, up, group, state, since in split]
+def from_ps(text: str) -> list[Process]:
+    """Return every living process from the output of :data:`PS`."""
+    lines = (line.split(maxsplit=4) for line in text.splitlines() if line.strip())
+    return _alive([(int(p), int(up), int(g), state, since) for p, up, g, state, since in lines])
+
+
+def _alive(rows: list[Row]) -> list[Process]:
+    """Leave out processes that have ended and wait for their parent (Z, X)."""
+    alive = (row for row in rows if row[3][0] not in "ZX")
+    return [Process(pid, parent, group, since) for pid, parent, group, _, since in alive]

@@ -1,4 +1,4 @@
-"""What signals do to a verb: it ends when what it runs has, and as shells count."""
+"""Signals: passed on to the child of a verb, which then ends with 128 and the signal's number."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from composed.errors import Interrupted
 
-if TYPE_CHECKING:
-    from composed.process import Gateway
-
-__all__ = ["Signals", "end_as_shells_count", "postponed", "signals_for_the_child"]
+__all__ = ["Signals", "handle_signals", "postponed", "signals_for_the_child"]
 
 # Long enough for Compose to take its containers back after a Ctrl-C of its own.
 SECONDS_BEFORE_PASSING_ON = 2.0
@@ -25,13 +21,13 @@ SECONDS_BEFORE_PASSING_ON = 2.0
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def end_as_shells_count() -> None:
-    """Make a signal end a verb with 128 and its number, and a closed pipe end it silently.
+def handle_signals() -> None:
+    """Let a signal end the verb with 128 and its number, and a closed pipe end it silently.
 
-    Invoke alone would exit with 1 for Ctrl-C and print a traceback for the pipe;
-    the other signals would leave what a ``finally`` removes.
+    Invoke alone would exit with 1 for Ctrl-C and print a traceback for the pipe; other
+    signals would skip every ``finally``.
     """
-    _open_what_is_closed()
+    _open_closed_streams()
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _interrupt)
@@ -42,8 +38,8 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
-def _open_what_is_closed() -> None:
-    """Give closed standard streams (``<&-``) to nobody: the next file opened would be one."""
+def _open_closed_streams() -> None:
+    """Open /dev/null for closed standard streams (``<&-``): the next file would get the number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
@@ -52,7 +48,7 @@ def _open_what_is_closed() -> None:
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Let a signal that comes while the block runs end us when the block is over."""
+    """Hold a signal back while the block runs; the verb ends after the block."""
     received: list[int] = []
     before = {
         number: signal.signal(number, lambda came, _frame: received.append(came))
@@ -69,17 +65,22 @@ def postponed() -> Iterator[None]:
 
 
 class Signals:
-    """Signals that arrive while a child runs are the child's; we end when it has."""
+    """Signals received while a child runs, passed on to the child.
 
-    def __init__(self, gateway: Gateway, *, insist: bool) -> None:
+    ``children`` returns the PIDs of the child's own children that need the signals too.
+    """
+
+    def __init__(
+        self, children: Callable[[subprocess.Popen[bytes]], list[int]], *, insist: bool
+    ) -> None:
         self.received: list[int] = []
-        self._gateway = gateway
+        self._children = children
         self._insist = insist
         self._child: subprocess.Popen[bytes] | None = None
         self._timer: threading.Timer | None = None
 
     def belong_to(self, child: subprocess.Popen[bytes]) -> None:
-        """Name the child, which gets what came while it was being started."""
+        """Pass on to the child the signals that came during its start, and all later ones."""
         self._child = child
         for number in self.received:
             self._pass_on(number)
@@ -90,8 +91,7 @@ class Signals:
         if number != signal.SIGINT or not _in_foreground():
             self._pass_on(number)
         elif self._insist:
-            # Perhaps it was `kill -INT` all the same: then only we have it. Or the
-            # child was not listening yet.
+            # A `kill -INT` reaches this process alone; or the child was not listening yet.
             self._timer = threading.Timer(SECONDS_BEFORE_PASSING_ON, self._pass_on, [number])
             self._timer.daemon = True
             self._timer.start()
@@ -99,24 +99,26 @@ class Signals:
     def _pass_on(self, number: int) -> None:
         if self._child is None:
             return
-        for pid in _plugins(self._child, self._gateway):
+        for pid in self._children(self._child):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         self._child.send_signal(number)
 
     def stop(self) -> None:
-        """Pass nothing more on."""
+        """Cancel a signal that is still to be passed on."""
         if self._timer is not None:
             self._timer.cancel()
 
 
 @contextlib.contextmanager
-def signals_for_the_child(gateway: Gateway, *, insist: bool) -> Iterator[Signals]:
-    """Keep signals from ending us while the block runs a child; give those that came.
+def signals_for_the_child(
+    children: Callable[[subprocess.Popen[bytes]], list[int]], *, insist: bool
+) -> Iterator[Signals]:
+    """Yield the signals that come while the block runs a child; none of them ends the verb.
 
-    With ``insist`` the child is sent a Ctrl-C again that the terminal may not have sent it.
+    With ``insist`` a Ctrl-C is sent to the child once more: the terminal may not have.
     """
-    signals = Signals(gateway, insist=insist)
+    signals = Signals(children, insist=insist)
     before = {}
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
@@ -129,20 +131,8 @@ def signals_for_the_child(gateway: Gateway, *, insist: bool) -> Iterator[Signals
             signal.signal(number, handler)
 
 
-def _plugins(child: subprocess.Popen[bytes], gateway: Gateway) -> list[int]:
-    """Return the processes that ``docker`` has started: Compose is one.
-
-    On a terminal ``docker`` passes no signal on: it trusts that the terminal does.
-    """
-    from composed.process_table import processes  # noqa: PLC0415  # a signal is rare
-
-    if not isinstance(child.args, list) or child.args[0] != "docker":
-        return []
-    return [process.pid for process in processes(gateway) if process.parent == child.pid]
-
-
 def _in_foreground() -> bool:
-    """Say whether the terminal sends its Ctrl-C to us, and so to our children."""
+    """Return whether the terminal sends its Ctrl-C to this process, and so to its children."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:

@@ -15,8 +15,7 @@ from composed.database import Database
 from composed.env.settings import Settings
 from composed.errors import Interrupted
 from composed.findings import Finding
-from composed.own_files import opened, written
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 from composed.project import Project
 from composed.terminal import table
 
@@ -130,13 +129,11 @@ class Stack(ABC):
 
     def remember(self) -> None:
         """Record the mode, so that other verbs find this stack."""
-        if not self.gateway.dry:
-            written(self.folder / "mode", self.mode)
+        self.gateway.write(self.folder / "mode", self.mode)
 
     def forget(self) -> None:
         """Remove the record of the mode: nothing runs."""
-        if not self.gateway.dry:
-            (self.folder / "mode").unlink(missing_ok=True)
+        self.gateway.remove(self.folder / "mode")
 
     @contextlib.contextmanager
     def stopping(self) -> Iterator[None]:
@@ -144,15 +141,15 @@ class Stack(ABC):
 
         Services go on stopping then, and seem to run until they have stopped.
         """
-        opened(self.stop_mark).close()
+        self.gateway.write(self.stop_mark, "")
         try:
             yield
         except Interrupted:
             raise
         except BaseException:
-            self.stop_mark.unlink(missing_ok=True)
+            self.gateway.remove(self.stop_mark)
             raise
-        self.stop_mark.unlink(missing_ok=True)
+        self.gateway.remove(self.stop_mark)
 
     @property
     def stop_mark(self) -> Path:
@@ -168,6 +165,10 @@ class Stack(ABC):
     def volume(self) -> Volume | None:
         """The volume of the database server, None without containers."""
         return None
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Let a single verb at a time change the services; other verbs wait."""
+        return self.gateway.lock(self.folder / "lock")
 
     @abstractmethod
     def clean_up(self) -> None:

@@ -13,7 +13,7 @@ from invoke import Collection, Program
 
 import tasks
 from composed.docker import engine
-from composed.process import Gateway
+from composed.gateway import Gateway
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import DB_ROW, ENV, FACTS, OURS, PS_ROW, RAW, READY, ROOT, Inv, model, ps_answer
@@ -36,20 +36,18 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder.on("config", "--services").say("backend\ndb\n")
     recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
     recorder.on("--file", "-", "config", "--format").say('{"services": {"check": {}}}')
-    monkeypatch.setattr(Gateway, "run", recorder.run)
-    monkeypatch.setattr(Gateway, "ask", recorder.ask)
-    monkeypatch.setattr(Gateway, "pipe", recorder.pipe)
-    monkeypatch.setattr(Gateway, "spawn", recorder.spawn)
+    recorder.http = lambda url: (200, READY)
+    for method in ("run", "ask", "pipe", "spawn", "fetch", "is_bound", "listeners"):
+        monkeypatch.setattr(Gateway, method, getattr(recorder, method))
     monkeypatch.setattr(engine, "is_set_up", lambda *_: True)
-    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (200, READY))
     monkeypatch.setattr("composed.health.readiness.SECONDS_TO_RELOAD", 0)
     return recorder
 
 
 @pytest.fixture
-def postgres(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+def postgres(recorder: Recorder) -> Recorder:
     """A server with two tables, and a volume; a backend that says nothing of migrations."""
-    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (404, "Not Found"))
+    recorder.http = lambda url: (404, "Not Found")
     recorder.on("--dbname", "postgres").say("15.18 (Debian 15.18-0)\n")
     recorder.on("--dbname", "composed_new_CALL").say(FACTS)
     recorder.on("--dbname", "task_db").say(f"00-1\n{FACTS}")
@@ -67,11 +65,11 @@ def postgres(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 @pytest.fixture
-def pending(postgres: Recorder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def pending(postgres: Recorder) -> list[str]:
     """What the running backend says is pending: one migration, upon tables with rows."""
     found = ["a.0002_more"]
     ready = {"pending": found}
-    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (503, json.dumps(ready)))
+    postgres.http = lambda url: (503, json.dumps(ready))
     return found
 
 
@@ -110,7 +108,7 @@ def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def inv(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Inv:
     """Run ``inv`` with these words, as typed, and return its exit code."""
-    monkeypatch.setattr("composed.modes.end_as_shells_count", lambda: None)
+    monkeypatch.setattr("composed.verbs.handle_signals", lambda: None)
 
     def run(*words: str) -> int:
         monkeypatch.setattr("sys.argv", ["inv", *words])

@@ -1,4 +1,4 @@
-"""A stand-in for the gateway: it lists every command, and gives prepared answers."""
+"""A stand-in for the gateway: lists every command, gives prepared answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from composed.process import Answer
+from composed.gateway import Answer
 
 __all__ = ["Call", "Recorder"]
 
@@ -55,6 +55,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.taken: set[int | tuple[str, int]] = set()  # ports, at any or at one address
+        self.pids: Callable[[int], dict[int, str]] = lambda port: {}  # listeners
+        self.http: Callable[[str], tuple[int, str]] = lambda url: (0, "")
         self._rules: list[Rule] = []
 
     def on(self, *words: str) -> Rule:
@@ -126,6 +129,15 @@ class Recorder:
             yield pipe
         finally:
             call.text = pipe.stdin.getvalue().decode(errors="replace")
+
+    def fetch(self, url: str) -> tuple[int, str]:
+        return self.http(url)
+
+    def is_bound(self, host: str, port: int) -> bool:
+        return not self.taken.isdisjoint({port, (host, port)})
+
+    def listeners(self, port: int) -> dict[int, str]:
+        return self.pids(port)
 
     def _answer(self, call: Call) -> Answer:
         self.calls.append(call)

@@ -8,9 +8,15 @@ import sys
 
 import pytest
 
-SCRIPT = (
-    "import sys; sys.dont_write_bytecode = True; import composed; print(sys.dont_write_bytecode)"
-)
+SCRIPT = """
+import sys
+from composed.bytecode import bytecode_kept
+
+sys.dont_write_bytecode = True
+with bytecode_kept():
+    print(sys.dont_write_bytecode)
+assert sys.dont_write_bytecode
+"""
 
 
 @pytest.mark.parametrize(("options", "forbidden"), [([], "False"), (["-B"], "True")])

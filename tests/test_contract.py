@@ -17,7 +17,7 @@ import pytest
 from composed.contract import HEALTH_CHECK, MIGRATE_LOCK, NOT_LOADED, PENDING, SERVER_ENDED, UNKNOWN
 from composed.docker import images
 from composed.health.explanations import explain
-from composed.health.readiness import named
+from composed.health.readiness import names_in
 from composed.health.waiting import of_now
 from composed.project import Project
 from tests.samples import OURS, ROOT
@@ -114,8 +114,8 @@ def test_readyz_names_pending_and_unknown_migrations() -> None:
 
     body = python("-c", f"{answer}print(readyz().content.decode())", variables=DJANGO)
 
-    assert "task_api.0001_initial" in (named(body, PENDING) or [])
-    assert named(body, UNKNOWN) == []
+    assert "task_api.0001_initial" in (names_in(body, PENDING) or [])
+    assert names_in(body, UNKNOWN) == []
 
 
 def test_the_server_answers_the_probes_of_the_project() -> None:

@@ -17,10 +17,9 @@ import pytest
 
 from composed import process_table
 from composed.errors import Interrupted
+from composed.gateway import Gateway
 from composed.local import daemon as module
 from composed.local.daemon import Daemon
-from composed.process import Gateway
-from composed.process_table import processes
 from tests.recorder import Recorder
 
 CHILD = "import time; time.sleep(600)"
@@ -67,7 +66,7 @@ def reap() -> None:
 
 
 def group(pid: int, folder: Path) -> list[int]:
-    return [p.pid for p in processes(Gateway(folder)) if p.group == pid]
+    return [p.pid for p in Gateway(folder).processes() if p.group == pid]
 
 
 def test_a_start_is_known_again(daemon: Daemon, tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ def test_without_proc_ps_is_asked(
     monkeypatch.setattr(process_table, "PROC", tmp_path)
     recorder.on("ps").say(out)
 
-    assert processes(Gateway(tmp_path)) == [(1, 0, 1, "Sun Nov 22 15:31:15 2026")]
+    assert Gateway(tmp_path).processes() == [(1, 0, 1, "Sun Nov 22 15:31:15 2026")]
 
 
 def test_the_record_of_a_copied_folder_is_the_other_folders(daemon: Daemon, tmp_path: Path) -> None:

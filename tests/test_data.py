@@ -401,10 +401,7 @@ def test_a_backend_that_runs_says_which_migrations_differ(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     body = '{"pending": [], "unknown": ["a.1", "a.2", "a.3", "a.4"]}'
-    monkeypatch.setattr(
-        "composed.health.readiness.answer",
-        lambda url: (200, body if url.endswith("8123/readyz") else ""),
-    )
+    recorder.http = lambda url: (200, body if url.endswith("8123/readyz") else "")
 
     assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
 
@@ -589,13 +586,14 @@ def test_a_dry_run_shows_and_changes_nothing(
     inv: Inv,
     recorder: Recorder,
     project: Project,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = sorted(project.root.rglob("*"))
     recorder.calls.clear()
 
     assert inv("--dry", *words.split()) == 0
 
-    shown = [word for argv in recorder.ran for word in argv]
+    shown = [*capsys.readouterr().err.split(), *(word for argv in recorder.ran for word in argv)]
     assert [word for word in shown if word in ("pg_dump", "pg_restore", "down")] == programs
     assert not [argv for argv in recorder.asked if "rm" in argv]
     assert recorder.piped == []

@@ -91,11 +91,9 @@ def test_a_service_that_starts_is_a_warning_and_no_service_is_ok(
 
 
 def test_what_the_backend_complains_of_is_a_warning(
-    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "composed.health.readiness.answer", lambda _: (503, '{"pending": ["app.0002_more"]}')
-    )
+    recorder.http = lambda _: (503, '{"pending": ["app.0002_more"]}')
 
     code, rows = doctor()
 

@@ -12,8 +12,8 @@ import pytest
 from composed.docker import engine
 from composed.env.settings import Settings
 from composed.errors import EngineError, SettingError
+from composed.gateway import Answer, Gateway
 from composed.modes import choose_mode
-from composed.process import Answer, Gateway
 from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())

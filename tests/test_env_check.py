@@ -10,7 +10,7 @@ import pytest
 from composed.doctor.env_check import check_env
 from composed.env.settings import assignments
 from composed.findings import Finding
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import ENV, Inv

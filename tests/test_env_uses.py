@@ -9,7 +9,7 @@ import pytest
 
 from composed.doctor.env_uses import names_read, uses
 from composed.findings import Finding
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Recorder
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from composed import sockets
+from composed.gateway import Gateway
 from composed.ports import holders
-from composed.ports.holders import holder, listeners
-from composed.process import Gateway
+from composed.ports.holders import holder
 from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
@@ -28,7 +29,7 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def test_a_process_is_named_with_its_pid(port: int) -> None:
-    found = listeners(GATEWAY, port)
+    found = GATEWAY.listeners(port)
 
     assert list(found) == [os.getpid()]
     assert holder(GATEWAY, port) == f"{found[os.getpid()]} (PID {os.getpid()})"
@@ -44,7 +45,7 @@ def test_nobody_has_a_free_port(recorder: Recorder) -> None:
 def test_a_container_says_more_than_the_process_that_forwards_to_it(
     seen: dict[int, str], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holders, "listeners", lambda *_: seen)
+    recorder.pids = lambda port: seen
     recorder.on("publish=8000").say("shop-db-1\tshop\n")
 
     assert holder(GATEWAY, 8000) == "container shop-db-1 of Compose project shop"
@@ -56,21 +57,20 @@ def test_a_container_says_more_than_the_process_that_forwards_to_it(
 def test_of_what_may_not_be_seen_the_owner_is_told(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holders, "listeners", lambda *_: {})
-    monkeypatch.setattr(holders, "_sockets", lambda _: {"1": 987654, "2": 0})
+    monkeypatch.setattr(holders, "owners", lambda _: {"1": 987654, "2": 0})
     recorder.on("docker", "ps").say(code=1, err="Cannot connect to the Docker daemon")
 
     assert holder(GATEWAY, 8000) == "a process of root"
 
 
-def test_where_there_is_no_proc_lsof_is_asked(
-    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(holders, "PROC", tmp_path)
-    recorder.on("lsof").say("p4711\ncnode\nf12\np4712\ncpython3.11\n")
+def test_without_proc_lsof_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lsof = Recorder()
+    lsof.on("lsof").say("p4711\ncnode\nf12\np4712\ncpython3.11\n")
+    monkeypatch.setattr(sockets, "PROC", tmp_path)
+    monkeypatch.setattr(Gateway, "ask", lsof.ask)
 
-    assert listeners(GATEWAY, 8000) == {4711: "node", 4712: "python3.11"}
-    assert recorder.asked == [["lsof", "-nP", "-iTCP:8000", "-sTCP:LISTEN", "-Fpc"]]
+    assert GATEWAY.listeners(8000) == {4711: "node", 4712: "python3.11"}
+    assert lsof.asked == [["lsof", "-nP", "-iTCP:8000", "-sTCP:LISTEN", "-Fpc"]]
     assert holder(GATEWAY, 8000) == "node (PID 4711)"
 
 
@@ -81,6 +81,6 @@ def test_what_ends_while_we_look_is_passed_over(
     row = "0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 1000 0 4242 1"
     (tmp_path / "net/tcp").write_text(f"sl local\n{row}\n")
     (tmp_path / "77").mkdir()  # without fd
-    monkeypatch.setattr(holders, "PROC", tmp_path)
+    monkeypatch.setattr(sockets, "PROC", tmp_path)
 
-    assert listeners(GATEWAY, 8000) == {}
+    assert GATEWAY.listeners(8000) == {}

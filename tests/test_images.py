@@ -10,7 +10,7 @@ import pytest
 
 from composed.docker.images import LABEL, Recipe, recipe, stale
 from composed.docker.model import Model
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 from tests.recorder import Recorder
 from tests.samples import Inv
 

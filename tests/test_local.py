@@ -69,8 +69,7 @@ def daemon(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
     it.log.write_text("one\ntwo\n")
     monkeypatch.setenv("COMPOSED_MODE", "local")
     monkeypatch.setattr(stack, "Daemon", lambda *_: it)
-    monkeypatch.setattr(local, "listeners", lambda *_: {1: "python"})
-    monkeypatch.setattr("composed.ports.published.is_taken", lambda *_: False)
+    recorder.pids = lambda port: {1: "python"}
     monkeypatch.setattr("time.time", lambda: 7200.0)
     return it
 
@@ -129,7 +128,7 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
+    recorder.http = lambda _: (404, "")
     recorder.on("showmigrations").say("[ ]  a.0001_initial\n")
 
     assert inv("up") == 0
@@ -228,20 +227,20 @@ def test_a_dry_run_starts_and_writes_nothing(
     assert sorted(project.root.rglob("*")) == before
 
 
-def taken(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
-    for module in ("ports.published", "ports.choice"):
-        monkeypatch.setattr(f"composed.{module}.is_taken", lambda host, port: port in ports)
-    monkeypatch.setattr("composed.ports.choice.holder", lambda *_: "other (PID 7)")
+def take(recorder: Recorder, *ports: int) -> None:
+    recorder.taken = {*ports}
+    recorder.pids = lambda port: {7: "other"} if port in ports else {1: "python"}
 
 
 def test_the_usual_port_gives_way_and_the_choice_is_kept(
+    recorder: Recorder,
     inv: Inv,
     daemon: FakeDaemon,
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    taken(monkeypatch, 8000)
+    take(recorder, 8000)
 
     assert inv("up") == 0
 
@@ -249,20 +248,21 @@ def test_the_usual_port_gives_way_and_the_choice_is_kept(
         "Port 8000, for backend, is taken by other (PID 7): "
         "using 8001, kept as BACKEND_PORT in .env.\n"
     ) in capsys.readouterr().err
-    taken(monkeypatch)
+    take(recorder)
     assert inv("restart") == 0
     assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8001"] * 2
 
 
 @pytest.mark.parametrize("words", ["up", "up --strict-ports"])
 def test_a_port_that_was_asked_for_does_not(
+    recorder: Recorder,
     words: str,
     inv: Inv,
     daemon: FakeDaemon,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    taken(monkeypatch, 8000)
+    take(recorder, 8000)
     if "strict" not in words:
         monkeypatch.setenv("BACKEND_PORT", "8000")
 
@@ -284,7 +284,7 @@ def test_with_port_0_any_will_do(
 
 
 def test_a_port_that_another_takes_meanwhile_is_left_to_it(
-    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered: list[str] = []
 
@@ -292,13 +292,13 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(
         answered.append(url)
         return 200, READY
 
-    def listeners(_: object, port: int) -> dict[int, str]:
-        """Show the other from the moment on that it answers in our place."""
-        taken(monkeypatch, 8000)
+    def listeners(port: int) -> dict[int, str]:
+        """Show another process from the moment on that it answers in our place."""
+        recorder.taken = {8000}
         return {} if not answered else {7: "other"} if port == 8000 else {1: "python"}
 
-    monkeypatch.setattr("composed.health.readiness.answer", answer)
-    monkeypatch.setattr(local, "listeners", listeners)
+    recorder.http = answer
+    recorder.pids = listeners
 
     assert inv("up") == 0
 
@@ -306,12 +306,13 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(
 
 
 def test_where_every_port_is_taken_meanwhile_it_is_73(
+    recorder: Recorder,
     inv: Inv,
     daemon: FakeDaemon,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "listeners", lambda *_: {7: "other"})
+    recorder.pids = lambda port: {7: "other"}
 
     assert inv("up") == 73
 
@@ -335,9 +336,9 @@ def test_a_server_from_before_a_move_is_started_anew(
 
 
 def test_a_server_that_does_not_know_the_path_is_well(
-    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
+    recorder.http = lambda _: (404, "")
 
     assert inv("up") == 0
 
@@ -350,6 +351,7 @@ def test_a_server_that_does_not_know_the_path_is_well(
     ],
 )
 def test_a_server_that_does_not_load_is_75_and_shows_its_log(
+    recorder: Recorder,
     code: int,
     said: str,
     health: str,
@@ -358,7 +360,7 @@ def test_a_server_that_does_not_load_is_75_and_shows_its_log(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (code, "NameError: x"))
+    recorder.http = lambda _: (code, "NameError: x")
 
     assert inv("up", "--timeout", "0") == 75
 
@@ -372,6 +374,7 @@ def test_a_server_that_does_not_load_is_75_and_shows_its_log(
 
 @pytest.mark.parametrize(("ran", "alive"), [(True, True), (False, True), (False, False)])
 def test_a_server_that_has_ended_is_not_waited_for(
+    recorder: Recorder,
     ran: bool,
     alive: bool,
     inv: Inv,
@@ -387,7 +390,7 @@ def test_a_server_that_has_ended_is_not_waited_for(
         daemon.log.write_text(f"{before}{said}")
     else:
         daemon.says = said
-    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (0, ""))
+    recorder.http = lambda _: (0, "")
 
     assert inv("up") == 75
 
@@ -397,10 +400,10 @@ def test_a_server_that_has_ended_is_not_waited_for(
 
 
 def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
-    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = itertools.chain([(0, "")], itertools.repeat((200, READY)))
-    monkeypatch.setattr("composed.health.readiness.answer", lambda _: next(answers))
+    recorder.http = lambda _: next(answers)
     daemon.log.write_text("PORT: 'x' is wrong\nreload: the server ended with 78, and so on\n")
 
     assert inv("up") == 0

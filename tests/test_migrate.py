@@ -9,7 +9,7 @@ import pytest
 
 from composed.calls import Calls
 from composed.data.sqlite import SQLite
-from composed.process import Answer
+from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Inv, ps_answer, snapshot_names
@@ -191,6 +191,11 @@ def test_rollback_needs_a_snapshot(inv: Inv, recorder: Recorder) -> None:
     assert recorder.ran == []
 
 
+def sqlite(file: Path) -> SQLite:
+    calls = Calls(Gateway(file.parent), file.parent / "swaps")
+    return SQLite(file, file.parent / "copy", calls)
+
+
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
@@ -208,11 +213,11 @@ def test_sqlite_tells_rows_from_what_migrate_makes(
         connection.executescript(script)
     connection.close()
 
-    assert SQLite(file, tmp_path / "copy", Calls(tmp_path / "swaps")).has_rows() is expected
+    assert sqlite(file).has_rows() is expected
 
 
 def test_a_file_that_is_not_there_has_no_rows_and_is_not_made(tmp_path: Path) -> None:
     file = tmp_path / "db.sqlite3"
 
-    assert not SQLite(file, tmp_path / "copy", Calls(tmp_path / "swaps")).has_rows()
+    assert not sqlite(file).has_rows()
     assert not file.exists()

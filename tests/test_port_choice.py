@@ -13,24 +13,22 @@ from dotenv import dotenv_values
 from composed.env.settings import Settings, load_settings
 from composed.errors import PortTakenError
 from composed.findings import Finding
+from composed.gateway import Gateway
 from composed.ports import choice as port_choice
 from composed.ports.choice import findings, give_way, with_choice
 from composed.ports.published import Published
-from composed.process import Gateway
 from composed.project import Project
+from tests.recorder import Recorder
 
 WEB = Published("backend", "127.0.0.1", 8000)
 DB = Published("db", "127.0.0.1", 5433)
 
 
 @pytest.fixture(autouse=True)
-def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _machine(recorder: Recorder) -> None:
     """8000 and 5433 are taken, the ports after them are free."""
-    monkeypatch.setattr(port_choice, "holder", lambda _, port: f"other (PID {port})")
-    monkeypatch.setattr(port_choice, "is_taken", lambda host, port: True)
-    monkeypatch.setattr(
-        "composed.ports.published.is_taken", lambda host, port: port in (8000, 5433)
-    )
+    recorder.taken = {8000, 5433}
+    recorder.pids = lambda port: {port: "other"}
 
 
 Choose = Callable[..., dict[str, int]]
@@ -122,9 +120,9 @@ def test_a_port_in_the_environment_was_meant(
 
 
 def test_who_insists_gets_what_is_taken_on_ipv6_alone(
-    choose: Choose, project: Project, monkeypatch: pytest.MonkeyPatch
+    choose: Choose, project: Project, recorder: Recorder
 ) -> None:
-    monkeypatch.setattr(port_choice, "is_taken", lambda host, port: False)
+    recorder.taken = {("::1", 8000)}
     add(project, OWN)
 
     assert choose({WEB: "BACKEND_PORT"}) == {}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from composed.ports.published import (
-    Published,
-    free_port,
-    in_the_way,
-    is_taken,
-    next_free,
-)
+from composed.gateway import Gateway
+from composed.ports.published import Published, in_the_way, is_taken, next_free
+from composed.sockets import free_port
+from tests.recorder import Recorder
+
+GATEWAY = Gateway(Path())
 
 
 def listening(host: str, port: int = 0) -> socket.socket:
@@ -40,37 +39,35 @@ def listening(host: str, port: int = 0) -> socket.socket:
 def test_a_port_is_taken_while_something_listens(listens: str, asked: str, taken: bool) -> None:
     with listening(listens) as listener:
         port = listener.getsockname()[1]
-        assert is_taken(asked, port) is taken
+        assert is_taken(GATEWAY, asked, port) is taken
 
-    assert not is_taken(asked, port)
+    assert not is_taken(GATEWAY, asked, port)
 
 
 def test_one_that_localhost_leads_to_on_ipv6_is_in_the_way() -> None:
     with listening("::1") as listener:
         at = Published("web", "127.0.0.1", listener.getsockname()[1])
-        assert in_the_way([at, Published("web", "127.0.0.1", free_port("127.0.0.1"))]) == [at]
+        assert in_the_way(GATEWAY, [at, Published("web", "127.0.0.1", free_port("127.0.0.1"))]) == [
+            at
+        ]
 
 
 def test_without_ipv6_nothing_is_taken_there(monkeypatch: pytest.MonkeyPatch) -> None:
     def no(*_: object) -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
-    monkeypatch.setattr("composed.ports.published.socket.socket", no)
+    monkeypatch.setattr("composed.sockets.socket.socket", no)
 
-    assert not is_taken("::1", 8000)
-
-
-def only(*free: int) -> Callable[[str, int], bool]:
-    return lambda host, port: port not in free
+    assert not is_taken(GATEWAY, "::1", 8000)
 
 
-def test_the_next_free_port_is_the_first_that_may_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.ports.published.is_taken", only(8002, 8003))
+def test_the_next_free_port_is_the_first_that_may_be_had(recorder: Recorder) -> None:
+    recorder.taken = {8001}
 
-    assert next_free("127.0.0.1", 8000) == 8002
-    assert next_free("127.0.0.1", 8000, {8002}) == 8003
+    assert next_free(GATEWAY, "127.0.0.1", 8000) == 8002
+    assert next_free(GATEWAY, "127.0.0.1", 8000, {8002}) == 8003
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_after_the_last_port_any_will_do(host: str) -> None:
-    assert 0 < next_free(host, 65535) < 65535
+    assert 0 < next_free(GATEWAY, host, 65535) < 65535

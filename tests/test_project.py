@@ -351,7 +351,7 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (404, ""))
+    recorder.http = lambda _: (404, "")
     plan = "[X]  auth.0001_initial\n[ ]  auth.0002_more\n[ ]  shop.0001_initial\n"
     recorder.on("showmigrations").say(plan)
     recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Service": "web"}))

@@ -9,7 +9,7 @@ import pytest
 from composed.data.psql import Psql, pipe_dump
 from composed.database import identifier, literal
 from composed.errors import InputOutputError
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 
 LARGE = "head -c 10000000 /dev/zero"  # does not fit into a pipe that nobody reads
 

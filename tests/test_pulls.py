@@ -8,7 +8,7 @@ import pytest
 
 from composed.docker.model import Model
 from composed.docker.pulls import BUILD_FAILED, PULL_FAILED, pull_problem
-from composed.process import Gateway
+from composed.gateway import Gateway
 from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
-from composed.health.readiness import answer, named
+from composed.gateway import Gateway
+from composed.health.readiness import names_in
+
+GATEWAY = Gateway(Path())
 
 Serve = Callable[[int, bytes], str]
 
@@ -52,11 +56,11 @@ def serve() -> Iterator[Serve]:
 def test_the_body_names_what_is_pending(
     status: int, body: bytes, pending: list[str] | None, serve: Serve
 ) -> None:
-    code, text = answer(serve(status, body))
+    code, text = GATEWAY.fetch(serve(status, body))
 
     assert code == status
-    assert named(text, "pending") == pending
+    assert names_in(text, "pending") == pending
 
 
 def test_a_backend_that_does_not_answer_says_nothing(serve: Serve) -> None:
-    assert answer("http://127.0.0.1:1") == (0, "")
+    assert GATEWAY.fetch("http://127.0.0.1:1") == (0, "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from composed.docker.stack import DockerStack
 from composed.env.settings import load_settings
-from composed.process import Gateway
+from composed.gateway import Gateway
 from composed.project import Project
 from composed.stack import BuildOptions, Runner, Service, UpOptions
 from tests.recorder import Recorder

@@ -14,7 +14,7 @@ from composed.calls import Calls
 from composed.docker.start import STARTS
 from composed.env.settings import load_settings
 from composed.errors import Interrupted
-from composed.process import Answer
+from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Call, Recorder
 from tests.samples import DB_ROW, DC, EXEC, MANAGE, PS_ROW, Inv, model, ps_answer
@@ -248,32 +248,23 @@ def test_a_shell_in_what_does_not_run_is_66(
     assert capsys.readouterr().err == "backend is not running.\n  Type: inv up\n"
 
 
-class Taken:
-    """The ports that are taken; more can be added while a verb runs."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ports: set[int] = set()
-        for module in ("ports.published", "ports.choice"):
-            monkeypatch.setattr(f"composed.{module}.is_taken", lambda _, port: port in self.ports)
-        monkeypatch.setattr("composed.ports.choice.holder", lambda *_: "other (PID 7)")
-
-
 @pytest.fixture
-def taken(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Taken:
-    """Nothing runs; the model follows what is written into ``.env``."""
+def stopped(recorder: Recorder) -> Recorder:
+    """A stack that does not run, on a machine where another process may have its ports."""
     recorder.on("ps", "--all").say(ps_answer())
     recorder.on(".env", "config", "--format").say(model(backend=8000, db=5433))
-    return Taken(monkeypatch)
+    recorder.pids = lambda port: {7: "other"}
+    return recorder
 
 
 def test_a_taken_port_gives_way_to_the_next(
     inv: Inv,
     project: Project,
     recorder: Recorder,
-    taken: Taken,
+    stopped: Recorder,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    taken.ports = {8000, 8001}
+    stopped.taken = {8000, 8001}
 
     assert inv("up") == 0
 
@@ -285,10 +276,10 @@ def test_a_taken_port_gives_way_to_the_next(
     ) in capsys.readouterr().err
 
 
-def test_free_ports_cost_no_further_question(inv: Inv, recorder: Recorder, taken: Taken) -> None:
+def test_free_ports_cost_no_further_question(inv: Inv, stopped: Recorder) -> None:
     inv("up")
 
-    asked = [" ".join(argv[4:]) for argv in recorder.asked]
+    asked = [" ".join(argv[4:]) for argv in stopped.asked]
     assert asked[:2] == ["config --format json", "ps --all --orphans=false --format json"]
     assert not [line for line in asked[2:] if line.startswith("config")]
 
@@ -299,11 +290,11 @@ def test_a_taken_port_is_73_with_strict_ports_and_in_ci(
     inv: Inv,
     project: Project,
     recorder: Recorder,
-    taken: Taken,
+    stopped: Recorder,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    taken.ports = {8000}
+    stopped.taken = {8000}
     if "strict" not in words:
         monkeypatch.setenv("CI", "true")
 
@@ -317,66 +308,64 @@ def test_a_taken_port_is_73_with_strict_ports_and_in_ci(
     ) in capsys.readouterr().err
 
 
-def lose_races(recorder: Recorder, taken: Taken, times: int) -> None:
+def lose_races(stopped: Recorder, times: int) -> None:
     """Take backend's port at each of so many starts; Compose reads the one chosen then."""
 
     def up(_: Call) -> Answer:
-        starts = len(recorder.ran)
+        starts = len(stopped.ran)
         if starts > times:
             return Answer(0, "", "")
         port = 7999 + starts
-        taken.ports |= {port}
-        recorder.on(".env", "config", "--format").say(model(backend=port))
+        stopped.taken |= {port}
+        stopped.on(".env", "config", "--format").say(model(backend=port))
         return Answer(1, "", "")
 
-    recorder.on("up").do(up)
+    stopped.on("up").do(up)
 
 
 def test_a_port_taken_between_the_look_and_the_start_is_chosen_anew(
-    inv: Inv, project: Project, recorder: Recorder, taken: Taken
+    inv: Inv, project: Project, stopped: Recorder
 ) -> None:
-    lose_races(recorder, taken, 2)
+    lose_races(stopped, 2)
 
     assert inv("up") == 0
 
-    assert recorder.lines("run") == [UP] * 3
+    assert stopped.lines("run") == [UP] * 3
     assert load_settings(project)["BACKEND_PORT"] == "8002"
 
 
-def test_ports_that_are_always_lost_end_it(inv: Inv, recorder: Recorder, taken: Taken) -> None:
-    lose_races(recorder, taken, 99)
+def test_ports_that_are_always_lost_end_it(inv: Inv, stopped: Recorder) -> None:
+    lose_races(stopped, 99)
 
     assert inv("up") == 75
 
-    assert len(recorder.ran) == STARTS
+    assert len(stopped.ran) == STARTS
 
 
 def test_the_ports_of_our_own_running_services_are_not_in_the_way(
-    inv: Inv, recorder: Recorder, taken: Taken
+    inv: Inv, stopped: Recorder
 ) -> None:
-    recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
-    recorder.on(".env", "config", "--format").say(model(backend=8123))
-    taken.ports = {8123}
+    stopped.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
+    stopped.on(".env", "config", "--format").say(model(backend=8123))
+    stopped.taken = {8123}
 
     assert inv("up", "--strict-ports") == 0
 
 
 def test_a_changed_port_is_checked_before_what_runs_is_touched(
-    inv: Inv, recorder: Recorder, taken: Taken, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, stopped: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
-    recorder.on(".env", "config", "--format").say(model(backend=8299))
-    taken.ports = {8299}
+    stopped.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
+    stopped.on(".env", "config", "--format").say(model(backend=8299))
+    stopped.taken = {8299}
     monkeypatch.setenv("BACKEND_PORT", "8299")
 
     assert inv("up") == 73
-    assert recorder.ran == []
+    assert stopped.ran == []
 
 
-def test_only_the_ports_of_what_is_started_are_checked(
-    inv: Inv, recorder: Recorder, taken: Taken
-) -> None:
-    taken.ports = {8000}
+def test_only_the_ports_of_what_is_started_are_checked(inv: Inv, stopped: Recorder) -> None:
+    stopped.taken = {8000}
 
     assert inv("up", "--strict-ports", "--service", "db") == 0
     assert inv("up", "--strict-ports", "--service", "backend") == 73
@@ -562,10 +551,13 @@ def test_ps_says_when_nothing_runs(
 
 
 def test_up_names_pending_migrations(
-    inv: Inv, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder,
+    inv: Inv,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     body = '{"pending": ["a.0001", "a.0002", "b.0001", "c.0001"]}'
-    monkeypatch.setattr("composed.health.readiness.answer", lambda url: (503, body))
+    recorder.http = lambda url: (503, body)
 
     inv("up")
 
@@ -674,7 +666,7 @@ def test_what_cannot_be_removed_now_is_kept_for_later(
 
     inv("ps")
 
-    assert sorted(Calls(calls).abandoned()) == ["aaa", "bbb"]
+    assert sorted(Calls(Gateway(project.root), calls).abandoned()) == ["aaa", "bbb"]
 
 
 PLAIN_ENV = "--env NO_COLOR=1 --env DJANGO_COLORS=nocolor"
@@ -812,8 +804,7 @@ def test_what_the_system_refuses_is_said_without_a_traceback(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/there")
 
-    monkeypatch.setattr("composed.own_files.opened", full)
-    monkeypatch.setattr("composed.calls.opened", full)
+    monkeypatch.setattr("composed.gateway._opened", full)
 
     assert (inv("up"), inv("down")) == (74, 74)
 
@@ -856,13 +847,15 @@ def test_a_refused_restore_repeats_what_was_typed(
     assert capsys.readouterr().err.endswith(again)
 
 
-def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder) -> None:
+def test_a_dry_destroy_removes_nothing(
+    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
     for listing in ("docker ps --all --quiet", "volume ls --quiet", "image ls --quiet"):
         recorder.on(*listing.split()).say("abc\n")
 
     assert inv("--dry", "destroy", "--yes", "--no-snapshot") == 0
 
-    assert ["docker", "volume", "rm", "abc"] in recorder.ran  # shown, as the gateway is dry
+    assert "$ docker volume rm abc\n" in capsys.readouterr().err
     assert not [argv for argv in recorder.asked if "rm" in argv]
 
 

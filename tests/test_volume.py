@@ -15,7 +15,7 @@ from composed.docker.volume.upgrade import DATABASES, _Server
 from composed.docker.volume.volume import Volume
 from composed.env.file import with_value
 from composed.env.settings import assignments
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Call, Recorder
 from tests.samples import DB_ROW, DC, PS_ROW, RAW, Inv, model, ps_answer

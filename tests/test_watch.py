@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -247,7 +248,7 @@ def test_a_backend_that_no_longer_loads_is_75(
         ("x\nSyntaxError: bad", "Correct SyntaxError: bad\n  Type: inv up\n"),
         ("odd", "http://127.0.0.1:8123/readyz answers 500: odd\n  Type: inv logs\n"),
     ):
-        monkeypatch.setattr("composed.health.readiness.answer", lambda _, body=body: (500, body))
+        recorder.http = functools.partial(lambda text, url: (500, text), body)
 
         assert inv("up") == 75
 
@@ -255,10 +256,13 @@ def test_a_backend_that_no_longer_loads_is_75(
 
 
 def test_what_the_database_has_too_much_and_a_refused_host_are_told(
-    inv: Inv, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder,
+    inv: Inv,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     body = '{"pending": [], "unknown": ["a.0009_x"]}'
-    monkeypatch.setattr("composed.health.readiness.answer", lambda _: (400, body))
+    recorder.http = lambda _: (400, body)
 
     assert inv("up") == 0
 

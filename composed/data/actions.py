@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from composed.calls import alone
 from composed.data.dump_file import DumpFile, examine
 from composed.data.snapshots import Manifest, Snapshot, Snapshots
 from composed.database import Database, Dump, Facts
 from composed.errors import (
     ComposedError,
     DataError,
+    DryRunEnded,
     InputOutputError,
     NotFoundError,
     RefusedError,
@@ -92,19 +91,17 @@ def _check_engine(stack: Stack, engine: str, name: str) -> None:
 
 
 def snapshot(stack: Stack, name: str = "", reason: str = "") -> Snapshot | None:
-    """Write a snapshot; returns None in a dry run."""
+    """Write a snapshot; return None when there is nothing to keep."""
     if name:
         Snapshots(stack.project.snapshots).check_free(name)  # before anything is started
     with _data(stack) as database:
         return _take(stack, database, name, reason)
 
 
-def restore(stack: Stack, dump: Dump, *, safety: bool = True) -> Facts | None:
-    """Put a dump in place of the live data; returns what is there now, None in a dry run."""
+def restore(stack: Stack, dump: Dump, *, safety: bool = True) -> Facts:
+    """Put a dump in place of the live data; return the facts about the new live data."""
     with _data(stack) as database:
-        if stack.gateway.dry:
-            _show(stack, database, *(["dump"] if safety else []), "restore")
-            return None
+        _preview(stack, database, *(["dump"] if safety else []), "restore")
         if isinstance(dump, Snapshot):
             database.check_version(dump.manifest.version)
         if dump.foreign:  # a snapshot was checked when it was made, its checksum just now
@@ -115,8 +112,9 @@ def restore(stack: Stack, dump: Dump, *, safety: bool = True) -> Facts | None:
 
 def reset(stack: Stack, *, safety: bool = True) -> None:
     """Put an empty database in place of the live one."""
-    with _data(stack) as database, _undone_by(stack, database, "db.reset", safety=safety):
-        if not stack.gateway.dry:
+    with _data(stack) as database:
+        _preview(stack, database, *(["dump"] if safety else []))
+        with _undone_by(stack, database, "db.reset", safety=safety):
             database.reset()
 
 
@@ -128,12 +126,9 @@ def has_rows(stack: Stack) -> bool:
 
 @contextlib.contextmanager
 def copied(stack: Stack) -> Iterator[str]:
-    """Give a copy of the live database, by name or path; empty in a dry run."""
+    """Yield the name or path of a copy of the live database."""
     with _data(stack) as database:
-        if stack.gateway.dry:
-            _show(stack, database, "dump", "restore")
-            yield ""
-            return
+        _preview(stack, database, "dump", "restore")
         with database.copied() as place:
             yield place
 
@@ -151,11 +146,12 @@ def change_credentials(stack: Stack) -> list[str]:
 
 
 def prune(stack: Stack, names: list[str]) -> list[str]:
-    """Remove these snapshots; returns those removed, none in a dry run."""
+    """Remove these snapshots; return their names."""
+    stack.gateway.preview()
     with _alone(stack):
-        for name in names if not stack.gateway.dry else ():
+        for name in names:
             Snapshots(stack.project.snapshots).remove(name)
-    return [] if stack.gateway.dry else names
+    return names
 
 
 def down_volumes(stack: Stack, *, safety: bool = True) -> int:
@@ -168,8 +164,8 @@ def destroy(stack: Stack, *, safety: bool = True) -> int:
     """Remove all that the stack has; snapshots and settings stay."""
     with _last_snapshot(stack, "destroy", safety=safety):
         code = stack.store.destroy()
-        if not code and not stack.gateway.dry:
-            shutil.rmtree(stack.folder, ignore_errors=True)
+        if not code:
+            stack.gateway.remove(stack.folder)
         return code
 
 
@@ -179,11 +175,10 @@ def destroy(stack: Stack, *, safety: bool = True) -> int:
 @contextlib.contextmanager
 def _alone(stack: Stack) -> Iterator[None]:
     """Let one verb at a time at the data, and remove what a killed one left half-made."""
-    if stack.gateway.dry:
-        yield
-        return
-    with alone(stack.folder / "data.lock"), _disk_errors():
-        for name in Snapshots(stack.project.snapshots).remove_half_made():
+    with stack.gateway.lock(stack.folder / "data.lock"), _disk_errors():
+        for name in (
+            () if stack.gateway.dry else Snapshots(stack.project.snapshots).remove_half_made()
+        ):
             say(f"Removed {name}, which an inv that was killed had left.")
         yield
 
@@ -209,7 +204,7 @@ def _disk_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def _undone_by(stack: Stack, database: Database, verb: str, *, safety: bool) -> Iterator[None]:
     """Take a snapshot first and, when the block has ended, say how to bring the data back."""
-    there = safety and (stack.gateway.dry or stack.store.has_data())
+    there = safety and stack.store.has_data()
     taken = _take(stack, database, "", f"before {verb}") if there else None
     yield
     _say_how_to_undo(taken)
@@ -222,7 +217,7 @@ def _last_snapshot(stack: Stack, verb: str, *, safety: bool) -> Iterator[None]:
     with _alone(stack):
         if safety and stack.store.has_data():
             try:
-                with stack.store.database() as database:
+                with contextlib.suppress(DryRunEnded), stack.store.database() as database:
                     taken = _take(stack, database, "", f"before {verb}")
             except ComposedError as error:
                 raise RefusedError(
@@ -239,9 +234,7 @@ def _say_how_to_undo(taken: Snapshot | None) -> None:
 
 
 def _take(stack: Stack, database: Database, name: str, reason: str) -> Snapshot | None:
-    if stack.gateway.dry:
-        _show(stack, database, "dump")
-        return None
+    _preview(stack, database, "dump")
     store = Snapshots(stack.project.snapshots)
     now = datetime.now(UTC)
     name = name or _free_name(store, now, reason)
@@ -270,10 +263,9 @@ def _take(stack: Stack, database: Database, name: str, reason: str) -> Snapshot 
         return store.keep(manifest)
 
 
-def _show(stack: Stack, database: Database, *what: str) -> None:
-    for name in what:
-        if argv := database.commands.get(name):
-            stack.gateway.run(argv)  # which a dry run only shows
+def _preview(stack: Stack, database: Database, *names: str) -> None:
+    """End a dry run with the commands of these names."""
+    stack.gateway.preview(*(database.commands[name] for name in names if name in database.commands))
 
 
 def _free_name(store: Snapshots, now: datetime, reason: str) -> str:

@@ -49,8 +49,8 @@ def _go_back(stack: Stack, taken: Snapshot | None) -> None:
     if not taken:
         data.reset(stack, safety=False)
         say("Rolled back: the database is empty, as it was.")
-    elif facts := data.restore(stack, taken):
-        say(f"Rolled back to {taken.name}: {facts.count}.")
+    else:
+        say(f"Rolled back to {taken.name}: {data.restore(stack, taken).count}.")
 
 
 def _say_how(taken: Snapshot | None) -> None:

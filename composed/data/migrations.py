@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from composed.contract import PENDING, UNKNOWN
-from composed.health import readiness
-from composed.process import Answer
+from composed.gateway import Answer
+from composed.health.readiness import names_in
 from composed.stack import Stack, url_of
 
 __all__ = ["are_planned", "differences", "few", "known", "unapplied"]
@@ -24,7 +24,7 @@ def unapplied(stack: Stack) -> list[str]:
 def known(stack: Stack, url: str) -> list[str] | None:
     """Return the names from the backend at ``url``; None when it does not say."""
     path = stack.project.ready
-    return readiness.named(readiness.answer(f"{url}{path}")[1], PENDING) if url and path else None
+    return names_in(stack.gateway.fetch(f"{url}{path}")[1], PENDING) if url and path else None
 
 
 def are_planned(stack: Stack, args: Sequence[str] = ()) -> bool:
@@ -52,9 +52,9 @@ def differences(stack: Stack, applied: Sequence[str]) -> list[str]:
 
 def _said(stack: Stack) -> tuple[list[str], list[str]] | None:
     """Return what the running backend, when it has our ``/readyz``, says: pending, unknown."""
-    url = url_of(stack.runner.ps())
-    body = readiness.answer(f"{url}{stack.project.ready}")[1] if url and stack.project.ready else ""
-    pending, unknown = readiness.named(body, PENDING), readiness.named(body, UNKNOWN)
+    url, path = url_of(stack.runner.ps()), stack.project.ready
+    body = stack.gateway.fetch(f"{url}{path}")[1] if url and path else ""
+    pending, unknown = names_in(body, PENDING), names_in(body, UNKNOWN)
     return None if pending is None or unknown is None else (pending, unknown)
 
 

@@ -22,7 +22,7 @@ from composed.database import (
     literal,
 )
 from composed.errors import ComposedError, DataError, InputOutputError
-from composed.process import Answer
+from composed.gateway import Answer
 from composed.terminal import Progress
 
 __all__ = ["PostgreSQL"]

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from composed.database import CHUNK, literal
 from composed.errors import InputOutputError
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 from composed.terminal import Progress
 
 __all__ = ["Psql", "failure", "last_lines", "pipe_dump"]

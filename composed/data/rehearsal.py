@@ -10,7 +10,7 @@ from pathlib import Path
 from composed.data import actions as data
 from composed.data import migrations
 from composed.errors import SettingError
-from composed.process import Answer
+from composed.gateway import Answer
 from composed.stack import Stack
 from composed.terminal import say, table
 
@@ -57,8 +57,6 @@ def rehearse(stack: Stack) -> Rehearsal:
     if migrations.known(stack, stack.inside.current_url()) == []:
         return Rehearsal(0, [])
     with data.copied(stack) as place:
-        if stack.gateway.dry:
-            return Rehearsal(0, [])
         say("Migrating the copy …")
         script = f"{SCRIPT.read_text(encoding='utf-8')}\nrehearse({place!r})\n"
         settings = stack.store.pointed_at(place)

@@ -8,7 +8,7 @@ from pathlib import Path
 from composed.docker import engine
 from composed.docker.model import SEE_MODEL, Model
 from composed.errors import NotFoundError, SettingError, end_with
-from composed.process import Gateway
+from composed.gateway import Gateway
 from composed.terminal import is_plain
 
 __all__ = ["Compose", "refuses_env_file"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 __all__ = ["Container", "Probe", "inspect"]
 

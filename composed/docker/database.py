@@ -26,8 +26,8 @@ class DatabaseService:
     def __init__(self, stack: Stack, dc: Compose) -> None:
         self._stack, self._dc = stack, dc
         self.name = stack.project.database
-        self.restores = Calls(stack.folder / "swaps")
-        self.upgrades = Calls(stack.folder / "upgrades")
+        self.restores = Calls(stack.gateway, stack.folder / "swaps")
+        self.upgrades = Calls(stack.gateway, stack.folder / "upgrades")
         self._runs = False  # as far as this verb has seen: two questions would be slow
 
     def start(self) -> bool:
@@ -102,6 +102,6 @@ class DatabaseService:
 
     def _remove(self, name: str) -> bool:
         """Remove a volume; return whether the engine confirms that the volume is gone."""
-        self._stack.gateway.ask(["docker", "volume", "rm", name])
+        self._stack.gateway.do(["docker", "volume", "rm", name])
         left = self._stack.gateway.ask(["docker", "volume", "ls", "--quiet"])
         return left.code == 0 and name not in left.out.split()

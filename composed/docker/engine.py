@@ -13,7 +13,7 @@ from pathlib import Path
 
 from composed.errors import EngineError
 from composed.findings import Finding
-from composed.process import NOT_FOUND, Answer, Gateway
+from composed.gateway import NOT_FOUND, Answer, Gateway
 
 __all__ = [
     "COMPOSE_FLOOR",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from composed.docker.model import Build, ComposeService, Model
 from composed.findings import Finding
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 __all__ = ["LABEL", "VARIABLE", "Recipe", "recipe", "stale", "stale_rows"]
 

@@ -27,17 +27,16 @@ def clean_up(compose: Compose, calls: Calls) -> None:
 
 
 def _remove(compose: Compose, call: str) -> bool:
-    ask = compose.gateway.ask
-    found = ask(["docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={call}"])
+    gateway = compose.gateway
+    found = gateway.ask(["docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={call}"])
     if ids := found.out.split():
-        return ask(["docker", "rm", "--force", *ids]).code == 0
+        return gateway.do(["docker", "rm", "--force", *ids]).code == 0
     return found.code == 0
 
 
 def _end_process(compose: Compose, call: str, service: str) -> bool:
-    ask = compose.gateway.ask
     kill = compose.argv("exec", "--no-TTY", service, "sh", "-c", _KILL_MARKED, "sh", call)
-    if ask(kill).code == 0:
+    if compose.gateway.do(kill).code == 0:
         return True
-    listed = ask(compose.argv("ps", "--services", "--status", "running"))
+    listed = compose.gateway.ask(compose.argv("ps", "--services", "--status", "running"))
     return listed.code == 0 and service not in listed.out.split()  # stopped: nothing to end

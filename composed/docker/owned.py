@@ -8,6 +8,7 @@ from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.model import setting_of
 from composed.errors import InputOutputError, RefusedError
+from composed.gateway import Answer
 
 __all__ = ["Owned"]
 
@@ -59,10 +60,9 @@ class Owned:
         """Remove what bears the label; raises :class:`InputOutputError` when the engine refuses."""
         for listing, removal in KINDS:
             found = self._ask(*listing, "--filter", f"label={LABEL}={self._name}").split()
-            if found and self._dc.gateway.dry:
-                self._dc.gateway.run(["docker", *removal, *dict.fromkeys(found)])
-            elif found:
-                self._ask(*removal, *dict.fromkeys(found))
+            if found:
+                removed = ["docker", *removal, *dict.fromkeys(found)]
+                self._check(removed, self._dc.gateway.do(removed))
         return 0
 
     def _volumes(self) -> dict[str, str]:
@@ -72,8 +72,10 @@ class Owned:
         return {name: owner for name, _, owner in (line.partition(" ") for line in lines)}
 
     def _ask(self, *args: str) -> str:
-        argv: Sequence[str] = ["docker", *args]
-        answer = self._dc.gateway.ask(argv)
+        argv = ["docker", *args]
+        return self._check(argv, self._dc.gateway.ask(argv))
+
+    def _check(self, argv: Sequence[str], answer: Answer) -> str:
         if answer.code == 0:
             return answer.out
         raise engine.problem(self._dc.gateway) or InputOutputError(

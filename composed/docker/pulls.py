@@ -6,7 +6,7 @@ import re
 
 from composed.docker.model import Model
 from composed.errors import EngineError
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 __all__ = ["BUILD_FAILED", "PULL_FAILED", "pull_problem"]
 

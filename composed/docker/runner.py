@@ -6,7 +6,6 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from composed.calls import alone
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.owned import Owned
@@ -35,7 +34,7 @@ class ComposeRunner(Runner):
         """Remove containers and network, one-off containers too; with ``volumes`` the data."""
         if volumes:
             Owned(self._dc, self._stack.name).check_volumes()
-        with self._alone(), self._stopping():
+        with self._stack.locked(), self._stack.stopping():
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
     def ps(self) -> list[Service]:
@@ -66,12 +65,13 @@ class ComposeRunner(Runner):
         from composed.docker.start import Start  # noqa: PLC0415  # `inv ps` does not need it
 
         start = Start(self._stack, self._dc, options)
-        with self._alone():
+        with self._stack.locked():
             self._finish_stopping()
-            with self._stopping() if "--force-recreate" in extra else contextlib.nullcontext():
+            with (
+                self._stack.stopping() if "--force-recreate" in extra else contextlib.nullcontext()
+            ):
                 code = start.run(self._database.check, *extra)
-            if not self._stack.gateway.dry:
-                self._stack.clean_up()  # a killed restore may have left the database closed
+            self._stack.clean_up()  # a killed restore may have left the database closed
         if code:
             raise start.why(code)
         if options.migrate:  # while the backend loads
@@ -80,13 +80,6 @@ class ComposeRunner(Runner):
 
     def _finish_stopping(self) -> None:
         """Wait for services that an interrupted ``inv`` was stopping: they still seem to run."""
-        if self._stack.stop_mark.exists() and not self._stack.gateway.dry:
+        if self._stack.stop_mark.exists():
             self._dc.run_or_end("stop")
-            self._stack.stop_mark.unlink()
-
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        dry = self._stack.gateway.dry
-        return contextlib.nullcontext() if dry else alone(self._stack.folder / "lock")
-
-    def _stopping(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._stack.gateway.dry else self._stack.stopping()
+            self._stack.gateway.remove(self._stack.stop_mark)

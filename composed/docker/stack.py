@@ -10,7 +10,7 @@ from composed.docker.leftovers import clean_up
 from composed.docker.runner import ComposeRunner
 from composed.docker.store import VolumeStore
 from composed.env.settings import Settings
-from composed.process import Gateway
+from composed.gateway import Gateway
 from composed.project import Project
 from composed.stack import Report, Runner, Stack, Volume
 
@@ -33,7 +33,7 @@ class DockerStack(Stack):
         super().__init__(project, settings, gateway)
         keys = {project.backend: "backend", project.database: "database"}
         self._dc = Compose(gateway, settings.files, keys)
-        self._calls = Calls(self.folder / "calls")
+        self._calls = Calls(gateway, self.folder / "calls")
         self._database = DatabaseService(self, self._dc)
         self.runner = runner or ComposeRunner(self, self._dc, self._database)
         self.inside = ContainerInside(self, self._dc, self._calls, self._database)
@@ -56,5 +56,6 @@ class DockerStack(Stack):
 
     def clean_up(self) -> None:
         """Remove the containers, processes and databases of killed verbs."""
-        clean_up(self._dc, self._calls)
-        self._database.clean_up()
+        if not self.gateway.dry:
+            clean_up(self._dc, self._calls)
+            self._database.clean_up()

@@ -52,8 +52,7 @@ class Start:
 
     def wait(self) -> list[Service]:
         """Return when all is ready; Compose's own ``--wait`` looks twice a second, and longer."""
-        if self._gateway.dry:
-            return []
+        self._gateway.preview()  # a dry run has nothing to wait for
         services, names = self._stack.runner.ps(), self._options.services
         waited = [service for service in services if not names or service.service in names]
         if all(service.health == "healthy" for service in waited):
@@ -95,7 +94,9 @@ class Start:
     def _taken(self, wanted: Sequence[Published]) -> list[Published]:
         """Return the ports that others have; the first question to the engine, if it answers."""
         ours = {at for service in self._stack.runner.ps() for at in service.ports.values()}
-        return in_the_way([at for at in wanted if f"{at.host}:{at.port}" not in ours])
+        return in_the_way(
+            self._gateway, [at for at in wanted if f"{at.host}:{at.port}" not in ours]
+        )
 
     def _watch(self, services: Sequence[Service]) -> Watch:
         from composed.docker.watch import Watch  # noqa: PLC0415

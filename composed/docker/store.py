@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from composed.calls import Calls, alone
+from composed.calls import Calls
 from composed.database import Database
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
@@ -25,9 +25,6 @@ class VolumeStore(Store):
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:
         """Yield PostgreSQL; when the block raises, its programs inside are ended."""
-        if self._stack.gateway.dry:
-            yield self._database.postgresql("dry")
-            return
         self._database.start()
         try:
             with self._calls.under_way(self._database.name, keep_failed=True) as call:
@@ -51,9 +48,6 @@ class VolumeStore(Store):
     def destroy(self) -> int:
         """Remove all that Compose knows, then all else that bears the project's label."""
         self._owned.check_volumes()
-        dry = self._stack.gateway.dry
-        lock = contextlib.nullcontext() if dry else alone(self._stack.folder / "lock")
-        stopping = contextlib.nullcontext() if dry else self._stack.stopping()
-        with lock, stopping:
+        with self._stack.locked(), self._stack.stopping():
             code = self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local")
             return code or self._owned.remove()

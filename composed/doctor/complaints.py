@@ -14,7 +14,7 @@ from composed.health.explanations import (
     UNKNOWN_MIGRATIONS,
     Explanation,
 )
-from composed.health.readiness import named, settled, status
+from composed.health.readiness import names_in, settled
 from composed.stack import Stack
 
 __all__ = ["complaints"]
@@ -28,17 +28,17 @@ def complaints(stack: Stack, url: str) -> Iterator[Explanation]:
     the URL, as a browser would send it.
     """
     project, path = stack.project, stack.project.ready
-    code, body = settled(f"{url}{path}") if path else (0, "")
+    code, body = settled(stack.gateway, f"{url}{path}") if path else (0, "")
     if code == HTTPStatus.INTERNAL_SERVER_ERROR:
         end = body.strip().rpartition("\n")[2]
         unknown_cause = Explanation(f"{url}{path} answers {code}: {end}", "inv logs", fatal=True)
         yield stack.explain(body, loading=True) or unknown_cause
         return
-    pending = named(body, PENDING)
+    pending = names_in(body, PENDING)
     if pending := unapplied(stack) if pending is None else pending:
         yield PENDING_MIGRATIONS.explain(project, {"names": f": {few(pending)}"})
-    if unknown := named(body, UNKNOWN):
+    if unknown := names_in(body, UNKNOWN):
         words = {"names": few(unknown), "name": unknown[0].rpartition(".")[2]}
         yield UNKNOWN_MIGRATIONS.explain(project, words)
-    if status(f"{url}/") == HTTPStatus.BAD_REQUEST:
+    if stack.gateway.fetch(f"{url}/")[0] == HTTPStatus.BAD_REQUEST:
         yield REFUSED_HOST.explain(project, {"host": str(urlsplit(url).hostname)})

@@ -14,8 +14,8 @@ from composed.env import copies
 from composed.env.settings import env_files
 from composed.errors import ComposedError
 from composed.findings import Finding, State, any_wrong
+from composed.gateway import Gateway
 from composed.modes import open_stack
-from composed.process import Gateway
 from composed.project import Project
 from composed.stack import Stack, url_of
 

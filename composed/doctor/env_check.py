@@ -24,7 +24,7 @@ from composed.env.settings import (
 )
 from composed.errors import ComposedError
 from composed.findings import Finding
-from composed.process import Gateway
+from composed.gateway import Gateway
 from composed.project import Project
 from composed.redaction import is_secret
 

@@ -10,7 +10,7 @@ from dotenv.parser import Binding
 
 from composed.env.settings import bindings, line_number
 from composed.findings import Finding
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 __all__ = ["check_form", "is_usable"]
 

@@ -12,7 +12,7 @@ from composed.docker.compose import Compose, refuses_env_file
 from composed.docker.model import Model
 from composed.doctor.env_form import is_usable
 from composed.findings import Finding
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 __all__ = ["check_readings"]
 

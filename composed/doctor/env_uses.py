@@ -11,7 +11,7 @@ from typing import NamedTuple
 from composed.docker.compose import Compose
 from composed.errors import ComposedError
 from composed.findings import Finding
-from composed.process import NOT_FOUND, Gateway
+from composed.gateway import NOT_FOUND, Gateway
 from composed.project import Project
 
 __all__ = ["COMPOSE_FILE", "Uses", "names_read", "uses"]

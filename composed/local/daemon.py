@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from composed.errors import RefusedError
-from composed.process import Gateway
-from composed.process_table import Process, processes
+from composed.gateway import Gateway
+from composed.process_table import Process
 from composed.signals import postponed
 
 __all__ = ["Daemon", "Start"]
@@ -56,7 +55,7 @@ class Daemon:
         noted = ["sh", "-c", _NOTED, str(self._pid), *argv]
         with postponed():
             pid = self._gateway.spawn(noted, cwd=cwd, env=env, log=self.log)
-            since = next((p.since for p in processes(self._gateway) if p.pid == pid), "")
+            since = next((p.since for p in self._gateway.processes() if p.pid == pid), "")
             start = Start(pid, since, port, time.time(), str(self._record.parent))
             self._record.write_text(json.dumps(asdict(start)))
 
@@ -110,14 +109,14 @@ class Daemon:
         What is left, without a leader, is what a ``kill -9`` of the leader leaves.
         """
         if start := self.running():
-            _send(start.pid, signal.SIGTERM)
+            self._gateway.kill(start.pid, signal.SIGTERM)
             end = time.monotonic() + seconds
             while self.running() and time.monotonic() < end:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
         left = self._group() or self._unrecorded()
         for process in left:
-            _send(process.pid, signal.SIGKILL)
-        while {*left} & {*processes(self._gateway)}:  # the kernel takes a moment
+            self._gateway.kill(process.pid, signal.SIGKILL)
+        while {*left} & {*self._gateway.processes()}:  # the kernel takes a moment
             time.sleep(SECONDS_BETWEEN_LOOKS)
         self._record.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)
@@ -136,28 +135,16 @@ class Daemon:
             return []
         # The PID may be another's by now: ours was told where to listen.
         args = self._gateway.ask(["ps", "-ww", "-o", "args=", "-p", str(pid)]).out
-        ours = [p for p in processes(self._gateway) if p.group == pid]
+        ours = [p for p in self._gateway.processes() if p.group == pid]
         return ours if " --bind 127.0.0.1:" in args else []
 
     def _group(self) -> list[Process]:
         """Return what lives of its group; none when a leader of the same number is another."""
         start = self.last()
-        group = [p for p in processes(self._gateway) if start and p.group == start.pid]
+        group = [p for p in self._gateway.processes() if start and p.group == start.pid]
         leaders = [process for process in group if process.pid == process.group]
         return group if start and all(_is(leader, start) for leader in leaders) else []
 
 
 def _is(process: Process, start: Start) -> bool:
     return (process.pid, process.since) == (start.pid, start.since)
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    """Send a signal to what may have just ended; raises :class:`RefusedError` for another's."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        raise RefusedError(
-            f"The server (PID {pid}) belongs to another user.", f"Type: sudo kill {pid}"
-        ) from None

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from composed.errors import NotFoundError
+from composed.gateway import Answer
 from composed.local.server import ServerPrograms, with_own_python
-from composed.process import Answer
 from composed.stack import Inside, Stack, url_of
 
 __all__ = ["LocalInside"]
@@ -23,8 +23,7 @@ class LocalInside(Inside):
     def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
         """Run ``manage.py``."""
         self._server.check()
-        if not self._stack.gateway.dry:
-            self._server.database.parent.mkdir(parents=True, exist_ok=True)
+        self._stack.gateway.make_folder(self._server.database.parent)
         return self._server.run(self._server.manage(*args), env)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:

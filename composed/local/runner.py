@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from composed.calls import alone
 from composed.contract import MIGRATE_LOCK, SERVER_ENDED
 from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
-from composed.health.readiness import settled, status
+from composed.health.readiness import settled
 from composed.health.waiting import Look, not_ready, of_now, wait
 from composed.local.daemon import Daemon, Start
 from composed.local.server import ServerPrograms, with_own_python
-from composed.ports.holders import listeners
-from composed.ports.published import Published, free_port, in_the_way
+from composed.ports.published import Published, in_the_way
+from composed.sockets import free_port
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
 from composed.terminal import say
 
@@ -55,9 +54,8 @@ class LocalRunner(Runner):
             say(UNASKED)
         if options.migrate:
             options.migrate()
-        if self._gateway.dry:
-            return []
-        with alone(self._stack.folder / "lock"):
+        self._gateway.preview()
+        with self._stack.locked():
             if self._stack.stop_mark.exists():  # an interrupted `inv` was stopping the server
                 self._stop()
             for _ in range(STARTS):
@@ -77,13 +75,12 @@ class LocalRunner(Runner):
 
     def down(self, *, volumes: bool = False) -> int:
         """Stop Gunicorn after its current requests; with ``volumes`` remove the database file."""
-        if self._gateway.dry:
-            return 0
-        with alone(self._stack.folder / "lock"):
+        self._gateway.preview()
+        with self._stack.locked():
             self._stop()
             file = self._server.database
             for suffix in SIDE_FILES if volumes else ():
-                file.with_name(file.name + suffix).unlink(missing_ok=True)
+                self._gateway.remove(file.with_name(file.name + suffix))
         return 0
 
     def ps(self) -> list[Service]:
@@ -94,7 +91,7 @@ class LocalRunner(Runner):
         name, age = self._project.backend, _age(time.time() - start.at)
         if not self._daemon.running():
             return [Service(name, "exited", age=age)]
-        health = "healthy" if _works(status(self._health(start))) else "unhealthy"
+        health = "healthy" if _works(self._gateway.fetch(self._health(start))[0]) else "unhealthy"
         ports = {start.port: f"{HOST}:{start.port}"}
         return [Service(name, "running", health, age, ports, _url(start))]
 
@@ -131,7 +128,7 @@ class LocalRunner(Runner):
 
     def _start(self, options: UpOptions) -> Start | None:
         self._daemon.stop(seconds=0)  # a leftover of a killed start
-        self._server.database.parent.mkdir(parents=True, exist_ok=True)
+        self._gateway.make_folder(self._server.database.parent)
         port = self._port(strict=options.strict_ports)
         self._daemon.start(
             [*with_own_python(self._project.server), "--bind", f"{HOST}:{port}"],
@@ -147,7 +144,8 @@ class LocalRunner(Runner):
         port = int(load_settings(self._project)[name])  # read anew: perhaps just chosen
         if not port:
             return free_port(HOST)
-        taken = dict.fromkeys(in_the_way([Published(self._project.backend, HOST, port)]), name)
+        wanted = Published(self._project.backend, HOST, port)
+        taken = dict.fromkeys(in_the_way(self._gateway, [wanted]), name)
         if not taken:
             return port
         from composed.ports.choice import give_way  # noqa: PLC0415  # nearly always it is free
@@ -174,9 +172,9 @@ class LocalRunner(Runner):
         return True
 
     def _look(self, start: Start, log: Log) -> Look:
-        code, text = settled(self._health(start))
+        code, text = settled(self._gateway, self._health(start))
         # Asked after the answer, which may have been another process's.
-        pids = listeners(self._gateway, start.port).keys()
+        pids = self._gateway.listeners(start.port).keys()
         if pids and not pids & self._daemon.pids():
             return Look(self._project.backend, PORT_LOST, ready=False, hopeless=True)
         runs, ready = bool(self._daemon.running()), _works(code)

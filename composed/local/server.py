@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from composed.env.settings import Settings
 from composed.errors import EngineError, NotFoundError
-from composed.process import Answer, Gateway
+from composed.gateway import Answer, Gateway
 from composed.project import Project
 from composed.terminal import plain_environment
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from composed.env.settings import Settings
+from composed.gateway import Gateway
 from composed.local.daemon import Daemon
 from composed.local.inside import LocalInside
 from composed.local.runner import LocalRunner
 from composed.local.server import ServerPrograms
 from composed.local.store import FileStore
-from composed.process import Gateway
 from composed.project import Project
 from composed.stack import Report, Stack
 
@@ -38,5 +38,6 @@ class LocalStack(Stack):
 
     def clean_up(self) -> None:
         """Rotate the log, and remove the leftovers of a killed restore."""
-        self._daemon.rotate()
-        self._store.clean_up()
+        if not self.gateway.dry:
+            self._daemon.rotate()
+            self._store.clean_up()

@@ -21,13 +21,12 @@ class FileStore(Store):
 
     def __init__(self, stack: Stack, file: Path) -> None:
         self._stack, self._file = stack, file
-        self._restores = Calls(stack.folder / "swaps")
+        self._restores = Calls(stack.gateway, stack.folder / "swaps")
 
     @contextlib.contextmanager
     def database(self) -> Iterator[SQLite]:
         """Yield SQLite, which needs no start."""
-        if not self._stack.gateway.dry:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._stack.gateway.make_folder(self._file.parent)
         yield self._sqlite()
 
     def pointed_at(self, place: str) -> dict[str, str]:

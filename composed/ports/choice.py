@@ -11,9 +11,9 @@ from composed.env.file import set_value, write_env
 from composed.env.settings import Settings, assignments, read_text
 from composed.errors import PortTakenError
 from composed.findings import Finding, State
+from composed.gateway import Gateway
 from composed.ports.holders import holder
 from composed.ports.published import Published, in_the_way, is_taken, next_free
-from composed.process import Gateway
 from composed.terminal import say
 
 __all__ = ["findings", "give_way", "with_choice"]
@@ -55,7 +55,7 @@ def give_way(
     found = [
         _look(gateway, at, name, {*avoid, *(other.port for other in taken)})
         for at, name in taken.items()
-        if at not in fixed or is_taken(at.host, at.port)
+        if at not in fixed or is_taken(gateway, at.host, at.port)
     ]
     if any(one.at in fixed for one in found):
         raise _refusal(found, settings)
@@ -65,7 +65,9 @@ def give_way(
 
 
 def _look(gateway: Gateway, at: Published, setting: str, avoid: Collection[int]) -> _Taken:
-    return _Taken(at, setting, holder(gateway, at.port), next_free(at.host, at.port, avoid))
+    return _Taken(
+        at, setting, holder(gateway, at.port), next_free(gateway, at.host, at.port, avoid)
+    )
 
 
 def _is_left_to_us(name: str, settings: Settings) -> bool:
@@ -137,7 +139,7 @@ def findings(
 ) -> list[Finding]:
     """Return a row for each port; ``ours`` are the ``host:port`` that the stack has."""
     has = {at for at in wanted if f"{at.host}:{at.port}" in ours}
-    taken = in_the_way([at for at in wanted if at not in has])
+    taken = in_the_way(gateway, [at for at in wanted if at not in has])
     return [
         _taken_row(gateway, at) if at in taken else _row(at, "ok", "ours" if at in has else "free")
         for at in wanted

@@ -7,13 +7,20 @@ from typing import Any
 
 from invoke import Collection
 
-from composed.errors import InputOutputError
-from composed.verbs.checks import doctor, test
-from composed.verbs.configuration import env
-from composed.verbs.data import db, destroy
-from composed.verbs.django import createsuperuser, makemigrations, manage, migrate
-from composed.verbs.inside import dbshell, dc, shell
-from composed.verbs.lifecycle import build, down, logs, open_, ps, restart, up
+from composed.bytecode import bytecode_kept
+
+with bytecode_kept():
+    from composed.bytecode import bytecode_kept
+
+with bytecode_kept():
+    from composed.errors import InputOutputError
+    from composed.signals import handle_signals
+    from composed.verbs.checks import doctor, test
+    from composed.verbs.configuration import env
+    from composed.verbs.data import db, destroy
+    from composed.verbs.django import createsuperuser, makemigrations, manage, migrate
+    from composed.verbs.inside import dbshell, dc, shell
+    from composed.verbs.lifecycle import build, down, logs, open_, ps, restart, up
 
 __all__ = [
     "build",
@@ -40,27 +47,32 @@ __all__ = [
 
 
 def collect(module: str) -> Collection:
-    """Return the verbs and own tasks of a ``tasks.py``, by its ``__name__``, and ``db.*``.
+    """Return the tasks of a ``tasks.py``, given its ``__name__``, and ``db.*``.
 
-    Invoke alone takes tasks from a module, and leaves a collection like ``db`` out.
+    Invoke takes only tasks from a module, and leaves out a collection like ``db``.
     """
     namespace = Collection.from_module(sys.modules[module])
     namespace.add_collection(db)
     for verb in (*namespace.tasks.values(), *db.tasks.values()):
         if verb.body.__module__.startswith(f"{__name__}."):
-            verb.body = _in_our_words(verb.body)
+            verb.body = _run_as_verb(verb.body)
     return namespace
 
 
-def _in_our_words(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Say what the system refuses where nobody did: a full disk, another user's folder."""
+def _run_as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Handle signals while the verb runs, keep bytecode, and word the system's own errors.
+
+    A full disk or another user's folder would otherwise end in a traceback.
+    """
 
     @functools.wraps(body)
     def verb(*args: Any, **options: Any) -> Any:
+        handle_signals()
         try:
-            return body(*args, **options)
+            with bytecode_kept():
+                return body(*args, **options)
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise InputOutputError(f"{where}{error.strerror or error}.") from None
+            place = f"{error.filename}: " if error.filename else ""
+            raise InputOutputError(f"{place}{error.strerror or error}.") from None
 
     return verb if not hasattr(body, "__wrapped__") else body

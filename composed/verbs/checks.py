@@ -10,7 +10,7 @@ from invoke import Context, task
 from composed.docker import engine
 from composed.errors import NotFoundError, NotReadyError, end_with
 from composed.findings import any_wrong, as_json, as_table
-from composed.modes import get_gateway, open_stack
+from composed.modes import gateway_of, open_stack
 from composed.project import Project
 from composed.terminal import say
 from composed.verbs.arguments import after_dashes
@@ -27,7 +27,7 @@ def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
     """Check all that could keep the stack from working; change nothing."""
     from composed.doctor.doctor import examine
 
-    project, gateway = Project.of(c), get_gateway(c)
+    project, gateway = Project.of(c), gateway_of(c)
     found = examine(project, gateway)
     print((as_json if json else as_table)(found))
     if bundle and not gateway.dry:
@@ -41,7 +41,7 @@ def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
 @task
 def test(c: Context) -> None:
     """Run every nox session that this machine can; what follows -- goes to nox."""
-    project, gateway = Project.of(c), get_gateway(c)
+    project, gateway = Project.of(c), gateway_of(c)
     _need_nox(project)
     problem = engine.problem(gateway) if project.engine_sessions else None
     sessions = [*project.sessions, *(() if problem else project.engine_sessions)]

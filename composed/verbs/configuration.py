@@ -8,8 +8,8 @@ from invoke import Context, task
 
 from composed.errors import SettingError, ValueWrongError, end_with
 from composed.findings import Finding, any_wrong, as_json, as_table
-from composed.modes import complete_settings, get_gateway
-from composed.process import Gateway
+from composed.gateway import Gateway
+from composed.modes import complete_settings, gateway_of
 from composed.project import Project
 
 
@@ -23,7 +23,7 @@ def env(c: Context, check: bool = False, json: bool = False) -> None:
     """Make .env, or fill in what is empty or missing there; nothing is overwritten."""
     if json and not check:
         raise ValueWrongError("--json goes with --check.", "Type: inv env --check --json")
-    project, gateway = Project.of(c), get_gateway(c)
+    project, gateway = Project.of(c), gateway_of(c)
     if check:
         _check(project, gateway, as_json if json else as_table)
     else:

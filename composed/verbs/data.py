@@ -9,7 +9,7 @@ from invoke import Collection, Context, task
 
 from composed import terminal
 from composed.errors import ValueWrongError, end_with
-from composed.modes import get_stack
+from composed.modes import prepare_stack
 from composed.stack import Stack
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def snapshot(c: Context, name: str = "") -> None:
     """Write all data to data/snapshots/, whole or not at all."""
     from composed.data import actions as data
 
-    if taken := data.snapshot(get_stack(c), name):
+    if taken := data.snapshot(prepare_stack(c), name):
         print(f"{taken.name}: {taken.summary}")
 
 
@@ -33,7 +33,7 @@ def list_(c: Context, json: bool = False) -> None:
     """List the snapshots, the oldest first."""
     from composed.data.snapshots import Snapshots, as_json, as_table
 
-    store = Snapshots(get_stack(c).project.snapshots)
+    store = Snapshots(prepare_stack(c).project.snapshots)
     print((as_json if json else as_table)(store))
 
 
@@ -59,12 +59,12 @@ def restore(
     from composed.data import actions as data
     from composed.data.migrations import differences
 
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     dump, words = _chosen(stack, name, latest, from_)
     again = f"db.restore {words}{_flag(no_snapshot)}"
     _ask(stack, f"Replace all data of {stack.name} with {dump.title}?", again, yes)
-    if facts := data.restore(stack, dump, safety=not no_snapshot):
-        print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
+    facts = data.restore(stack, dump, safety=not no_snapshot)
+    print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
 
 
 @task(
@@ -79,7 +79,7 @@ def prune(c: Context, keep: str = "", yes: bool = False) -> None:
 
     if not (keep.isascii() and keep.isdecimal()):
         raise ValueWrongError(f"--keep is {keep!r}.", "Type how many stay: inv db.prune --keep 5")
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     names = data.oldest(stack, keep=int(keep))
     if not names:
         print(f"{stack.name} has no more than {keep} snapshots: none removed.")
@@ -94,11 +94,10 @@ def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     """Put an empty database in place of the live one. Asks, and takes a snapshot first."""
     from composed.data import actions as data
 
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     _ask(stack, f"Remove all data of {stack.name}?", f"db.reset{_flag(no_snapshot)}", yes)
     data.reset(stack, safety=not no_snapshot)
-    if not stack.gateway.dry:
-        print("The database is empty. Fill it: inv migrate")
+    print("The database is empty. Fill it: inv migrate")
 
 
 @task
@@ -106,10 +105,9 @@ def credentials(c: Context) -> None:
     """Give the volume the user, password and database name that .env has."""
     from composed.data import actions as data
 
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     done = data.change_credentials(stack)
-    if not stack.gateway.dry:
-        print("\n".join([*done, "  Type: inv up"] if done else ["They fit: nothing was changed."]))
+    print("\n".join([*done, "  Type: inv up"] if done else ["They fit: nothing was changed."]))
 
 
 @task(help={"old-image": "The image the volume was made with, where it is not postgres:MAJOR."})
@@ -117,10 +115,9 @@ def upgrade(c: Context, old_image: str = "") -> None:
     """Move the data into a new volume, for the newer PostgreSQL of the database's image."""
     from composed.data import actions as data
 
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     done = data.upgrade(stack, old_image)
-    if not stack.gateway.dry:
-        print("\n".join(done or ["The data is of this version: nothing was changed."]))
+    print("\n".join(done or ["The data is of this version: nothing was changed."]))
 
 
 @task(auto_shortflags=False, help={"no-snapshot": NO_SNAPSHOT, "yes": YES})
@@ -128,7 +125,7 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     """Remove all the stack has but .env and snapshots. Asks, and takes a snapshot first."""
     from composed.data import actions as data
 
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     held = ", ".join(stack.store.holdings())
     question = f"Remove {stack.name}, with all its data{held and f' ({held})'} and images?"
     _ask(stack, question, f"destroy{_flag(no_snapshot)}", yes)
@@ -140,9 +137,9 @@ def rehearse(c: Context) -> None:
     """Run the pending migrations on a copy: what each takes, writes and locks."""
     from composed.data import rehearsal
 
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     done = rehearsal.rehearse(stack)
-    if not stack.gateway.dry and not (done.code and not done.migrations):
+    if done.migrations or not done.code:
         print(rehearsal.as_table(done))
     end_with(done.code)
 
@@ -170,5 +167,4 @@ def _flag(no_snapshot: bool) -> str:
 
 
 def _ask(stack: Stack, question: str, again: str, yes: bool) -> None:
-    if not stack.gateway.dry:
-        terminal.ask(question, yes=yes, again=f"inv {again} --yes")
+    terminal.ask(question, yes=yes or stack.gateway.dry, again=f"inv {again} --yes")

@@ -8,7 +8,7 @@ import sys
 from invoke import Context, task
 
 from composed.errors import SettingError, ValueWrongError, end_with
-from composed.modes import get_stack
+from composed.modes import prepare_stack
 from composed.verbs.arguments import after_dashes
 
 SUPERUSER = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD")
@@ -46,7 +46,7 @@ def migrate(
     words = [app, name, "--plan" if plan else "", "--check" if check else ""]
     arguments = [*filter(None, words), *after_dashes()]
     safety, rollback = not no_snapshot, rollback_on_failure
-    migrate_after_snapshot(get_stack(c), arguments, safety=safety, rollback=rollback)
+    migrate_after_snapshot(prepare_stack(c), arguments, safety=safety, rollback=rollback)
 
 
 @task(
@@ -60,7 +60,7 @@ def makemigrations(c: Context, app: str = "", check: bool = False) -> None:
     words = [app, "--check" if check else "", "--dry-run" if check else ""]
     quiet = [] if sys.stdin.isatty() else ["--noinput"]  # else its question ends in a traceback
     arguments = [*filter(None, words), *quiet, *after_dashes()]
-    end_with(get_stack(c).inside.manage_as_owner("makemigrations", *arguments))
+    end_with(prepare_stack(c).inside.manage_as_owner("makemigrations", *arguments))
 
 
 @task
@@ -71,13 +71,13 @@ def manage(c: Context) -> None:
         raise ValueWrongError("No management command.", "Type: inv manage -- help")
     if words[0] == "test":  # else it asks about the database that a killed run left
         words.insert(1, "--noinput")
-    end_with(get_stack(c).inside.manage_as_owner(*words))
+    end_with(prepare_stack(c).inside.manage_as_owner(*words))
 
 
 @task
 def createsuperuser(c: Context) -> None:
     """Make an administrator: asks, or takes DJANGO_SUPERUSER_* without a terminal."""
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     given = {name: os.environ[name] for name in SUPERUSER if name in os.environ}
     words = ["createsuperuser", *after_dashes()]
     if not sys.stdin.isatty():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke import Context, task
 
 from composed.errors import EngineError, ValueWrongError, end_with
-from composed.modes import get_stack
+from composed.modes import prepare_stack
 from composed.verbs.arguments import after_dashes
 
 
@@ -17,7 +17,7 @@ from composed.verbs.arguments import after_dashes
 )
 def shell(c: Context, service: str = "", django: bool = False) -> None:
     """Open bash in the running backend; what follows -- is run instead."""
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     chosen = [*stack.project.manage, "shell"] if django else ["bash"]
     argv = [*chosen, *after_dashes()] if django else after_dashes() or chosen
     end_with(stack.inside.shell(service or stack.project.backend, argv))
@@ -26,7 +26,7 @@ def shell(c: Context, service: str = "", django: bool = False) -> None:
 @task(help={"command": "Run this SQL and end."})
 def dbshell(c: Context, command: str = "") -> None:
     """Open psql at the stack's database; what follows -- goes to psql."""
-    end_with(get_stack(c).inside.dbshell(after_dashes(), command))
+    end_with(prepare_stack(c).inside.dbshell(after_dashes(), command))
 
 
 @task
@@ -35,7 +35,7 @@ def dc(c: Context) -> None:
     words = after_dashes()
     if not words:
         raise ValueWrongError("No Compose command.", "Type: inv dc -- help")
-    compose = get_stack(c).compose
+    compose = prepare_stack(c).compose
     if compose is None:
         raise EngineError(
             "This stack runs without Docker: local mode.",

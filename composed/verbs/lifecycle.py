@@ -9,7 +9,7 @@ from invoke import Context, task
 
 from composed import terminal
 from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
-from composed.modes import get_stack
+from composed.modes import prepare_stack
 from composed.stack import (
     BuildOptions,
     Service,
@@ -47,7 +47,7 @@ def up(
     """Start the stack and wait until it is ready."""
     if build and no_build:
         raise ValueWrongError("--build and --no-build exclude each other.")
-    stack = get_stack(c, make_env=True)
+    stack = prepare_stack(c, make_env=True)
     chosen = True if build else False if no_build else None
     apply = (lambda: _migrate(stack)) if migrate else None
     options = UpOptions(service, chosen, _seconds(timeout), apply, strict_ports)
@@ -70,10 +70,10 @@ def up(
 )
 def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool = False) -> None:
     """Stop and remove the containers; the data stays."""
-    stack = get_stack(c)
-    if volumes and not c.config.run.dry:
+    stack = prepare_stack(c)
+    if volumes:
         again = f"inv down --volumes{' --no-snapshot' if no_snapshot else ''} --yes"
-        terminal.ask(f"Remove all data of {stack.name}?", yes=yes, again=again)
+        terminal.ask(f"Remove all data of {stack.name}?", yes=yes or stack.gateway.dry, again=again)
     end_with(_down_volumes(stack, safety=not no_snapshot) if volumes else stack.runner.down())
     stack.forget()
 
@@ -81,7 +81,7 @@ def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool
 @task(iterable=["service"], help={"service": SERVICE, "timeout": TIMEOUT})
 def restart(c: Context, service: list[str], timeout: str = "120") -> None:
     """Recreate the containers, so that a changed .env counts."""
-    stack = get_stack(c, make_env=True)
+    stack = prepare_stack(c, make_env=True)
     options = UpOptions(service, timeout=_seconds(timeout))
     _start(stack, lambda: stack.runner.restart(options))
 
@@ -89,7 +89,7 @@ def restart(c: Context, service: list[str], timeout: str = "120") -> None:
 @task(help={"json": "Print JSON, for programs."})
 def ps(c: Context, json: bool = False) -> None:
     """List the services with state, health, address and age."""
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     print((as_json if json else as_table)(stack, stack.runner.ps()))
 
 
@@ -108,7 +108,7 @@ def logs(
     """Show what the services wrote."""
     if tail not in ("", "all") and not (tail.isascii() and tail.isdecimal()):
         raise ValueWrongError(f"--tail is {tail!r}.", "Valid: a whole number of lines, or all.")
-    end_with(get_stack(c).runner.logs(service, follow=follow, tail=tail, since=since))
+    end_with(prepare_stack(c).runner.logs(service, follow=follow, tail=tail, since=since))
 
 
 @task(
@@ -119,13 +119,13 @@ def logs(
 )
 def build(c: Context, pull: bool = False, no_cache: bool = False) -> None:
     """Build the images."""
-    end_with(get_stack(c, make_env=True).runner.build(BuildOptions(pull, no_cache)))
+    end_with(prepare_stack(c, make_env=True).runner.build(BuildOptions(pull, no_cache)))
 
 
 @task(name="open")
 def open_(c: Context) -> None:
     """Print the stack's URL, and open it in the browser when on a terminal."""
-    stack = get_stack(c)
+    stack = prepare_stack(c)
     url = url_of(stack.runner.ps())
     if not url:
         raise NotFoundError(f"{stack.project.backend} is not running.", "Type: inv up")
@@ -164,8 +164,6 @@ def _seconds(value: str) -> int:
 
 
 def _show(stack: Stack, services: Sequence[Service]) -> None:
-    if stack.gateway.dry:
-        return
     print(as_table(stack, services))
     if url := url_of(services):
         _show_complaints(stack, url)

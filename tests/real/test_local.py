@@ -19,8 +19,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from composed.process import Gateway
-from composed.process_table import processes
+from composed.gateway import Gateway
 from tests.real.conftest import (
     SLEEP,
     WAYS,
@@ -197,7 +196,7 @@ def test_a_moved_folder_keeps_its_server_and_data(copy: Copy, tmp_path: Path) ->
     copy.ok("up")
 
     assert (copy.project, copy.titles()) == (project, {"kept"})
-    assert before not in {process.pid for process in processes(Gateway(copy.root))}
+    assert before not in {process.pid for process in Gateway(copy.root).processes()}
 
 
 def test_a_killed_server_is_seen_and_started_again(copy: Copy) -> None:
@@ -306,7 +305,7 @@ def test_a_verb_ends_on_a_signal_and_the_next_up_works(verb: str, way: str, stac
     assert finish(terminal, way) == WAYS[way]
 
     # The server, which is to stay, has a group of its own.
-    wait_until(lambda: inv not in {p.group for p in processes(gateway)}, "its children's end")
+    wait_until(lambda: inv not in {p.group for p in gateway.processes()}, "its children's end")
     stack.ok("up")
     assert stack.ps()["backend"]["health"] == "healthy"
     assert servers(stack) == {leader(stack)}  # neither a second one nor one that nobody knows
@@ -315,7 +314,7 @@ def test_a_verb_ends_on_a_signal_and_the_next_up_works(verb: str, way: str, stac
 def servers(copy: Copy) -> set[int]:
     """Return the leaders of all groups that run in the server's folder."""
     tree, found = copy.root / "server", set()
-    for process in processes(Gateway(copy.root)):
+    for process in Gateway(copy.root).processes():
         with contextlib.suppress(OSError):  # ended meanwhile
             if Path(f"/proc/{process.pid}/cwd").readlink() == tree:
                 found.add(process.group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composed.calls import Calls, alone
+from composed.calls import Calls
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.leftovers import LABEL
@@ -22,8 +22,9 @@ class VolumeChanges(Volume):
     def change_credentials(self) -> list[str]:
         """Change the volume; return a line for each change."""
         server = self._database.volume_check().server
-        if self._stack.gateway.dry or server is None:
+        if server is None:
             return []
+        self._stack.gateway.preview()
         self._database.start()
         return credentials.change(server, lambda: self._rename_user(server))
 
@@ -31,7 +32,7 @@ class VolumeChanges(Volume):
         """Rename the superuser, with a helper role that only a stopped server can be given."""
         with (
             self._database.stopped(),
-            alone(self._stack.folder / "lock"),
+            self._stack.locked(),
             self._calls.under_way(keep_failed=True) as call,
         ):
             one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
@@ -42,9 +43,10 @@ class VolumeChanges(Volume):
     def upgrade(self, old_image: str) -> list[str]:
         """Copy into a new volume and name the volume in the env file; return the report."""
         check, service = self._database.volume_check(), self._database.name
-        if self._stack.gateway.dry or check.wanted is None:
+        if check.wanted is None:
             return []
-        with alone(self._stack.folder / "lock"):
+        self._stack.gateway.preview()
+        with self._stack.locked():
             plan = upgrade.plan(self._dc, check, self._stack.settings, service, old_image)
             if plan is None:
                 return []

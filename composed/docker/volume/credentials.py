@@ -11,7 +11,7 @@ from composed.database import identifier, literal
 from composed.docker.compose import Compose
 from composed.docker.model import Model, setting_of
 from composed.errors import ComposedError, InputOutputError, SettingError
-from composed.process import Answer
+from composed.gateway import Answer
 
 __all__ = ["Credentials", "Misfit", "Server", "change", "credentials_of", "refusal"]
 

@@ -27,7 +27,7 @@ from composed.docker.volume.volume import Volume
 from composed.env.file import with_value, write_env
 from composed.env.settings import Settings, read_text
 from composed.errors import DataError, NotFoundError, NotReadyError, RefusedError, SettingError
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 __all__ = ["Plan", "plan", "run", "switch"]
 
@@ -213,7 +213,7 @@ class _Server:
         self.psql = Psql(gateway, self._inside, user, note=NOTE)
 
     def database(self, name: str) -> PostgreSQL:
-        return PostgreSQL(self.psql, name, Calls(Path()))
+        return PostgreSQL(self.psql, name, Calls(self.psql.gateway, Path()))
 
     def contents(self, database: str) -> tuple[Mapping[str, int], str]:
         """Return the rows of each table, and the last value of each sequence."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from composed.docker import engine
 from composed.docker.model import Model, setting_of
 from composed.errors import InputOutputError, SettingError
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 __all__ = [
     "Versions",

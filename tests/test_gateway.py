@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from composed import process, signals
+from composed import gateway, signals
 from composed.errors import Interrupted, NotFoundError
-from composed.process import Gateway
+from composed.gateway import Gateway
 
 # Says when it listens, so that nobody has to guess when a signal can be sent.
 LISTENER = """
@@ -109,15 +109,16 @@ def test_what_is_left_out_may_come_in_two_parts(
 
 def test_what_a_killed_inv_was_alone_with_keeps_the_others_waiting(tmp_path: Path) -> None:
     killed = (
-        "import os, sys; from pathlib import Path; from composed.calls import alone\n"
-        "from composed.process import Gateway\n"
-        "with alone(Path('lock')):\n"
-        "    Gateway(Path('.')).run(['sh', '-c', f'kill -9 {os.getpid()}; echo; read x'])"
+        "import os; from pathlib import Path\n"
+        "from composed.gateway import Gateway\n"
+        "gateway = Gateway(Path('.'))\n"
+        "with gateway.lock(Path('lock')):\n"
+        "    gateway.run(['sh', '-c', f'kill -9 {os.getpid()}; echo; read x'])"
     )
     with subprocess.Popen(
         [sys.executable, "-c", killed],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(process.__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(gateway.__file__).parent.parent)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as first:
@@ -247,13 +248,13 @@ def test_a_verb_ends_as_shells_count(script: str, code: int, tmp_path: Path) -> 
     (tmp_path / "tasks.py").write_text(
         "import os, signal\n"
         "from invoke import task\n"
-        "from composed.signals import end_as_shells_count\n"
+        "from composed.signals import handle_signals\n"
         "@task\n"
         "def verb(c):\n"
-        "    end_as_shells_count()\n"
+        "    handle_signals()\n"
         f"    {script}\n"
     )
-    root = Path(process.__file__).parent.parent
+    root = Path(gateway.__file__).parent.parent
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "verb"],
         cwd=tmp_path,
@@ -290,18 +291,18 @@ def test_closed_streams_are_nobodys(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from invoke import task\n"
-        "from composed.process import Gateway\n"
-        "from composed.signals import end_as_shells_count\n"
+        "from composed.gateway import Gateway\n"
+        "from composed.signals import handle_signals\n"
         "@task\n"
         "def verb(c):\n"
-        "    end_as_shells_count()\n"
+        "    handle_signals()\n"
         "    print(sys.stdin.isatty(), sys.stdin.read())\n"
         "    with Path('file').open('w') as file:\n"
         "        assert file.fileno() > 2\n"
         "        assert Gateway(Path.cwd()).run(['sh', '-c', 'cat; echo; echo >&2']) == 0\n"
         "    Path('done').touch()\n"
     )
-    root = Path(process.__file__).parent.parent
+    root = Path(gateway.__file__).parent.parent
     subprocess.run(
         ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m invoke verb <&- >&- 2>&-"],
         cwd=tmp_path,

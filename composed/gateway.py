@@ -1,0 +1,376 @@
+"""The gateway to the machine: processes, HTTP, ports, signals and the stack's own files.
+
+All effects of the verbs go through a :class:`Gateway`; tests replace its methods. A dry run
+is decided here: commands are shown, nothing is started or written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from composed import process_table, sockets
+from composed.errors import (
+    DryRunEnded,
+    InputOutputError,
+    Interrupted,
+    NotFoundError,
+    RefusedError,
+)
+from composed.process_table import Process
+from composed.signals import signals_for_the_child
+from composed.terminal import say
+
+__all__ = ["NOT_FOUND", "Answer", "Gateway", "Pipe"]
+
+NOT_FOUND = 127  # as shells report a missing program
+HTTP_SECONDS = 5.0
+
+
+class Answer(NamedTuple):
+    """The exit code, stdout and stderr of a process."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Pipe:
+    """A process with its stdin and stdout as streams, so that memory stays flat."""
+
+    def __init__(self, child: subprocess.Popen[bytes], err: IO[bytes]) -> None:
+        self._child, self._err = child, err
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """The stream that the process reads; BrokenPipeError when the process ended early."""
+        return cast("IO[bytes]", self._child.stdin)
+
+    @property
+    def stdout(self) -> io.BufferedReader:
+        """The stream that the process writes."""
+        return cast("io.BufferedReader", self._child.stdout)
+
+    def end(self) -> Answer:
+        """Close stdin, wait, and return the exit code with the rest of stdout."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        out, code = self.stdout.read(), self._child.wait()
+        self._err.seek(0)
+        return Answer(code, out.decode(errors="replace"), self._err.read().decode(errors="replace"))
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The machine as seen from the folder ``cwd``; ``dry`` shows effects instead of having them.
+
+    ``echo`` shows every command that is run.
+    """
+
+    cwd: Path
+    dry: bool = False
+    echo: bool = False
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        insist: bool = False,
+        without: bytes = b"",
+    ) -> int:
+        """Run ``argv`` on the terminal; return its exit code.
+
+        ``env`` is added to the environment; ``cwd`` is another folder than the root;
+        ``without`` is removed from the child's stdout. Raises :class:`Interrupted` when a
+        signal came meanwhile, after the child has ended. A child like a shell may survive
+        Ctrl-C and end well; with ``insist`` the verb ends with 130 all the same.
+        """
+        if self.dry or self.echo:
+            say(f"$ {shlex.join(argv)}")
+        if self.dry:
+            return 0
+        sys.stdout.flush()
+        with signals_for_the_child(self._compose_of, insist=insist) as signals:
+            try:
+                child = subprocess.Popen(
+                    argv,
+                    cwd=cwd or self.cwd,
+                    env={**os.environ, **(env or {})},
+                    stdout=subprocess.PIPE if without else None,
+                    close_fds=False,  # a lock lasts as long as the child that it guards
+                )
+            except OSError as error:
+                say(f"{argv[0]}: {error.strerror}")
+                return NOT_FOUND
+            signals.belong_to(child)
+            if child.stdout:
+                with child.stdout:
+                    _copy(child.stdout.fileno(), without)
+            code = child.wait()
+        for number in signals.received:
+            if insist or code or number != signal.SIGINT:
+                raise Interrupted(number)
+        return code
+
+    def spawn(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
+        """Start ``argv`` in the background, in a session of its own; return its PID.
+
+        The process outlives ``inv`` and its terminal; its output is added to ``log``.
+        """
+        if self.echo:
+            say(f"$ {shlex.join(argv)}")
+        with log.open("ab") as out:
+            child = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                env={**os.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        child.returncode = 0  # nothing waits for the child: else Python warns that it still runs
+        return child.pid
+
+    @contextlib.contextmanager
+    def pipe(self, argv: Sequence[str]) -> Iterator[Pipe]:
+        """Run ``argv`` while the block lasts, with streams; a process still alive is killed.
+
+        Raises :class:`NotFoundError` when the program is missing.
+        """
+        import tempfile  # noqa: PLC0415  # most verbs do not need it, and `inv ps` has to be quick
+
+        if self.echo:
+            say(f"$ {shlex.join(argv)}")
+        with tempfile.TemporaryFile() as err, _broken_pipes_as_errors():
+            ends = subprocess.PIPE
+            try:
+                child = subprocess.Popen(argv, cwd=self.cwd, stdin=ends, stdout=ends, stderr=err)
+            except OSError as error:
+                raise NotFoundError(f"{argv[0]}: {error.strerror}") from None
+            pipe = Pipe(child, err)
+            try:
+                yield pipe
+            finally:
+                child.kill()  # without effect on a child that was waited for
+                child.wait()
+                pipe.stdout.close()
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.stdin.close()
+
+    def ask(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        text: str = "",
+    ) -> Answer:
+        """Return the answer of ``argv``; a missing program answers 127. ``text`` is its stdin.
+
+        For questions: a dry run asks too, since a question changes nothing.
+        """
+        if self.echo:
+            say(f"$ {shlex.join(argv)}")
+        try:
+            with _broken_pipes_as_errors():  # the process may end before it has read its stdin
+                done = subprocess.run(
+                    argv,
+                    cwd=cwd or self.cwd,
+                    env={**os.environ, **(env or {})},
+                    input=text.encode(),
+                    capture_output=True,
+                    check=False,
+                )
+        except OSError as error:
+            return Answer(NOT_FOUND, "", str(error))
+        out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        return Answer(done.returncode, out, err)
+
+    def do(self, argv: Sequence[str]) -> Answer:
+        """Run ``argv`` for its effect; a dry run shows the command and answers 0."""
+        if not self.dry:
+            return self.ask(argv)
+        say(f"$ {shlex.join(argv)}")
+        return Answer(0, "", "")
+
+    def preview(self, *commands: Sequence[str]) -> None:
+        """End a dry run here, after a look at the commands to come: the rest needs results."""
+        if self.dry:
+            for argv in commands:
+                say(f"$ {shlex.join(argv)}")
+            raise DryRunEnded
+
+    # --- HTTP, ports, processes ------------------------------------------------
+
+    def fetch(self, url: str) -> tuple[int, str]:
+        """Return status and text of the answer to GET; (0, "") without an answer."""
+        from http.client import HTTPConnection, HTTPException  # noqa: PLC0415  # `inv logs` is quick
+        from urllib.parse import urlsplit  # noqa: PLC0415
+
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.netloc, timeout=HTTP_SECONDS)
+        try:
+            connection.request("GET", parts.path)
+            response = connection.getresponse()
+            return response.status, response.read().decode(errors="replace")
+        except (OSError, HTTPException):
+            return 0, ""
+        finally:
+            connection.close()
+
+    def is_bound(self, host: str, port: int) -> bool:
+        """Return whether another socket has the port at this address."""
+        return sockets.is_bound(host, port)
+
+    def listeners(self, port: int) -> dict[int, str]:
+        """Return PID and name of each visible process that listens on the TCP port."""
+        if (sockets.PROC / "net/tcp").exists():
+            return sockets.from_proc(port)
+        lsof = ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"]
+        return sockets.from_lsof(self.ask(lsof).out)
+
+    def processes(self) -> list[Process]:
+        """Return every living process."""
+        if (process_table.PROC / "self/stat").exists():
+            return process_table.from_proc()
+        return process_table.from_ps(self.ask(process_table.PS).out)
+
+    def kill(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to a process that may have ended; raise :class:`RefusedError` otherwise."""
+        if self.dry:
+            return
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            raise RefusedError(
+                f"The server (PID {pid}) belongs to another user.", f"Type: sudo kill {pid}"
+            ) from None
+
+    def _compose_of(self, child: subprocess.Popen[bytes]) -> list[int]:
+        """Return the plugins that ``docker`` has started, such as Compose.
+
+        On a terminal ``docker`` passes no signal on: the terminal reaches plugins by itself.
+        """
+        if not isinstance(child.args, list) or child.args[0] != "docker":
+            return []
+        return [process.pid for process in self.processes() if process.parent == child.pid]
+
+    # --- the stack's own files ---------------------------------------------------
+
+    def write(self, file: Path, text: str) -> None:
+        """Replace the text of a file, its folders made.
+
+        Raises :class:`RefusedError` for another user's file, :class:`InputOutputError` on a
+        full disk.
+        """
+        if self.dry:
+            return
+        try:
+            with _opened(file) as stream:
+                stream.truncate(0)
+                stream.write(text)
+        except OSError as error:
+            raise InputOutputError(
+                f"{file} cannot be written: {error.strerror}.", "See the free space: df -h ."
+            ) from None
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with all it holds; a missing path is fine."""
+        if self.dry:
+            return
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder and its parents."""
+        if not self.dry:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self, file: Path) -> Iterator[None]:
+        """Hold the lock while the block runs; other verbs wait and say so.
+
+        Children of :meth:`run` share the lock, since they outlive a killed ``inv``: a second
+        Compose beside them would trip over their containers.
+        """
+        if self.dry:
+            yield
+            return
+        with _opened(file) as stream:
+            os.set_inheritable(stream.fileno(), True)
+            if not is_free(stream):
+                stream.seek(0)
+                pid = stream.read()  # perhaps not written yet
+                say(f"Waiting for another inv{pid and f' (PID {pid})'} …")
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.truncate(0)
+            with contextlib.suppress(OSError):  # the lock works on a full disk too
+                stream.write(str(os.getpid()))
+                stream.flush()
+            yield
+
+
+def is_free(stream: IO[str]) -> bool:
+    """Take the lock of an open file if no process holds it; return whether it was free."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _opened(file: Path) -> IO[str]:
+    """Open a file of the stack to read and append.
+
+    The usual reason for a refusal is an earlier ``sudo inv``, whose files belong to root.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise RefusedError(
+            f"{file} cannot be written: {error.strerror}.",
+            f"Make it yours: sudo chown -R $USER {file.parent}",
+        ) from None
+
+
+def _copy(source: int, without: bytes) -> None:
+    """Copy to stdout at once; the sequence ``without`` may arrive in two parts."""
+    kept = b""
+    while chunk := os.read(source, 65536):
+        kept = (kept + chunk).replace(without, b"")
+        parts = (size for size in range(len(without) - 1, 0, -1) if kept.endswith(without[:size]))
+        whole = len(kept) - next(parts, 0)
+        sys.stdout.buffer.write(kept[:whole])
+        sys.stdout.buffer.flush()
+        kept = kept[whole:]
+    sys.stdout.buffer.write(kept)
+    sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _broken_pipes_as_errors() -> Iterator[None]:
+    """Turn SIGPIPE into BrokenPipeError: the signal would end the verb without a word."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
