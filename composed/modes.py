@@ -52,14 +52,24 @@ def open_stack(
     project: Project, gateway: Gateway, drafts: Mapping[Path, str] | None = None
 ) -> Stack:
     """Return the stack as it is, and change nothing; raises as :func:`prepare_stack` does."""
-    project = project.with_services()
     settings = load_settings(project, drafts=drafts)
     settings.check()
     mode = choose_mode(settings, recorded=_reachable(project, settings, gateway))
+    project = _with_services(project, settings, gateway, mode)
     stack: Stack = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])(
         project, settings, gateway
     )
     return stack
+
+
+def _with_services(project: Project, settings: Settings, gateway: Gateway, mode: str) -> Project:
+    """Return the project with the names of its services, from the Compose file if necessary."""
+    if mode == "local" or (project.backend and project.database):
+        return project.with_services()
+    from composed.docker.compose import Compose  # noqa: PLC0415  # costs a question to Compose
+
+    model = Compose(gateway, settings.files).model()
+    return project.with_services(model.backend_service(), model.database_service())
 
 
 def _reachable(project: Project, settings: Settings, gateway: Gateway) -> str:

@@ -90,12 +90,13 @@ class Project:
         """The file that names and explains every setting."""
         return self.root / ".env.example"
 
-    def with_services(self) -> Project:
-        """Return the project with a name for both services, where a key names none."""
-        if self.backend and self.database:
-            return self
-        # The only place that decides on a name: the Compose file is not asked yet.
-        return replace(self, backend=self.backend or "backend", database=self.database or "db")
+    def with_services(self, backend: str | None = None, database: str | None = None) -> Project:
+        """Return the project with these names of services where no key names them.
+
+        Without a name, the usual name is used: an error then lists the services and the key.
+        """
+        backend, database = backend or "backend", database or "db"
+        return replace(self, backend=self.backend or backend, database=self.database or database)
 
     def relative(self, path: Path) -> str:
         """Return the path as a user in ``root`` writes it."""

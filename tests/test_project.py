@@ -379,3 +379,23 @@ def test_a_port_on_every_address_has_a_url_that_opens(hosts: list[str], url: str
     [service] = parse_ps(json.dumps({**PS_ROW, "Publishers": at}), "backend")
 
     assert service.url == url
+
+
+def test_services_without_a_key_are_found_in_the_compose_file(
+    inv: Inv, recorder: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unnamed = dataclasses.replace(project, backend="", database="")
+    monkeypatch.setattr(Project, "of", lambda _c: unnamed)
+    services = {
+        "web": {"image": "shop", "command": ["gunicorn", "shop.wsgi"], "depends_on": ["postgres"]},
+        "postgres": {"image": "postgres:16"},
+    }
+    recorder.on("config", "--format").say(json.dumps({"services": services}))
+
+    inv("shell")
+    inv("dbshell")
+
+    assert [argv[argv.index("COMPOSED_CALL=CALL") + 1] for argv in recorder.ran] == [
+        "web",
+        "postgres",
+    ]
