@@ -528,11 +528,22 @@ def test_a_difference_stops_it(
 def test_a_volume_in_use_is_not_upgraded(
     inv: Inv, newer: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newer.on("ps", "--filter", "volume=shop_db-data").say("other-db-1\n")
+    newer.on("ps", "--quiet", "--filter", "volume=shop_db-data").say("c8\nc9\n")
+    newer.on("docker", "inspect", "--format", "…", "c8", "c9").say("\nother-db-1\n")
 
     assert inv("db.upgrade") == 77
 
     assert "  Stop it: docker stop other-db-1\n" in capsys.readouterr().err
+
+
+def test_a_container_that_docker_ps_lists_after_its_end_does_not_use_the_volume(
+    inv: Inv, newer: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases(newer, monkeypatch, "task_db")
+    newer.on("ps", "--quiet", "--filter", "volume=shop_db-data").say("c9\n")
+    newer.on("docker", "inspect", "--format", "…", "c9").say("\n")
+
+    assert inv("db.upgrade") == 0
 
 
 def test_a_server_that_does_not_start_is_75(

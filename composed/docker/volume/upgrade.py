@@ -198,8 +198,13 @@ def switch(settings: Settings, todo: Plan) -> None:
 
 def _check_unused(dc: Compose, name: str) -> None:
     """Raise :class:`RefusedError` while a container uses the volume: two servers ruin the data."""
-    listed = ["docker", "ps", "--filter", f"volume={name}", "--format", "{{.Names}}"]
-    if users := _ask(dc.gateway, "docker ps", listed).split():
+    listed = ["docker", "ps", "--quiet", "--filter", f"volume={name}"]
+    if not (ids := _ask(dc.gateway, "docker ps", listed).split()):
+        return
+    # On a busy machine, `docker ps` lists a container for a moment after its end.
+    running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
+    inspected = ["docker", "inspect", "--format", running, *ids]
+    if users := _ask(dc.gateway, "docker inspect", inspected).split():
         raise RefusedError(
             f"Volume {name} is in use by {', '.join(users)}.", f"Stop it: docker stop {users[0]}"
         )
