@@ -1,27 +1,22 @@
-"""The interface of a stack's database: what can be done with its data as a whole."""
-
-from __future__ import annotations
+"""The interface of a stack's database: all that the verbs do with the data as a whole."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from composed.errors import DataError
 
-__all__ = ["CHUNK", "MADE_BY_MIGRATE", "Database", "Dump", "Facts", "identifier", "literal"]
-
 CHUNK = 1 << 20  # bytes of a file or a pipe that are read at once
 
-# What an empty database has rows in once it is migrated: no loss when it is all there is.
+# The tables in which an empty database has rows after its migrations: worth no snapshot.
 MADE_BY_MIGRATE = ("django_migrations", "django_content_type", "auth_permission", "django_site")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a database holds at one moment: its version, applied migrations, rows by table."""
+    """The contents of a database at one moment: version, applied migrations, rows by table."""
 
     version: str
     migrations: tuple[str, ...]
@@ -29,11 +24,11 @@ class Facts:
 
     @property
     def count(self) -> str:
-        """The tables and rows for people."""
+        """The number of tables and rows for people."""
         return f"{_number(len(self.rows), 'table')}, {_number(sum(self.rows.values()), 'row')}"
 
     def check(self, expected: Mapping[str, int]) -> None:
-        """Raise :class:`DataError` when a table has not as many rows as ``expected``."""
+        """Raise :class:`DataError` when a table does not have as many rows as ``expected``."""
         for table, rows in expected.items():
             if self.rows.get(table) != rows:
                 raise DataError(
@@ -42,34 +37,25 @@ class Facts:
                 )
 
 
-class Dump(Protocol):
-    """A file with a database in it; ``kind`` is custom, sql or sqlite.
+@dataclass
+class Dump:
+    """A file with the data of a database; ``kind`` is custom, sql or sqlite.
 
-    A ``foreign`` one was made elsewhere: its ``rows`` and its roles are unknown.
+    ``title`` names the dump in questions to the user. Each table must have ``rows`` after a
+    restore. A ``foreign`` dump was made elsewhere: its rows and roles are unknown.
     """
 
-    @property
-    def title(self) -> str:
-        """What it is called when somebody is asked."""
-
-    @property
-    def kind(self) -> str:
-        """What the file is."""
-
-    @property
-    def file(self) -> Path:
-        """Where it is."""
-
-    @property
-    def rows(self) -> Mapping[str, int]:
-        """How many rows each table has to have after a restore."""
-
-    @property
-    def foreign(self) -> bool:
-        """Whether it was made elsewhere."""
+    file: Path
+    kind: str
+    title: str
+    rows: Mapping[str, int] = field(default_factory=dict)
+    foreign: bool = True
 
     def chunks(self) -> Iterator[bytes]:
-        """Give its contents, unpacked, piece by piece."""
+        """Yield the contents, unpacked, piece by piece."""
+        with self.file.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
 
 
 class Database(ABC):
@@ -88,35 +74,31 @@ class Database(ABC):
 
     @abstractmethod
     def dump(self, file: Path) -> tuple[Facts, str]:
-        """Write all data to a file that is there and empty.
-
-        Returns the facts of that very moment and the file's SHA-256.
-        """
+        """Write all data to an empty file; return the facts of that moment and the SHA-256."""
 
     @abstractmethod
     def check(self, dump: Dump) -> None:
-        """Raise :class:`DataError` when this is no dump that ``replace`` could take."""
+        """Raise :class:`DataError` when :meth:`replace` could not restore the dump."""
 
     @abstractmethod
     def replace(self, dump: Dump) -> Facts:
         """Put the dump's data in place of the live data, whole or not at all.
 
-        It is restored beside the live database, its rows are held against
-        ``dump.rows``, then the two are swapped. Whatever fails before leaves the
-        live data as it was.
+        The data is restored beside the live database and compared with ``dump.rows``; then the
+        two are swapped. A failure before the swap leaves the live data unchanged.
         """
 
     @abstractmethod
     def reset(self) -> None:
-        """Put an empty database in place of the live one."""
+        """Put an empty database in place of the live database."""
 
     @abstractmethod
     def has_rows(self) -> bool:
-        """Say whether a table has rows, other than those of ``MADE_BY_MIGRATE``."""
+        """Return whether a table has rows, except the tables of ``MADE_BY_MIGRATE``."""
 
     @abstractmethod
     def copied(self) -> AbstractContextManager[str]:
-        """Give a copy, by name or path, that is gone when the block ends, however it does."""
+        """Yield the name or path of a copy; however the block ends, the copy is removed."""
 
 
 def identifier(name: str) -> str:
@@ -129,5 +111,5 @@ def literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -278,7 +278,7 @@ def test_a_restore_takes_a_snapshot_first_and_says_how_to_go_back(
     assert automatic.endswith("Z-before-db.restore")
     assert manifest(project, automatic)["reason"] == "before db.restore"
     said = capsys.readouterr().err
-    assert said.endswith(f"What was there before: inv db.restore --name {automatic}\n")
+    assert said.endswith(f"To bring the data back: inv db.restore --name {automatic}\n")
 
 
 def test_a_restore_asks(

@@ -140,7 +140,7 @@ def test_a_failure_says_how_to_go_back(
     (name,) = snapshot_names(project)
     assert capsys.readouterr().err.endswith(
         "migrate ended with 3; the reason stands above.\n"
-        f"  What was there before: inv db.restore --name {name}\n"
+        f"  To bring the data back: inv db.restore --name {name}\n"
     )
 
 

@@ -1,21 +1,16 @@
-"""What a file given to ``db.restore --from`` is, told by its contents."""
-
-from __future__ import annotations
+"""Tells by the contents of a file whether ``db.restore --from`` can restore it."""
 
 import gzip
 import re
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
 from composed.database import CHUNK, Dump
 from composed.errors import DataError, NotFoundError
 from composed.terminal import Progress
-
-__all__ = ["DumpFile", "examine", "sql_version"]
 
 HEAD, TAIL = 4096, 4096
 
@@ -25,7 +20,7 @@ _SQLITE = b"SQLite format 3\x00"
 _SQL = b"-- PostgreSQL database dump\n"
 _COMPLETE = b"-- PostgreSQL database dump complete"
 
-# What people take for a dump, and what it is.
+# Files that people take for a dump.
 _FOREIGN = {
     rb"PK\x03\x04": "a zip archive",
     rb"BZh": "compressed with bzip2",
@@ -36,7 +31,7 @@ _FOREIGN = {
     rb".{,200}-- PostgreSQL database cluster dump": "of a whole cluster (pg_dumpall)",
 }
 
-# Outside of a table's data, these would reach beyond the database that is being made.
+# Outside of a table's data, "beyond" would change more than the new database.
 _LINE = re.compile(
     rb"^(?:(?P<copy>COPY .* FROM stdin;)|(?P<end>\\\.)"
     rb"|(?P<beyond>\\(?!restrict |unrestrict ).*|(?:CREATE|DROP|ALTER) DATABASE .*))\r?$",
@@ -44,74 +39,64 @@ _LINE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class DumpFile:
-    """A dump made elsewhere: ``kind`` is custom, sql or sqlite."""
-
-    file: Path
-    kind: str
-    rows: Mapping[str, int] = field(default_factory=dict)
-    foreign: bool = True
-
-    @property
-    def title(self) -> str:
-        """Its path."""
-        return str(self.file)
+class DumpFile(Dump):
+    """A dump made elsewhere, perhaps packed with gzip."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Give its contents, unpacked; raises :class:`DataError` when they break off."""
+        """Yield the contents, unpacked; raise :class:`DataError` when they break off."""
         yield from _chunks(self.file)
 
 
 def examine(file: Path) -> DumpFile:
-    """Return what the file is; raises with the reason when it can be nothing to restore.
+    """Return the file as a dump.
 
-    Raises :class:`NotFoundError` when it is not there, :class:`DataError` when it
-    is empty, cut off, of another program or reaches beyond its database.
+    Raises :class:`NotFoundError` without a file, and :class:`DataError` when the file is
+    empty, cut off, of another program or would change more than the new database.
     """
     try:
         mode = file.stat().st_mode
     except OSError as error:
-        said = f"There is no file {file} to be read: {error.strerror}."
-        raise NotFoundError(said, "Of snapshots: inv db.list") from None
+        problem = f"There is no file {file} to be read: {error.strerror}."
+        raise NotFoundError(problem, "Of snapshots: inv db.list") from None
     if stat.S_ISDIR(mode):
         raise DataError(f"{file} is a folder.", f"Make a file: pg_restore -f dump.sql {file}")
     head = next(_chunks(file), b"")
-    if head.startswith(_CUSTOM):
-        return DumpFile(file, "custom")
-    if head.startswith(_SQLITE):
-        return DumpFile(file, "sqlite")
-    if what := _what(head):
+    for start, kind in {_CUSTOM: "custom", _SQLITE: "sqlite"}.items():
+        if head.startswith(start):
+            return DumpFile(file, kind, str(file))
+    if problem := _problem(head):
         raise DataError(
-            f"{file} is {what}.", "Wanted: what pg_dump writes, custom or SQL, gzip or not."
+            f"{file} is {problem}.", "Wanted: a dump of pg_dump, custom or SQL, gzip or not."
         )
     _check_sql(file)
-    return DumpFile(file, "sql")
+    return DumpFile(file, "sql", str(file))
 
 
 def sql_version(dump: Dump) -> str:
-    """Return the PostgreSQL version that an SQL dump says it is from."""
-    said = re.search(rb"-- Dumped from database version (\S+)", next(dump.chunks())[:HEAD])
-    return said[1].decode() if said else ""
+    """Return the PostgreSQL version that an SQL dump names, "" without one."""
+    version = re.search(rb"-- Dumped from database version (\S+)", next(dump.chunks())[:HEAD])
+    return version[1].decode() if version else ""
 
 
-def _what(head: bytes) -> str:
-    """Return what it is instead of SQL that pg_dump wrote; empty when it is that."""
+def _problem(head: bytes) -> str:
+    """Return why a file with this beginning is no SQL of pg_dump, "" when it is."""
     if not head:
         return "empty"
-    found = (what for start, what in _FOREIGN.items() if re.match(start, head, re.DOTALL))
-    return next(found, "" if _SQL in head[:HEAD] else "no dump of PostgreSQL")
+    for start, name in _FOREIGN.items():
+        if re.match(start, head, re.DOTALL):
+            return name
+    return "" if _SQL in head[:HEAD] else "no dump of PostgreSQL"
 
 
 def _check_sql(file: Path) -> None:
-    """Read it once: whole, and nothing but what belongs into the new database."""
+    """Read the whole file; raise :class:`DataError` when it cannot be restored."""
     in_data, rest, tail = False, b"", b""
     with Progress(f"Checking {file.name}") as progress:
         for chunk in _chunks(file):
             progress.add(len(chunk))
             whole, _, rest = (rest + chunk).rpartition(b"\n")
             in_data = _check_lines(file, whole, in_data=in_data)
-            rest, tail = rest[:CHUNK], (tail + chunk)[-TAIL:]  # of a long line, its beginning
+            rest, tail = rest[:CHUNK], (tail + chunk)[-TAIL:]  # of a long line, the beginning
     if _COMPLETE not in tail:
         raise DataError(
             f"{file} is cut off: it does not end with {_COMPLETE.decode()!r}.", "Make it again."
@@ -120,12 +105,12 @@ def _check_sql(file: Path) -> None:
 
 def _check_lines(file: Path, lines: bytes, *, in_data: bool) -> bool:
     """Return whether the lines end within a table's data."""
-    for found in _LINE.finditer(lines):
+    for match in _LINE.finditer(lines):
         if in_data:
-            in_data = found["end"] is None
-        elif found["copy"]:
+            in_data = match["end"] is None
+        elif match["copy"]:
             in_data = True
-        elif line := found["beyond"]:
+        elif line := match["beyond"]:
             raise DataError(
                 f"{file} reaches beyond its database: {line.decode(errors='replace')[:80]!r}.",
                 "Make it again, without --create: pg_dump --no-owner --file FILE DATABASE",

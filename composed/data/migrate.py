@@ -1,6 +1,4 @@
-"""Applies migrations so that there is a way back."""
-
-from __future__ import annotations
+"""Applies migrations after a snapshot, the way back from a migration that fails."""
 
 from collections.abc import Sequence
 
@@ -11,17 +9,15 @@ from composed.errors import end_with
 from composed.stack import Stack
 from composed.terminal import say
 
-__all__ = ["migrate"]
-
 READING = frozenset(("--plan", "--check", "--help", "-h"))
 
 
 def migrate(
     stack: Stack, args: Sequence[str] = (), *, safety: bool = True, rollback: bool = False
 ) -> None:
-    """Run ``migrate``, after a snapshot when it will change data; ends as it ended.
+    """Run Django's ``migrate``, after a snapshot when data will change; end with its exit code.
 
-    With ``rollback`` the snapshot is restored when it fails.
+    With ``rollback``, restore the snapshot when a migration fails.
     """
     guarded = safety and not stack.gateway.dry and _changes_data(stack, args, rollback=rollback)
     taken = data.snapshot(stack, reason="before migrate") if guarded else None
@@ -30,14 +26,17 @@ def migrate(
     code = stack.inside.manage("migrate", *args)
     if code and guarded:
         say(f"migrate ended with {code}; the reason stands above.")
-        _go_back(stack, taken) if rollback else _say_how(taken)
+        if rollback:
+            _go_back(stack, taken)
+        elif taken:
+            say(f"  To bring the data back: inv db.restore --name {taken.name}")
     end_with(code)
 
 
 def _changes_data(stack: Stack, args: Sequence[str], *, rollback: bool) -> bool:
-    """Ask as little as possible: the database, the backend that runs, last Django anew.
+    """Ask the cheapest source first: the database, the running backend, then a new Django.
 
-    To roll back, rows that only ``migrate`` made are worth a snapshot too.
+    For a rollback, rows that only ``migrate`` made are worth a snapshot too.
     """
     if READING & {*args} or not (rollback or data.has_rows(stack)):
         return False
@@ -46,13 +45,8 @@ def _changes_data(stack: Stack, args: Sequence[str], *, rollback: bool) -> bool:
 
 
 def _go_back(stack: Stack, taken: Snapshot | None) -> None:
-    if not taken:
+    if taken:
+        say(f"Rolled back to {taken.name}: {data.restore(stack, taken).count}.")
+    else:
         data.reset(stack, safety=False)
         say("Rolled back: the database is empty, as it was.")
-    else:
-        say(f"Rolled back to {taken.name}: {data.restore(stack, taken).count}.")
-
-
-def _say_how(taken: Snapshot | None) -> None:
-    if taken:
-        say(f"  What was there before: inv db.restore --name {taken.name}")

@@ -1,6 +1,4 @@
-"""Which migrations the code and the database do not have in common."""
-
-from __future__ import annotations
+"""The differences between the migrations of the code and of the database."""
 
 import re
 from collections.abc import Sequence
@@ -10,55 +8,42 @@ from composed.gateway import Answer
 from composed.health.readiness import names_in
 from composed.stack import Stack, url_of
 
-__all__ = ["are_planned", "differences", "few", "known", "unapplied"]
-
 NOTHING_PLANNED = "No planned migration operations."
 _LISTED = re.compile(r"^\[([X ])\]\s+(\S+)", re.MULTILINE)
 
 
 def unapplied(stack: Stack) -> list[str]:
-    """Return the names of those that are pending, asked of Django in the running backend."""
+    """Return the names of the pending migrations, from Django in the running backend."""
     return _unapplied(_plan(stack))
 
 
 def known(stack: Stack, url: str) -> list[str] | None:
-    """Return the names from the backend at ``url``; None when it does not say."""
-    path = stack.project.ready
-    return names_in(stack.gateway.fetch(f"{url}{path}")[1], PENDING) if url and path else None
+    """Return the pending migrations that the backend at ``url`` names; None without an answer."""
+    return names_in(_ready(stack, url), PENDING)
 
 
 def are_planned(stack: Stack, args: Sequence[str] = ()) -> bool:
-    """Ask Django whether ``migrate`` with these arguments has anything to do.
+    """Return whether Django's ``migrate`` with these arguments has anything to do.
 
-    What it refuses to plan counts as something: it may go well a moment later.
+    A plan that Django refuses counts as true: the plan may be possible a moment later.
     """
     if any(word.startswith("--pr") for word in args):
-        return True  # --plan would not keep it from --prune
+        return True  # --prune prunes even with --plan
     plan = stack.inside.ask_one_off("migrate", "--plan", *args)
     return plan.code != 0 or NOTHING_PLANNED not in plan.out
 
 
 def differences(stack: Stack, applied: Sequence[str]) -> list[str]:
-    """Return lines on how the database, with these migrations, differs from the code."""
-    if said := _said(stack):  # at once, where Django takes seconds to start
-        return _lines(*said)
-    plan = _plan(stack)
-    if plan.code:
-        reason = (plan.err.strip().splitlines() or ["no reason given"])[-1]
-        return [f"Which migrations are pending is not known: {reason}"]
-    listed = [name for _, name in _LISTED.findall(plan.out)]
-    return _lines(_unapplied(plan), _unknown(applied, listed))
-
-
-def _said(stack: Stack) -> tuple[list[str], list[str]] | None:
-    """Return what the running backend, when it has our ``/readyz``, says: pending, unknown."""
-    url, path = url_of(stack.runner.ps()), stack.project.ready
-    body = stack.gateway.fetch(f"{url}{path}")[1] if url and path else ""
+    """Return lines on how a database with the migrations ``applied`` differs from the code."""
+    # A running backend answers at once, where Django takes seconds to start.
+    body = _ready(stack, url_of(stack.runner.ps()))
     pending, unknown = names_in(body, PENDING), names_in(body, UNKNOWN)
-    return None if pending is None or unknown is None else (pending, unknown)
-
-
-def _lines(pending: Sequence[str], unknown: Sequence[str]) -> list[str]:
+    if pending is None or unknown is None:
+        plan = _plan(stack)
+        if plan.code:
+            reason = (plan.err.strip().splitlines() or ["no reason given"])[-1]
+            return [f"Which migrations are pending is not known: {reason}"]
+        pending, unknown = _unapplied(plan), _unknown(applied, plan)
     lines = [f"Pending migrations: {few(pending)}", "  Type: inv migrate"] if pending else []
     if unknown:
         lines += [
@@ -66,6 +51,18 @@ def _lines(pending: Sequence[str], unknown: Sequence[str]) -> list[str]:
             "  Check out code that has, or migrate back there: inv migrate --app APP --name NAME",
         ]
     return lines
+
+
+def few(names: Sequence[str]) -> str:
+    """Return the first three names, and the number of further names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def _ready(stack: Stack, url: str) -> str:
+    """Return the answer of a backend to the ready path; "" without a backend or a path."""
+    path = stack.project.ready
+    return stack.gateway.fetch(f"{url}{path}")[1] if url and path else ""
 
 
 def _plan(stack: Stack) -> Answer:
@@ -76,20 +73,16 @@ def _unapplied(plan: Answer) -> list[str]:
     return [name for mark, name in _LISTED.findall(plan.out) if mark == " "]
 
 
-def _unknown(applied: Sequence[str], listed: Sequence[str]) -> list[str]:
-    """Leave out apps that the code does not have, and those with squashed migrations.
+def _unknown(applied: Sequence[str], plan: Answer) -> list[str]:
+    """Return the applied migrations that the code lacks.
 
-    Django forgets what a squashed migration replaces.
+    Apps that the code lacks are left out, and apps with squashed migrations: Django does not
+    list the migrations that a squashed migration replaces.
     """
-    apps = {_app(name) for name in listed} - {_app(n) for n in listed if "_squashed_" in n}
+    listed = [name for _, name in _LISTED.findall(plan.out)]
+    apps = {_app(name) for name in listed} - {_app(name) for name in listed if "_squashed_" in name}
     return [name for name in applied if _app(name) in apps and name not in listed]
 
 
 def _app(name: str) -> str:
     return name.partition(".")[0]
-
-
-def few(names: Sequence[str]) -> str:
-    """Return the first three, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}"

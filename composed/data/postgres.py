@@ -1,7 +1,5 @@
 """The data of a PostgreSQL database: dump, restore, copy and count."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -12,20 +10,10 @@ from pathlib import Path
 from composed.calls import Calls
 from composed.data.dump_file import sql_version
 from composed.data.psql import Psql, last_lines, pipe_dump
-from composed.database import (
-    CHUNK,
-    MADE_BY_MIGRATE,
-    Database,
-    Dump,
-    Facts,
-    identifier,
-    literal,
-)
+from composed.database import CHUNK, MADE_BY_MIGRATE, Database, Dump, Facts, identifier, literal
 from composed.errors import ComposedError, DataError, InputOutputError
 from composed.gateway import Answer
 from composed.terminal import Progress
-
-__all__ = ["PostgreSQL"]
 
 EVERY_CALL = "[0-9a-f]+"
 
@@ -102,7 +90,7 @@ class PostgreSQL(Database):
         self._aside = "template1" if name == "postgres" else "postgres"
 
     def check_version(self, version: str) -> None:
-        """Compare with the server: PostgreSQL reads no dump of a newer major version for sure."""
+        """Raise :class:`DataError` for a newer major version: PostgreSQL may not read the dump."""
         server = self._sql("SHOW server_version;").strip()
         if version and _major(version) > _major(server):
             raise DataError(
@@ -114,8 +102,6 @@ class PostgreSQL(Database):
     def commands(self) -> dict[str, list[str]]:
         """The command lines of ``pg_dump`` and ``pg_restore``."""
         return {"dump": self._pg_dump(), "restore": self._pg_restore("composed_new_dry")}
-
-    # --- dump ----------------------------------------------------------------
 
     def dump(self, file: Path) -> tuple[Facts, str]:
         """Run ``pg_dump`` on a snapshot that a second session exports and counts in."""
@@ -147,31 +133,36 @@ class PostgreSQL(Database):
             self._psql.checked("pg_dump", dump.end())
         return f"sha256:{digest.hexdigest()}"
 
-    # --- restore -------------------------------------------------------------
-
     def check(self, dump: Dump) -> None:
         """Let ``pg_restore`` read the table of contents of a custom dump."""
         if dump.kind == "sql":
             self.check_version(sql_version(dump))
-        else:
-            answer = self._psql.feed(self._psql.inside("pg_restore", "--list"), dump.chunks())
-            if answer.code:
-                raise _unreadable(dump, answer)
-            version = re.search(r"Dumped from database version: (\S+)", answer.out)
-            if dump.foreign and version:  # of a snapshot, the manifest has the version
-                self.check_version(version[1])
+            return
+        answer = self._psql.feed(self._psql.inside("pg_restore", "--list"), dump.chunks())
+        if answer.code:
+            raise _unreadable(dump, answer)
+        version = re.search(r"Dumped from database version: (\S+)", answer.out)
+        if dump.foreign and version:  # of a snapshot, the manifest has the version
+            self.check_version(version[1])
 
     def replace(self, dump: Dump) -> Facts:
         """Restore into a new database, then rename: see :class:`Database`."""
         with self._beside() as new:
-            self._load(dump, new)
+            if dump.kind == "custom":
+                roles = ["--no-privileges"] if dump.foreign else []  # roles of another server
+                command, total = self._pg_restore(new, *roles), dump.file.stat().st_size
+            else:
+                command, total = self._psql.command(new, "--output", "/dev/null"), 0
+            answer = self._psql.feed(command, dump.chunks(), Progress("Restoring", total))
+            if answer.code:
+                raise _unreadable(dump, answer)
             facts = self.facts(new)
             facts.check(dump.rows)
             self._swap(new)
         return facts
 
     def reset(self) -> None:
-        """Swap in a new, empty database."""
+        """Swap the live database with a new, empty database."""
         with self._beside() as new:
             self._swap(new)
 
@@ -210,9 +201,9 @@ class PostgreSQL(Database):
     def _beside(self) -> Iterator[str]:
         """Make a new empty database; when the block raises, the live database is as before."""
         with self._swaps.under_way(keep_failed=True) as call:
+            new = f"composed_new_{call}"
+            create = CREATE.format(new=literal(new), live=literal(self._name))
             try:
-                new = f"composed_new_{call}"
-                create = CREATE.format(new=literal(new), live=literal(self._name))
                 self._sql(self._heal() + create)
                 yield new
             except BaseException:
@@ -221,24 +212,11 @@ class PostgreSQL(Database):
                 raise
 
     def _swap(self, new: str) -> None:
-        names = {"live": self._name, "new": new, "old": new.replace("_new_", "_old_")}
-        quoted = {name: identifier(value) for name, value in names.items()}
-        texts = {f"{name}_text": literal(value) for name, value in names.items()}
-        self._sql(SWAP.format(**quoted, **texts))
+        live, old = identifier(self._name), identifier(new.replace("_new_", "_old_"))
+        texts = {"live_text": literal(self._name), "new_text": literal(new)}
+        self._sql(SWAP.format(live=live, new=identifier(new), old=old, **texts))
         with contextlib.suppress(ComposedError):  # the swap is done; the next restore drops
-            self._sql(f"DROP DATABASE {quoted['old']} WITH (FORCE);")
-
-    def _load(self, dump: Dump, new: str) -> None:
-        if dump.kind == "custom":
-            options = ["--no-privileges"] if dump.foreign else []  # for roles of elsewhere
-            command = self._pg_restore(new, *options)
-        else:
-            command = self._psql.command(new, "--output", "/dev/null")
-        answer = self._psql.feed(command, dump.chunks(), Progress("Restoring", _total(dump)))
-        if answer.code:
-            raise _unreadable(dump, answer)
-
-    # --- programs ------------------------------------------------------------
+            self._sql(f"DROP DATABASE {old} WITH (FORCE);")
 
     def _pg_dump(self, *options: str) -> list[str]:
         return self._psql.program("pg_dump", *options, "--format=custom", "--dbname", self._name)
@@ -274,10 +252,6 @@ def _unreadable(dump: Dump, answer: Answer) -> ComposedError:
     kind = DataError if dump.foreign else InputOutputError
     problem = f"{dump.file} cannot be restored; the database is as it was:"
     return kind(problem, *last_lines(answer.err))
-
-
-def _total(dump: Dump) -> int:
-    return dump.file.stat().st_size if dump.kind == "custom" else 0
 
 
 def _major(version: str) -> int:

@@ -1,19 +1,12 @@
 """PostgreSQL's own programs in the database container: psql, and pg_dump piped into pg_restore."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
 
 from composed.database import CHUNK, literal
 from composed.errors import InputOutputError
 from composed.gateway import Answer, Gateway
 from composed.terminal import Progress
-
-__all__ = ["Psql", "failure", "last_lines", "pipe_dump"]
-
-Inside: TypeAlias = Callable[..., list[str]]
 
 LAST_LINES = 10
 
@@ -27,7 +20,12 @@ class Psql:
     """
 
     def __init__(
-        self, gateway: Gateway, inside: Inside, user: str, note: str = "", secret: str = ""
+        self,
+        gateway: Gateway,
+        inside: Callable[..., list[str]],
+        user: str,
+        note: str = "",
+        secret: str = "",
     ) -> None:
         self.gateway, self.inside = gateway, inside
         self._user, self._note, self._secret = user, note, secret

@@ -1,7 +1,5 @@
 """The pending migrations, run on a copy of the database."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +12,7 @@ from composed.gateway import Answer
 from composed.stack import Stack
 from composed.terminal import say, table
 
-__all__ = ["Migration", "Rehearsal", "as_table", "rehearse"]
-
-# Django's part: the project's own `shell` runs it, where Django and the settings are.
+# The backend's `shell` runs this script, because Django and the settings are there.
 SCRIPT = Path(__file__).with_name("rehearsal_inside.py")
 MARK = "composed: "
 HEADINGS = ("MIGRATION", "TIME", "ROWS WRITTEN", "LOCKS")
@@ -24,11 +20,11 @@ HEADINGS = ("MIGRATION", "TIME", "ROWS WRITTEN", "LOCKS")
 
 @dataclass(frozen=True)
 class Migration:
-    """What one migration did: seconds, rows written by statement, locks on tables there before.
+    """The seconds, rows written and locks of a migration; ``error`` and ``sql`` if it failed.
 
-    ``rewritten`` are tables that PostgreSQL wrote anew; ``rows`` is how many each
-    locked table has. Locks are None where they could not be seen: it was not atomic.
-    ``error`` and ``sql`` are empty unless it failed.
+    ``locks`` are by table; None for a migration that is not atomic, where locks cannot be
+    seen. ``rows`` are the rows in each locked table. PostgreSQL wrote the ``rewritten`` tables
+    anew.
     """
 
     name: str
@@ -43,14 +39,14 @@ class Migration:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """How it went: the migrations that were tried, and Django's exit code."""
+    """The migrations that were tried, and Django's exit code."""
 
     code: int
     migrations: Sequence[Migration]
 
 
 def rehearse(stack: Stack) -> Rehearsal:
-    """Migrate a copy, of which nothing is left; in a dry run say what would copy it.
+    """Migrate a copy and remove the copy; end a dry run with the commands that would copy.
 
     Raises :class:`SettingError` when the backend cannot be pointed at the copy.
     """
@@ -65,46 +61,43 @@ def rehearse(stack: Stack) -> Rehearsal:
 
 
 def as_table(rehearsal: Rehearsal) -> str:
-    """Return a row for each migration, then why the last one failed, if it did."""
-    tried = rehearsal.migrations
-    if not tried:
+    """Return a row for each migration, then the failure of the last migration, if any."""
+    if not rehearsal.migrations:
         return "No migration is pending: nothing to rehearse."
-    lines = [table([HEADINGS, *map(_row, tried)])]
-    if error := tried[-1].error:
-        lines += [f"{tried[-1].name} failed: {error}", *_sql(tried[-1])]
+    rows = [
+        (migration.name, f"{migration.seconds:.3f} s", str(migration.written), _locks(migration))
+        for migration in rehearsal.migrations
+    ]
+    lines = [table([HEADINGS, *rows])]
+    last = rehearsal.migrations[-1]
+    if last.error:
+        lines.append(f"{last.name} failed: {last.error}")
+    if last.sql:
+        lines.append(f"SQL: {last.sql}")
     return "\n".join(lines)
 
 
 def _read(answer: Answer, setting: str) -> Rehearsal:
     lines = [line.removeprefix(MARK) for line in answer.out.splitlines() if line.startswith(MARK)]
-    found = [json.loads(line) for line in lines]
-    for line in found:
-        if other := line.get("elsewhere"):
+    reports = [json.loads(line) for line in lines]
+    for report in reports:
+        if database := report.get("elsewhere"):
             raise SettingError(
-                f"With another {setting}, the backend still uses {other}: nothing was migrated.",
+                f"With another {setting}, the backend still uses {database}: nothing was migrated.",
                 f"Have its settings take the database from {setting}.",
             )
-    if answer.code and not any(line.get("error") for line in found):
-        say(answer.err.strip())  # it failed, but not in a migration
-    return Rehearsal(answer.code, [Migration(**line) for line in found])
+    if answer.code and not any(report.get("error") for report in reports):
+        say(answer.err.strip())  # the failure of something else than a migration
+    return Rehearsal(answer.code, [Migration(**report) for report in reports])
 
 
-def _row(it: Migration) -> tuple[str, ...]:
-    return (it.name, f"{it.seconds:.3f} s", str(it.written), _locks(it))
-
-
-def _locks(it: Migration) -> str:
-    """Name each table with its strongest lock, in the words of PostgreSQL's manual."""
-    if it.locks is None:
+def _locks(migration: Migration) -> str:
+    """Return each table with the strongest lock, in the words of PostgreSQL's manual."""
+    if migration.locks is None:
         return "not seen: it is not atomic"
-    return ", ".join(f"{name} {mode}{_size(it, name)}" for name, mode in it.locks.items()) or "-"
-
-
-def _size(it: Migration, name: str) -> str:
-    said = [f"{it.rows[name]} rows"] if name in it.rows else []
-    said += ["rewritten"] if name in it.rewritten else []
-    return f" ({', '.join(said)})" if said else ""
-
-
-def _sql(it: Migration) -> list[str]:
-    return [f"SQL: {it.sql}"] if it.sql else []
+    locks = []
+    for table_name, mode in migration.locks.items():
+        notes = [f"{migration.rows[table_name]} rows"] if table_name in migration.rows else []
+        notes += ["rewritten"] if table_name in migration.rewritten else []
+        locks.append(f"{table_name} {mode}" + (f" ({', '.join(notes)})" if notes else ""))
+    return ", ".join(locks) or "-"

@@ -1,6 +1,6 @@
-"""Runs in the project's own Django, by ``manage.py shell``: migrates a copy, and watches.
+"""Migrates a copy in the project's own Django, by ``manage.py shell``, and watches.
 
-A line of JSON for each migration goes to stdout. Nothing here is imported by Composed.
+Prints a line of JSON for each migration. Composed imports nothing from here.
 """
 
 import json
@@ -31,14 +31,14 @@ SELECT relation, mode FROM pg_locks
 """
 ROWS = "SELECT count(*) FROM {}"
 WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
-# The locks of these are seen when the migration is recorded, in the same transaction.
+# Their locks are still seen when the same transaction records the migration.
 UNINTERESTING = re.compile(
     r"\s*(SELECT\b|(INSERT|UPDATE|DELETE)\b(?!.*\bdjango_migrations\b))", re.IGNORECASE | re.DOTALL
 )
 
 
 class Watch:
-    """What one migration does, statement by statement."""
+    """The rows and locks of one migration, statement by statement."""
 
     def __init__(self) -> None:
         self.written, self.sql = 0, ""
@@ -47,7 +47,7 @@ class Watch:
         self._modes: dict[int, str] = {}
 
     def __call__(self, execute: Callable[..., Any], sql: str, *args: Any) -> Any:
-        """Run a statement for Django, then look at what it did."""
+        """Run a statement for Django, then look at the rows and locks."""
         try:
             result = execute(sql, *args)
         except Exception:
@@ -56,38 +56,32 @@ class Watch:
         if WRITES.match(sql) and "django_migrations" not in sql:
             self.written += max(0, args[-1]["cursor"].rowcount)
         if self._postgresql and not UNINTERESTING.match(sql):
-            self._look()
+            # The strongest lock on each table; all are held until the transaction ends.
+            for oid, mode in _ask(LOCKS):
+                if oid in self._before and mode in MODES[1:]:
+                    self._modes[oid] = max(mode, self._modes.get(oid, mode), key=MODES.index)
         return result
 
     def report(self, *, atomic: bool, failed: bool) -> dict[str, Any]:
-        """Return the locks on tables that were there before, their rows, and the rewritten."""
+        """Return the locks on tables from before, the rows in them, and the rewritten tables."""
         if not self._postgresql:
             return {"locks": {"the whole file": "WRITE"}, "rows": {}, "rewritten": []}
-        modes = {self._before[oid][0]: mode for oid, mode in self._modes.items()}
+        modes = sorted((self._before[oid][0], mode) for oid, mode in self._modes.items())
         after = {} if failed else self._tables()
         same = [oid for oid in after if oid in self._before]
-        rewritten = [after[oid][0] for oid in same if after[oid][1] != self._before[oid][1]]
         locked = [after[oid][0] for oid in same if oid in self._modes]
         return {
-            "locks": {name: _words(mode) for name, mode in sorted(modes.items())}
-            if atomic
-            else None,
+            "locks": {name: _words(mode) for name, mode in modes} if atomic else None,
             "rows": {name: _ask(ROWS.format(name))[0][0] for name in locked},
-            "rewritten": rewritten,
+            "rewritten": [after[oid][0] for oid in same if after[oid][1] != self._before[oid][1]],
         }
-
-    def _look(self) -> None:
-        """Keep the strongest lock on each table; all are held until the transaction ends."""
-        for oid, mode in _ask(LOCKS):
-            if oid in self._before and mode in MODES[1:]:
-                self._modes[oid] = max(mode, self._modes.get(oid, mode), key=MODES.index)
 
     def _tables(self) -> dict[int, tuple[str, int]]:
         return {oid: (name, node) for oid, name, node in _ask(TABLES)} if self._postgresql else {}
 
 
 def rehearse(place: str) -> None:
-    """Migrate the database ``place``, or end when the settings lead to another."""
+    """Migrate the database ``place``; end if the settings lead to another database."""
     name = str(connection.settings_dict["NAME"])
     if name != place and Path(name).resolve() != Path(place).resolve():
         print(f"{MARK}{json.dumps({'elsewhere': name})}", flush=True)
@@ -103,23 +97,23 @@ def rehearse(place: str) -> None:
             error = str(raised).strip().partition("\n")[0] or type(raised).__name__
             raise
         finally:
-            told = {"name": str(migration), "seconds": time.monotonic() - start}
-            told |= {"written": watch.written, "error": error, "sql": watch.sql if error else ""}
-            told |= watch.report(atomic=migration.atomic, failed=bool(error))
-            print(f"{MARK}{json.dumps(told)}", flush=True)
+            report = {"name": str(migration), "seconds": time.monotonic() - start}
+            report |= {"written": watch.written, "error": error, "sql": watch.sql if error else ""}
+            report |= watch.report(atomic=migration.atomic, failed=bool(error))
+            print(f"{MARK}{json.dumps(report)}", flush=True)
 
-    # Django says what is under way by a callback that is the command's own.
+    # The only callback of Django that names the migration belongs to the command.
     MigrationExecutor.apply_migration = watched  # type: ignore[method-assign, assignment]
     call_command("migrate", interactive=False, verbosity=0)
 
 
 def _ask(sql: str) -> list[Any]:
-    """Ask past Django, which would watch this too."""
+    """Return rows past Django's cursor, which would watch this statement too."""
     with connection.connection.cursor() as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
 
 
 def _words(mode: str) -> str:
-    """Return the lock's name as the manual of PostgreSQL writes it."""
+    """Return the lock's name as PostgreSQL's manual writes it."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", mode.removesuffix("Lock")).upper()

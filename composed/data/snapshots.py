@@ -1,6 +1,4 @@
-"""The folder of snapshots: each is a dump with a manifest, whole or not there."""
-
-from __future__ import annotations
+"""The folder of snapshots: each is a dump with a manifest, whole or absent."""
 
 import contextlib
 import hashlib
@@ -12,11 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from composed.database import CHUNK, Facts
+from composed.database import Dump, Facts
 from composed.errors import DataError, NotFoundError, ValueWrongError
 from composed.terminal import Progress, size, table
-
-__all__ = ["FORMAT", "Manifest", "Snapshot", "Snapshots", "as_json", "as_table", "checksum"]
 
 HEADINGS = ("NAME", "MADE (UTC)", "SIZE", "ROWS", "ENGINE", "COMMIT", "PROJECT", "WHY")
 
@@ -28,10 +24,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is written down of a dump: whose, of when and why, and how to know it whole.
+    """The record of a snapshot: ``created`` in UTC, ``size`` in bytes, ``rows`` by table.
 
-    ``created`` is in UTC, ``size`` in bytes, ``rows`` by table; ``reason`` is empty
-    for a snapshot somebody asked for, ``commit`` and ``branch`` are without git.
+    ``reason`` is empty when the user asked for the snapshot; without git, so are ``commit``
+    and ``branch``.
     """
 
     name: str
@@ -49,55 +45,34 @@ class Manifest:
     format: int = FORMAT
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A snapshot on disk, as a dump to restore from."""
+class Snapshot(Dump):
+    """A snapshot on disk, as a dump to restore."""
 
-    manifest: Manifest
-    file: Path
-    foreign: bool = False
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        return self.manifest.name
-
-    @property
-    def title(self) -> str:
-        """Its name and when it was made."""
-        return f"{self.name} of {self.manifest.created}"
-
-    @property
-    def rows(self) -> Mapping[str, int]:
-        """How many rows each table has to have after a restore."""
-        return self.manifest.rows
-
-    @property
-    def kind(self) -> str:
-        """What the file is."""
-        return "sqlite" if self.manifest.engine == "sqlite" else "custom"
+    def __init__(self, manifest: Manifest, file: Path) -> None:
+        kind = "sqlite" if manifest.engine == "sqlite" else "custom"
+        title = f"{manifest.name} of {manifest.created}"
+        super().__init__(file, kind, title, manifest.rows, foreign=False)
+        self.manifest, self.name = manifest, manifest.name
 
     @property
     def summary(self) -> str:
-        """Its size and contents for people."""
+        """The size and the contents for people."""
         facts = Facts(self.manifest.version, self.manifest.migrations, self.rows)
         return f"{size(self.manifest.size)}, {facts.count}"
 
-    def chunks(self) -> Iterator[bytes]:
-        """Give the file's contents piece by piece."""
-        with self.file.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-
     def check(self) -> None:
-        """Raise :class:`DataError` when the file is not the one the manifest describes."""
+        """Raise :class:`DataError` when the manifest describes another file."""
         wanted = self.manifest
-        found = self.file.stat().st_size if self.file.exists() else 0
-        if found != wanted.size:
-            raise _damaged(self.name, f"its dump has {found} bytes of {wanted.size}")
+        length = self.file.stat().st_size if self.file.exists() else 0
+        if length != wanted.size:
+            raise _damaged(self.name, f"its dump has {length} bytes of {wanted.size}")
+        digest = hashlib.sha256()
         with Progress(f"Checking {self.name}", wanted.size) as progress:
-            if checksum(self.chunks(), progress) != wanted.checksum:
-                raise _damaged(self.name, "the checksum of its dump is another")
+            for chunk in self.chunks():
+                digest.update(chunk)
+                progress.add(len(chunk))
+        if f"sha256:{digest.hexdigest()}" != wanted.checksum:
+            raise _damaged(self.name, "the checksum of its dump is another")
 
 
 class Snapshots:
@@ -107,36 +82,36 @@ class Snapshots:
         self._folder = folder
 
     def all(self) -> list[Snapshot]:
-        """Return the snapshots whose manifest can be read, the oldest first."""
-        found = []
+        """Return the snapshots with a readable manifest, the oldest first."""
+        snapshots = []
         for name in self._names():
             with contextlib.suppress(DataError):
-                found.append(self.get(name))
-        return sorted(found, key=lambda it: (it.manifest.created, it.name))
+                snapshots.append(self.get(name))
+        return sorted(snapshots, key=lambda snapshot: (snapshot.manifest.created, snapshot.name))
 
     def damaged(self) -> list[str]:
-        """Return the names of those whose manifest cannot be read."""
+        """Return the names of snapshots without a readable manifest."""
         return sorted(set(self._names()) - {snapshot.name for snapshot in self.all()})
 
     def half_made(self) -> list[str]:
-        """Return what is being made, or was when its ``inv`` was killed."""
+        """Return the folders of snapshots that are being made, or whose ``inv`` was killed."""
         return sorted(path.name for path in self._folder.glob(f".*{HALF_MADE}"))
 
     def get(self, name: str) -> Snapshot:
-        """Return the one of this name.
+        """Return the snapshot of this name.
 
-        Raises :class:`NotFoundError` when there is none, :class:`DataError`
-        when its manifest cannot be read.
+        Raises :class:`NotFoundError` without such a snapshot, :class:`DataError` when the
+        manifest cannot be read.
         """
-        check_name(name)
+        _check_name(name)
         folder = self._folder / name
         if not folder.is_dir():
             raise NotFoundError(f"There is no snapshot {name!r}.", "See all: inv db.list")
         return Snapshot(_manifest(name, folder / MANIFEST), folder / DUMP)
 
     def check_free(self, name: str) -> None:
-        """Raise :class:`ValueWrongError` when the name is no name, or taken."""
-        check_name(name)
+        """Raise :class:`ValueWrongError` when the name is not valid, or taken."""
+        _check_name(name)
         if (self._folder / name).exists():
             raise ValueWrongError(
                 f"There is a snapshot {name!r} already, and none is overwritten.",
@@ -145,10 +120,7 @@ class Snapshots:
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[Path]:
-        """Give an empty file for a dump; what raises leaves nothing behind.
-
-        :meth:`keep` makes a snapshot of it.
-        """
+        """Yield an empty file for a dump; without :meth:`keep` nothing is left of it."""
         half = self._half(name)
         half.mkdir(mode=0o700, parents=True)
         try:
@@ -158,7 +130,7 @@ class Snapshots:
             shutil.rmtree(half, ignore_errors=True)
 
     def keep(self, manifest: Manifest) -> Snapshot:
-        """Write the manifest beside the dump, then give both their name at once."""
+        """Make a snapshot of a draft: write the manifest, then rename the folder."""
         half, folder = self._half(manifest.name), self._folder / manifest.name
         handle = os.open(half / MANIFEST, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  # a file of 0600
@@ -170,12 +142,11 @@ class Snapshots:
         return Snapshot(manifest, folder / DUMP)
 
     def remove(self, name: str) -> None:
-        """Remove one; interrupted, it is half-made, never a snapshot without its dump."""
-        half = (self._folder / name).rename(self._half(name))
-        shutil.rmtree(half)
+        """Remove a snapshot; an interrupted removal leaves a half-made snapshot."""
+        shutil.rmtree((self._folder / name).rename(self._half(name)))
 
     def remove_half_made(self) -> list[str]:
-        """Remove what killed ones left and return it; only for who is :func:`alone`."""
+        """Remove the half-made snapshots and return their names; the caller holds the data lock."""
         names = self.half_made()
         for name in names:
             shutil.rmtree(self._folder / name)
@@ -188,17 +159,7 @@ class Snapshots:
         return [path.name for path in self._folder.glob("[!.]*") if path.is_dir()]
 
 
-def checksum(chunks: Iterator[bytes], progress: Progress) -> str:
-    """Return the SHA-256 of the pieces, as ``sha256sum`` has it, with its name in front."""
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-        progress.add(len(chunk))
-    return f"sha256:{digest.hexdigest()}"
-
-
-def check_name(name: str) -> None:
-    """Raise :class:`ValueWrongError` when no snapshot can be called so."""
+def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ValueWrongError(
             f"--name is {name!r}.",
@@ -222,7 +183,7 @@ def _damaged(name: str, reason: str) -> DataError:
 
 
 def _sync(path: Path) -> None:
-    """Have it on the disk, not in a cache, before anything is told or renamed."""
+    """Return when the file or folder is on the disk, not only in a cache."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -231,26 +192,24 @@ def _sync(path: Path) -> None:
 
 
 def as_table(store: Snapshots) -> str:
-    """Return a row for each snapshot, then the names of damaged and half-made ones."""
-    snapshots = store.all()
-    lines = [table([HEADINGS, *map(_row, snapshots)])] if snapshots else []
+    """Return a row for each snapshot, then the names of damaged and half-made snapshots."""
+    rows = [
+        (
+            manifest.name,
+            manifest.created.replace("T", " ").removesuffix("Z"),
+            size(manifest.size),
+            str(sum(manifest.rows.values())),
+            f"{manifest.engine} {manifest.version}",
+            manifest.commit[:10] or "-",
+            manifest.project,
+            manifest.reason or "-",
+        )
+        for manifest in (snapshot.manifest for snapshot in store.all())
+    ]
+    lines = [table([HEADINGS, *rows])] if rows else []
     lines += [f"damaged: {name}" for name in store.damaged()]
     lines += [f"half-made: {name}" for name in store.half_made()]
     return "\n".join(lines) or "There are no snapshots. Make one: inv db.snapshot"
-
-
-def _row(snapshot: Snapshot) -> tuple[str, ...]:
-    manifest = snapshot.manifest
-    return (
-        manifest.name,
-        manifest.created.replace("T", " ").removesuffix("Z"),
-        size(manifest.size),
-        str(sum(manifest.rows.values())),
-        f"{manifest.engine} {manifest.version}",
-        manifest.commit[:10] or "-",
-        manifest.project,
-        manifest.reason or "-",
-    )
 
 
 def as_json(store: Snapshots) -> str:

@@ -1,6 +1,4 @@
-"""SQLite, by its backup API: what runs on the file goes on running."""
-
-from __future__ import annotations
+"""The data of a SQLite file, by the backup API: servers that use the file go on running."""
 
 import contextlib
 import hashlib
@@ -14,10 +12,7 @@ from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts, identifier
 from composed.errors import DataError, InputOutputError, NotFoundError
 from composed.terminal import Progress
 
-__all__ = ["SQLite"]
-
-# As long as the server's own connections wait for a lock.
-SECONDS_TO_WAIT = 20.0
+SECONDS_TO_WAIT = 20.0  # for a lock, as long as the server's own connections
 PAGES_AT_ONCE = 4096
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -29,9 +24,9 @@ APPLIED = "SELECT app || '.' || name FROM django_migrations ORDER BY id"
 
 
 class SQLite(Database):
-    """The database in ``file``; ``scratch`` is where a copy stands beside it.
+    """The database in ``file``; a copy stands in ``scratch`` for a time.
 
-    ``swaps`` keeps a record while it does, for the next verb to :meth:`heal`.
+    ``swaps`` keeps a record meanwhile: the next verb can :meth:`heal` a killed restore.
     """
 
     engine = "sqlite"
@@ -40,30 +35,29 @@ class SQLite(Database):
         self._file, self._scratch, self._swaps = file, scratch, swaps
 
     def check_version(self, version: str) -> None:
-        """Accept all: the file format has been one since 2004."""
+        """Accept every version: the file format is the same since 2004."""
 
     def dump(self, file: Path) -> tuple[Facts, str]:
         """Copy the pages as they were at one moment; writers do not wait."""
-        if not self._file.exists():
-            raise NotFoundError(f"There is no {self._file}.", "Type: inv migrate")
-        with _errors(self._file), _connected(self._file) as live, _connected(file) as target:
+        self._check_exists()
+        with self._open() as live, _connected(file) as target:
             live.execute("BEGIN")
-            facts = _facts(live)  # this read holds the moment for the backup too
+            facts = _facts(live)  # this read fixes the moment for the backup too
             _copy(live, target, "Dumping")
-            target.execute("PRAGMA journal_mode = DELETE")  # one file, and nothing beside it
+            target.execute("PRAGMA journal_mode = DELETE")  # a single file, without a log
         with _errors(file), _connected(file) as copy:
             _check(copy, file)
         with file.open("rb") as whole:
             return facts, f"sha256:{hashlib.file_digest(whole, 'sha256').hexdigest()}"
 
     def check(self, dump: Dump) -> None:
-        """Leave it to ``replace``, which looks at a copy and never touches the file itself."""
+        """Accept every dump: :meth:`replace` checks a copy and never touches the file itself."""
 
     def replace(self, dump: Dump) -> Facts:
         """Back up a checked copy of the dump into the live file: see :class:`Database`."""
         with self._beside() as copy:
             with _errors(dump.file):
-                copy.write_bytes(b"")
+                copy.touch()
                 for suffix in ("", *SIDE_FILES):
                     if (part := _part(dump.file, suffix)).exists():
                         shutil.copyfile(part, _part(copy, suffix))
@@ -71,42 +65,33 @@ class SQLite(Database):
                     _check(source, dump.file)
                     facts = _facts(source)
                     facts.check(dump.rows)
-            with _errors(self._file), _connected(copy) as source, _connected(self._file) as live:
-                _match_pages(source, live)
-                _copy(source, live, "Restoring")
+            self._fill(copy, "Restoring")
         return facts
 
     def reset(self) -> None:
-        """Back up nothing into the live file."""
-        with (
-            _errors(self._file),
-            _connected(Path(":memory:")) as empty,
-            _connected(self._file) as live,
-        ):
-            _match_pages(empty, live)
-            _copy(empty, live, "Emptying")
+        """Back up an empty database into the live file."""
+        self._fill(Path(":memory:"), "Emptying")
 
     def has_rows(self) -> bool:
-        """Ask each table for one; a file that is not there is not made."""
+        """Look for a first row in each table; a missing file is not made."""
         if not self._file.exists():
             return False
-        with _errors(self._file), _connected(self._file) as live:
+        with self._open() as live:
             tables = {name for (name,) in live.execute(TABLES)} - {*MADE_BY_MIGRATE}
-            one = "SELECT 1 FROM {} LIMIT 1"
-            return any(live.execute(one.format(identifier(t))).fetchone() for t in tables)
+            first = "SELECT 1 FROM {} LIMIT 1"
+            return any(live.execute(first.format(identifier(name))).fetchone() for name in tables)
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
-        """Give the path of a file that the backup API filled."""
-        if not self._file.exists():
-            raise NotFoundError(f"There is no {self._file}.", "Type: inv migrate")
+        """Yield the path of a copy that the backup API filled."""
+        self._check_exists()
         with self._beside() as copy:
-            with _errors(self._file), _connected(self._file) as live, _connected(copy) as target:
+            with self._open() as live, _connected(copy) as target:
                 _copy(live, target, "Copying")
             yield str(copy)
 
     def heal(self) -> None:
-        """Remove the copy that a restore which was cut off left, and what stands beside it."""
+        """Remove the copy that a killed restore left, and the files beside the copy."""
         for file in self._scratch.parent.glob(f"{self._scratch.name}*"):
             file.unlink(missing_ok=True)
 
@@ -119,17 +104,36 @@ class SQLite(Database):
             finally:
                 self.heal()
 
+    def _check_exists(self) -> None:
+        if not self._file.exists():
+            raise NotFoundError(f"There is no {self._file}.", "Type: inv migrate")
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with _errors(self._file), _connected(self._file) as live:
+            yield live
+
+    def _fill(self, file: Path, label: str) -> None:
+        with self._open() as live, _connected(file) as source:
+            # In WAL mode the page size of the live file cannot change.
+            (wanted,) = live.execute("PRAGMA page_size").fetchone()
+            if source.execute("PRAGMA page_size").fetchone()[0] != wanted:
+                source.execute("PRAGMA journal_mode = DELETE")
+                source.execute(f"PRAGMA page_size = {wanted}")
+                source.execute("VACUUM")
+            _copy(source, live, label)
+
 
 @contextlib.contextmanager
 def _connected(file: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(file, timeout=SECONDS_TO_WAIT)) as connection:
-        connection.isolation_level = None  # BEGIN where it is written
+        connection.isolation_level = None  # no BEGIN but the one in `dump`
         yield connection
 
 
 @contextlib.contextmanager
 def _errors(file: Path) -> Iterator[None]:
-    """Say in our words what is wrong with a file."""
+    """Raise the errors of SQLite in our words, with the name of the file."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -138,10 +142,10 @@ def _errors(file: Path) -> Iterator[None]:
         raise DataError(f"{file} is damaged: {error}. The database is as it was.") from None
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, what: str) -> None:
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
     """Back up in one transaction of the target."""
     page = source.execute("PRAGMA page_size").fetchone()[0]
-    with Progress(what) as progress:
+    with Progress(label) as progress:
         source.backup(
             target,
             pages=PAGES_AT_ONCE,
@@ -158,18 +162,9 @@ def _facts(connection: sqlite3.Connection) -> Facts:
 
 
 def _check(connection: sqlite3.Connection, file: Path) -> None:
-    (found,) = connection.execute("PRAGMA integrity_check").fetchone()
-    if found != "ok":
-        raise DataError(f"{file} is damaged: {found}.")
-
-
-def _match_pages(source: sqlite3.Connection, live: sqlite3.Connection) -> None:
-    """Give the source pages as large as the live file's, which cannot change in WAL mode."""
-    (wanted,) = live.execute("PRAGMA page_size").fetchone()
-    if source.execute("PRAGMA page_size").fetchone()[0] != wanted:
-        source.execute("PRAGMA journal_mode = DELETE")
-        source.execute(f"PRAGMA page_size = {wanted}")
-        source.execute("VACUUM")
+    (result,) = connection.execute("PRAGMA integrity_check").fetchone()
+    if result != "ok":
+        raise DataError(f"{file} is damaged: {result}.")
 
 
 def _part(file: Path, suffix: str) -> Path:

@@ -18,8 +18,15 @@ with bytecode_kept():
     from composed.verbs.checks import doctor, test
     from composed.verbs.configuration import env
     from composed.verbs.data import db, destroy
-    from composed.verbs.django import createsuperuser, makemigrations, manage, migrate
-    from composed.verbs.inside import dbshell, dc, shell
+    from composed.verbs.inside import (
+        createsuperuser,
+        dbshell,
+        dc,
+        makemigrations,
+        manage,
+        migrate,
+        shell,
+    )
     from composed.verbs.lifecycle import build, down, logs, open_, ps, restart, up
 
 __all__ = [

@@ -13,7 +13,7 @@ from composed.findings import any_wrong, as_json, as_table
 from composed.modes import gateway_of, open_stack
 from composed.project import Project
 from composed.terminal import say
-from composed.verbs.arguments import after_dashes
+from composed.verbs.inside import after_dashes
 
 
 @task(

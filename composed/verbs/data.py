@@ -1,4 +1,4 @@
-"""The verbs that keep, bring back and throw away data."""
+"""The verbs that save, restore, migrate on trial and remove data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from composed.database import Dump
 
 YES = "Do not ask; needed where there is no terminal."
-NO_SNAPSHOT = "Take no snapshot first: what is there is lost for good."
+NO_SNAPSHOT = "Take no snapshot first: the data is lost for good."
 
 
-@task(help={"name": "What to call it; the time, when left out."})
+@task(help={"name": "The name of the snapshot; by default the time."})
 def snapshot(c: Context, name: str = "") -> None:
     """Write all data to data/snapshots/, whole or not at all."""
     from composed.data import actions as data
@@ -67,12 +67,7 @@ def restore(
     print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
 
 
-@task(
-    help={
-        "keep": "How many of this stack's snapshots stay: the newest.",
-        "yes": YES,
-    }
-)
+@task(help={"keep": "How many of this stack's snapshots stay: the newest.", "yes": YES})
 def prune(c: Context, keep: str = "", yes: bool = False) -> None:
     """Remove this stack's oldest snapshots. Asks first."""
     from composed.data import actions as data
@@ -85,8 +80,8 @@ def prune(c: Context, keep: str = "", yes: bool = False) -> None:
         print(f"{stack.name} has no more than {keep} snapshots: none removed.")
         return
     _ask(stack, f"Remove {', '.join(names)}?", f"db.prune --keep {keep}", yes)
-    for name in data.prune(stack, names):
-        print(f"Removed {name}.")
+    data.prune(stack, names)
+    print("\n".join(f"Removed {name}." for name in names))
 
 
 @task(auto_shortflags=False, help={"no-snapshot": NO_SNAPSHOT, "yes": YES})
@@ -105,8 +100,7 @@ def credentials(c: Context) -> None:
     """Give the volume the user, password and database name that .env has."""
     from composed.data import actions as data
 
-    stack = prepare_stack(c)
-    done = data.change_credentials(stack)
+    done = data.change_credentials(prepare_stack(c))
     print("\n".join([*done, "  Type: inv up"] if done else ["They fit: nothing was changed."]))
 
 
@@ -115,8 +109,7 @@ def upgrade(c: Context, old_image: str = "") -> None:
     """Move the data into a new volume, for the newer PostgreSQL of the database's image."""
     from composed.data import actions as data
 
-    stack = prepare_stack(c)
-    done = data.upgrade(stack, old_image)
+    done = data.upgrade(prepare_stack(c), old_image)
     print("\n".join(done or ["The data is of this version: nothing was changed."]))
 
 
@@ -126,8 +119,8 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     from composed.data import actions as data
 
     stack = prepare_stack(c)
-    held = ", ".join(stack.store.holdings())
-    question = f"Remove {stack.name}, with all its data{held and f' ({held})'} and images?"
+    names = ", ".join(stack.store.holdings())
+    question = f"Remove {stack.name}, with all its data{names and f' ({names})'} and images?"
     _ask(stack, question, f"destroy{_flag(no_snapshot)}", yes)
     end_with(data.destroy(stack, safety=not no_snapshot))
 
@@ -137,8 +130,7 @@ def rehearse(c: Context) -> None:
     """Run the pending migrations on a copy: what each takes, writes and locks."""
     from composed.data import rehearsal
 
-    stack = prepare_stack(c)
-    done = rehearsal.rehearse(stack)
+    done = rehearsal.rehearse(prepare_stack(c))
     if done.migrations or not done.code:
         print(rehearsal.as_table(done))
     end_with(done.code)
@@ -148,7 +140,7 @@ db = Collection("db", snapshot, list_, restore, prune, reset, rehearse, credenti
 
 
 def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str]:
-    """Return the dump that one of three options names, checked, and the option as typed."""
+    """Return the dump that the single option names, checked, and the option as typed."""
     from composed.data import actions as data
 
     if sum(map(bool, (name, latest, file))) != 1:

@@ -106,7 +106,7 @@ def test_a_restore_brings_back_every_row_under_load(filled: Copy) -> None:
     assert sql(filled, "SHOW work_mem") == "5MB"
     sql(filled, "ALTER DATABASE task_db RESET work_mem")
     undo = done.stderr.splitlines()[-1]
-    assert undo.startswith("What was there before: inv db.restore --name ")
+    assert undo.startswith("To bring the data back: inv db.restore --name ")
     filled.ok(*undo.partition("inv ")[2].split(), "--yes")
     assert tasks(filled) == left
 

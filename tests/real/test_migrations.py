@@ -88,7 +88,7 @@ def test_a_failed_migration_is_named_with_its_sql_and_the_way_back(
     assert "Traceback" not in done.stderr
     assert sql(three, COLUMNS) == "1"  # the first has come to stay
     back = done.stderr.splitlines()[-1]
-    assert back.startswith("  What was there before: inv db.restore --name ")
+    assert back.startswith("  To bring the data back: inv db.restore --name ")
     three.ok(*back.partition("inv ")[2].split(), "--no-snapshot", "--yes")
     assert (sql(three, COLUMNS), tasks(three)) == ("0", 3)
 
