@@ -23,9 +23,6 @@ from composed.terminal import say
 ENGINES = {"custom": "postgresql", "sql": "postgresql", "sqlite": "sqlite"}  # by kind of dump
 
 
-# --- the dump to restore -----------------------------------------------------
-
-
 def find(stack: Stack, name: str) -> Snapshot:
     """Return a snapshot; raise :class:`DataError` when damaged or of another engine."""
     snapshot = Snapshots(stack.project.snapshots).get(name)
@@ -64,9 +61,6 @@ def _check_engine(stack: Stack, engine: str, name: str) -> None:
         )
 
 
-# --- the actions -------------------------------------------------------------
-
-
 def snapshot(stack: Stack, name: str = "", reason: str = "") -> Snapshot | None:
     """Write a snapshot; with a ``reason``, return None when the database has no tables."""
     if name:
@@ -83,16 +77,19 @@ def restore(stack: Stack, dump: Dump, *, safety: bool = True) -> Facts:
             database.check_version(dump.manifest.version)
         else:  # a snapshot was checked when it was made, and its checksum a moment ago
             database.check(dump)
-        with _safety_snapshot(stack, database, "db.restore", safety=safety):
-            return database.replace(dump)
+        taken = _take_before(stack, database, "db.restore") if safety else None
+        facts = database.replace(dump)
+        _say_the_way_back(taken)
+        return facts
 
 
 def reset(stack: Stack, *, safety: bool = True) -> None:
     """Put an empty database in place of the live database."""
     with _data(stack) as database:
         _preview(stack, database, *(["dump"] if safety else []))
-        with _safety_snapshot(stack, database, "db.reset", safety=safety):
-            database.reset()
+        taken = _take_before(stack, database, "db.reset") if safety else None
+        database.reset()
+        _say_the_way_back(taken)
 
 
 def has_rows(stack: Stack) -> bool:
@@ -145,9 +142,6 @@ def destroy(stack: Stack, *, safety: bool = True) -> int:
         return code
 
 
-# --- their steps -------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def _alone(stack: Stack) -> Iterator[None]:
     """Hold the data lock; remove half-made snapshots; raise a fault of the disk in our words."""
@@ -172,17 +166,6 @@ def _data(stack: Stack) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def _safety_snapshot(
-    stack: Stack, database: Database, verb: str, *, safety: bool
-) -> Iterator[None]:
-    """Take a snapshot if there is data; after the block, say how to bring the data back."""
-    has_data = safety and stack.store.has_data()
-    taken = _take(stack, database, "", f"before {verb}") if has_data else None
-    yield
-    _say_the_way_back(taken)
-
-
-@contextlib.contextmanager
 def _last_snapshot(stack: Stack, verb: str, *, safety: bool) -> Iterator[None]:
     """Take a safety snapshot and close the database; refuse if the data cannot be read."""
     taken = None
@@ -198,6 +181,10 @@ def _last_snapshot(stack: Stack, verb: str, *, safety: bool) -> Iterator[None]:
                 ) from None
         yield
     _say_the_way_back(taken)
+
+
+def _take_before(stack: Stack, database: Database, verb: str) -> Snapshot | None:
+    return _take(stack, database, "", f"before {verb}") if stack.store.has_data() else None
 
 
 def _say_the_way_back(taken: Snapshot | None) -> None:

@@ -15,8 +15,7 @@ from composed.terminal import Progress
 HEAD, TAIL = 4096, 4096
 
 _GZIP = b"\x1f\x8b"
-_CUSTOM = b"PGDMP"
-_SQLITE = b"SQLite format 3\x00"
+_BINARY = {b"PGDMP": "custom", b"SQLite format 3\x00": "sqlite"}
 _SQL = b"-- PostgreSQL database dump\n"
 _COMPLETE = b"-- PostgreSQL database dump complete"
 
@@ -44,7 +43,15 @@ class DumpFile(Dump):
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the contents, unpacked; raise :class:`DataError` when they break off."""
-        yield from _chunks(self.file)
+        try:
+            with _opened(self.file) as stream:
+                while chunk := stream.read(CHUNK):
+                    yield chunk
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            problem = f"{self.file} is damaged or cut off: {error}."
+            raise DataError(problem, "Make it again.") from None
+        except PermissionError as error:
+            raise DataError(f"{self.file} cannot be read: {error.strerror}.") from None
 
 
 def examine(file: Path) -> DumpFile:
@@ -60,16 +67,17 @@ def examine(file: Path) -> DumpFile:
         raise NotFoundError(problem, "Of snapshots: inv db.list") from None
     if stat.S_ISDIR(mode):
         raise DataError(f"{file} is a folder.", f"Make a file: pg_restore -f dump.sql {file}")
-    head = next(_chunks(file), b"")
-    for start, kind in {_CUSTOM: "custom", _SQLITE: "sqlite"}.items():
+    dump = DumpFile(file, "sql", str(file))
+    head = next(dump.chunks(), b"")
+    for start, kind in _BINARY.items():
         if head.startswith(start):
             return DumpFile(file, kind, str(file))
     if problem := _problem(head):
         raise DataError(
             f"{file} is {problem}.", "Wanted: a dump of pg_dump, custom or SQL, gzip or not."
         )
-    _check_sql(file)
-    return DumpFile(file, "sql", str(file))
+    _check_sql(dump)
+    return dump
 
 
 def sql_version(dump: Dump) -> str:
@@ -88,18 +96,19 @@ def _problem(head: bytes) -> str:
     return "" if _SQL in head[:HEAD] else "no dump of PostgreSQL"
 
 
-def _check_sql(file: Path) -> None:
-    """Read the whole file; raise :class:`DataError` when it cannot be restored."""
+def _check_sql(dump: DumpFile) -> None:
+    """Read the whole dump; raise :class:`DataError` when a restore would go wrong."""
     in_data, rest, tail = False, b"", b""
-    with Progress(f"Checking {file.name}") as progress:
-        for chunk in _chunks(file):
+    with Progress(f"Checking {dump.file.name}") as progress:
+        for chunk in dump.chunks():
             progress.add(len(chunk))
             whole, _, rest = (rest + chunk).rpartition(b"\n")
-            in_data = _check_lines(file, whole, in_data=in_data)
+            in_data = _check_lines(dump.file, whole, in_data=in_data)
             rest, tail = rest[:CHUNK], (tail + chunk)[-TAIL:]  # of a long line, the beginning
     if _COMPLETE not in tail:
         raise DataError(
-            f"{file} is cut off: it does not end with {_COMPLETE.decode()!r}.", "Make it again."
+            f"{dump.file} is cut off: it does not end with {_COMPLETE.decode()!r}.",
+            "Make it again.",
         )
 
 
@@ -116,17 +125,6 @@ def _check_lines(file: Path, lines: bytes, *, in_data: bool) -> bool:
                 "Make it again, without --create: pg_dump --no-owner --file FILE DATABASE",
             )
     return in_data
-
-
-def _chunks(file: Path) -> Iterator[bytes]:
-    try:
-        with _opened(file) as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{file} is damaged or cut off: {error}.", "Make it again.") from None
-    except PermissionError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
 
 
 def _opened(file: Path) -> IO[bytes]:

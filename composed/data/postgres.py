@@ -174,8 +174,8 @@ class PostgreSQL(Database):
         raise self._psql.error("psql", answer)
 
     def heal(self, call: str = EVERY_CALL) -> None:
-        """Drop the databases that a killed restore left, and open the live database."""
-        self._sql(self._heal(call))
+        """Drop the databases that killed restores left, and open the live database."""
+        self._sql(HEAL.format(live=identifier(self._name), call=call))
 
     def has_rows(self) -> bool:
         """Look for a first row in each table."""
@@ -193,18 +193,15 @@ class PostgreSQL(Database):
             yield new
             self._sql(f"DROP DATABASE {identifier(new)} WITH (FORCE);")
 
-    def _heal(self, call: str = EVERY_CALL) -> str:
-        """Return the script, by default for every call: the holder of the lock is alone."""
-        return HEAL.format(live=identifier(self._name), call=call)
-
     @contextlib.contextmanager
     def _beside(self) -> Iterator[str]:
         """Make a new empty database; when the block raises, the live database is as before."""
         with self._swaps.under_way(keep_failed=True) as call:
             new = f"composed_new_{call}"
-            create = CREATE.format(new=literal(new), live=literal(self._name))
+            # The holder of the data lock may remove the databases of every other call.
+            heal = HEAL.format(live=identifier(self._name), call=EVERY_CALL)
             try:
-                self._sql(self._heal() + create)
+                self._sql(heal + CREATE.format(new=literal(new), live=literal(self._name)))
                 yield new
             except BaseException:
                 with contextlib.suppress(ComposedError):  # else the next verb heals

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from composed.database import CHUNK, literal
 from composed.errors import InputOutputError
@@ -11,6 +12,7 @@ from composed.terminal import Progress
 LAST_LINES = 10
 
 
+@dataclass
 class Psql:
     """Runs PostgreSQL's programs as the role ``user`` of a server.
 
@@ -19,20 +21,15 @@ class Psql:
     password that no error may show.
     """
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        inside: Callable[..., list[str]],
-        user: str,
-        note: str = "",
-        secret: str = "",
-    ) -> None:
-        self.gateway, self.inside = gateway, inside
-        self._user, self._note, self._secret = user, note, secret
+    gateway: Gateway
+    inside: Callable[..., list[str]]
+    user: str
+    note: str = ""
+    secret: str = field(default="", repr=False)
 
     def program(self, name: str, *args: str) -> list[str]:
         """Return the command of a program that logs in to the server."""
-        return self.inside(name, "--username", self._user, *args)
+        return self.inside(name, "--username", self.user, *args)
 
     def command(self, database: str, *args: str) -> list[str]:
         """Return the command of a psql that prints bare rows and stops at the first error."""
@@ -66,8 +63,8 @@ class Psql:
         return answer.out
 
     def error(self, program: str, answer: Answer) -> InputOutputError:
-        """Return the error of a program that failed."""
-        return failure(program, answer, self._note, self._secret)
+        """Return the error of a program that failed, with the note and without the secret."""
+        return failure(program, answer, self.note, self.secret)
 
 
 def pipe_dump(source: Psql, database: str, target: Psql, restore: list[str], label: str) -> None:

@@ -37,39 +37,31 @@ class Migration:
     sql: str = ""
 
 
-@dataclass(frozen=True)
-class Rehearsal:
-    """The migrations that were tried, and Django's exit code."""
-
-    code: int
-    migrations: Sequence[Migration]
-
-
-def rehearse(stack: Stack) -> Rehearsal:
-    """Migrate a copy and remove the copy; end a dry run with the commands that would copy.
+def rehearse(stack: Stack) -> tuple[int, list[Migration]]:
+    """Migrate a copy and remove the copy; return Django's exit code and the migrations tried.
 
     Raises :class:`SettingError` when the backend cannot be pointed at the copy.
     """
     if migrations.known(stack, stack.inside.current_url()) == []:
-        return Rehearsal(0, [])
+        return 0, []
     with data.copied(stack) as place:
         say("Migrating the copy …")
         script = f"{SCRIPT.read_text(encoding='utf-8')}\nrehearse({place!r})\n"
         settings = stack.store.pointed_at(place)
         answer = stack.inside.ask_one_off("shell", "--command", script, env=settings)
-        return _read(answer, next(iter(settings)))
+        return answer.code, _read(answer, next(iter(settings)))
 
 
-def as_table(rehearsal: Rehearsal) -> str:
+def as_table(tried: Sequence[Migration]) -> str:
     """Return a row for each migration, then the failure of the last migration, if any."""
-    if not rehearsal.migrations:
+    if not tried:
         return "No migration is pending: nothing to rehearse."
     rows = [
         (migration.name, f"{migration.seconds:.3f} s", str(migration.written), _locks(migration))
-        for migration in rehearsal.migrations
+        for migration in tried
     ]
     lines = [table([HEADINGS, *rows])]
-    last = rehearsal.migrations[-1]
+    last = tried[-1]
     if last.error:
         lines.append(f"{last.name} failed: {last.error}")
     if last.sql:
@@ -77,7 +69,7 @@ def as_table(rehearsal: Rehearsal) -> str:
     return "\n".join(lines)
 
 
-def _read(answer: Answer, setting: str) -> Rehearsal:
+def _read(answer: Answer, setting: str) -> list[Migration]:
     lines = [line.removeprefix(MARK) for line in answer.out.splitlines() if line.startswith(MARK)]
     reports = [json.loads(line) for line in lines]
     for report in reports:
@@ -88,7 +80,7 @@ def _read(answer: Answer, setting: str) -> Rehearsal:
             )
     if answer.code and not any(report.get("error") for report in reports):
         say(answer.err.strip())  # the failure of something else than a migration
-    return Rehearsal(answer.code, [Migration(**report) for report in reports])
+    return [Migration(**report) for report in reports]
 
 
 def _locks(migration: Migration) -> str:

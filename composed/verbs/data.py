@@ -61,8 +61,8 @@ def restore(
 
     stack = prepare_stack(c)
     dump, words = _chosen(stack, name, latest, from_)
-    again = f"db.restore {words}{_flag(no_snapshot)}"
-    _ask(stack, f"Replace all data of {stack.name} with {dump.title}?", again, yes)
+    question = f"Replace all data of {stack.name} with {dump.title}?"
+    _ask(stack, question, f"db.restore {words}", yes, no_snapshot)
     facts = data.restore(stack, dump, safety=not no_snapshot)
     print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
 
@@ -90,7 +90,7 @@ def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     from composed.data import actions as data
 
     stack = prepare_stack(c)
-    _ask(stack, f"Remove all data of {stack.name}?", f"db.reset{_flag(no_snapshot)}", yes)
+    _ask(stack, f"Remove all data of {stack.name}?", "db.reset", yes, no_snapshot)
     data.reset(stack, safety=not no_snapshot)
     print("The database is empty. Fill it: inv migrate")
 
@@ -121,7 +121,7 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     stack = prepare_stack(c)
     names = ", ".join(stack.store.holdings())
     question = f"Remove {stack.name}, with all its data{names and f' ({names})'} and images?"
-    _ask(stack, question, f"destroy{_flag(no_snapshot)}", yes)
+    _ask(stack, question, "destroy", yes, no_snapshot)
     end_with(data.destroy(stack, safety=not no_snapshot))
 
 
@@ -130,10 +130,10 @@ def rehearse(c: Context) -> None:
     """Run the pending migrations on a copy: what each takes, writes and locks."""
     from composed.data import rehearsal
 
-    done = rehearsal.rehearse(prepare_stack(c))
-    if done.migrations or not done.code:
-        print(rehearsal.as_table(done))
-    end_with(done.code)
+    code, tried = rehearsal.rehearse(prepare_stack(c))
+    if tried or not code:
+        print(rehearsal.as_table(tried))
+    end_with(code)
 
 
 db = Collection("db", snapshot, list_, restore, prune, reset, rehearse, credentials, upgrade)
@@ -154,9 +154,6 @@ def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str
     return data.open_file(stack, file), f"--from {shlex.quote(file)}"
 
 
-def _flag(no_snapshot: bool) -> str:
-    return " --no-snapshot" if no_snapshot else ""
-
-
-def _ask(stack: Stack, question: str, again: str, yes: bool) -> None:
-    terminal.ask(question, yes=yes or stack.gateway.dry, again=f"inv {again} --yes")
+def _ask(stack: Stack, question: str, again: str, yes: bool, no_snapshot: bool = False) -> None:
+    again = f"inv {again}{' --no-snapshot' if no_snapshot else ''} --yes"
+    terminal.ask(question, yes=yes or stack.gateway.dry, again=again)

@@ -32,7 +32,7 @@ def migrate(
     rollback_on_failure: bool = False,
 ) -> None:
     """Apply the migrations, after a snapshot; what follows -- goes to Django as it is."""
-    from composed.data.migrate import migrate as migrate_after_snapshot
+    from composed.data import migrate as data
 
     if name and not app:
         raise ValueWrongError(
@@ -42,8 +42,8 @@ def migrate(
         raise ValueWrongError("--rollback-on-failure needs the snapshot: leave out --no-snapshot.")
     words = [app, name, "--plan" if plan else "", "--check" if check else ""]
     arguments = [*filter(None, words), *after_dashes()]
-    safety, rollback = not no_snapshot, rollback_on_failure
-    migrate_after_snapshot(prepare_stack(c), arguments, safety=safety, rollback=rollback)
+    stack = prepare_stack(c)
+    data.migrate(stack, arguments, safety=not no_snapshot, rollback=rollback_on_failure)
 
 
 @task(
@@ -54,10 +54,11 @@ def migrate(
 )
 def makemigrations(c: Context, app: str = "", check: bool = False) -> None:
     """Write migrations for changed models; the files belong to the tree's owner."""
-    words = [app, *(("--check", "--dry-run") if check else ())]
-    quiet = [] if sys.stdin.isatty() else ["--noinput"]  # else a question ends in a traceback
-    arguments = [*filter(None, words), *quiet, *after_dashes()]
-    end_with(prepare_stack(c).inside.manage_as_owner("makemigrations", *arguments))
+    words = [app] if app else []
+    words += ["--check", "--dry-run"] if check else []
+    if not sys.stdin.isatty():
+        words.append("--noinput")  # else a question of Django ends in a traceback
+    end_with(prepare_stack(c).inside.manage_as_owner("makemigrations", *words, *after_dashes()))
 
 
 @task
