@@ -1,13 +1,13 @@
-"""The verbs that act on data, in docker mode: what they send, and what they refuse."""
-
-from __future__ import annotations
+"""The verbs that act on data in docker mode: the commands that they send, and their refusals."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from composed.data.postgres import PostgreSQL
+from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import (
@@ -21,41 +21,46 @@ from tests.samples import (
     snapshot_names,
 )
 
+Capsys = pytest.CaptureFixture[str]
+
 SQL = b"--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.2\n"
 COMPLETE = b"-- PostgreSQL database dump complete\n"
+LATER = '["migration", "a.0009_later"]\n["migration", "gone.0001_initial"]\n'
+
+RESTORE = ("db.restore", "--name", "mine", "--no-snapshot", "--yes")
 
 pytestmark = pytest.mark.usefixtures("postgres")
 
 
 @pytest.fixture
-def taken(inv: Inv, recorder: Recorder) -> None:
-    """A snapshot that is there."""
+def mine(inv: Inv, postgres: Recorder, project: Project, capsys: Capsys) -> Path:
+    """Take the snapshot ``mine`` and return the manifest."""
     assert inv("db.snapshot", "--name", "mine") == 0
-    recorder.calls.clear()
-    recorder.calls.clear()
+    postgres.calls.clear()
+    capsys.readouterr()
+    return project.snapshots / "mine/manifest.json"
 
 
 def manifest(project: Project, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((project.snapshots / name / "manifest.json").read_text())
-    return found
+    values: dict[str, Any] = json.loads((project.snapshots / name / "manifest.json").read_text())
+    return values
 
 
-def change(where: Project, name: str, **values: object) -> None:
-    file = where.snapshots / name / "manifest.json"
-    file.write_text(json.dumps(manifest(where, name) | values))
+def change(file: Path, **values: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
 # --- snapshot ----------------------------------------------------------------
 
 
 def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
-    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
 ) -> None:
     assert inv("db.snapshot", "--name", "mine") == 0
 
     assert recorder.lines("pipe") == [f"{PSQL_ON} task_db", PG_DUMP, f"{EXEC_DB} pg_restore --list"]
-    counted = recorder.fed[0]
-    assert counted.index("REPEATABLE READ READ ONLY") < counted.index("pg_export_snapshot()")
+    script = recorder.fed[0]
+    assert script.index("REPEATABLE READ READ ONLY") < script.index("pg_export_snapshot()")
     assert recorder.fed[2] == "the dump"
     assert capsys.readouterr().out == "mine: 8 B, 2 tables, 7 rows\n"
     assert manifest(project, "mine") == {
@@ -85,64 +90,56 @@ def test_without_git_a_snapshot_has_no_commit(
     assert (manifest(project, "mine")["commit"], manifest(project, "mine")["branch"]) == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("program", "code"),
-    [("--dbname task_db", 74), ("pg_dump", 74), ("pg_restore --list", 74)],
-)
-def test_a_snapshot_that_fails_is_not_there(
-    program: str, code: int, inv: Inv, recorder: Recorder, project: Project
+# The program fails without an answer, or after the first answers.
+@pytest.mark.parametrize("out", ["", '00-1\n["version", "15.1"]\n'])
+@pytest.mark.parametrize("program", ["--dbname task_db", "pg_dump", "pg_restore --list"])
+def test_a_failed_snapshot_leaves_nothing(
+    program: str, out: str, inv: Inv, recorder: Recorder, project: Project
 ) -> None:
-    recorder.on(*program.split()).say(code=2, err="no space left\n")
+    recorder.on(*program.split()).say(out, code=2, err="no space left\n")
+
+    assert inv("db.snapshot") == 74
+
+    assert snapshot_names(project) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(28, "No space left on device"), 74, "device.\n  Nothing half-made is left.\n"),
+        (PermissionError(13, "Permission denied", "x"), 77, "x cannot be written: Permission d"),
+    ],
+)
+def test_a_fault_of_the_disk_is_explained(
+    error: OSError,
+    code: int,
+    message: str,
+    inv: Inv,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capsys,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(PostgreSQL, "dump", fail)
 
     assert inv("db.snapshot") == code
 
+    assert message in capsys.readouterr().err
     assert snapshot_names(project) == []
 
 
-def test_a_count_that_breaks_off_is_74(inv: Inv, recorder: Recorder, project: Project) -> None:
-    recorder.on("--dbname", "task_db").say('00-1\n["version", "15.1"]\n', code=2, err="gone\n")
-
-    assert inv("db.snapshot") == 74
-    assert snapshot_names(project) == []
-
-
-def test_a_full_disk_is_74(
-    inv: Inv, project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["../x", ".x", "-x", "a b", "a/b", "ä", "x" * 101, "mine"])
+def test_a_name_that_is_not_valid_or_taken_is_64(
+    name: str, mine: Path, inv: Inv, recorder: Recorder
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(PostgreSQL, "dump", full)
-
-    assert inv("db.snapshot") == 74
-
-    assert "No space left on device.\n  Nothing half-made is left." in capsys.readouterr().err
-    assert snapshot_names(project) == []
-
-
-def test_a_folder_of_somebody_else_is_77(inv: Inv, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> None:
-        raise PermissionError(13, "Permission denied", "data")
-
-    monkeypatch.setattr(PostgreSQL, "dump", refused)
-
-    assert inv("db.snapshot") == 77
-
-
-@pytest.mark.parametrize("name", ["../x", ".x", "-x", "a b", "a/b", "ä", "x" * 101])
-def test_a_name_that_is_none_is_64(name: str, inv: Inv, recorder: Recorder) -> None:
     assert inv("db.snapshot", f"--name={name}") == 64
 
     assert recorder.piped == []
 
 
-def test_nothing_is_overwritten(taken: None, inv: Inv, recorder: Recorder) -> None:
-    assert inv("db.snapshot", "--name", "mine") == 64
-
-    assert recorder.piped == []
-
-
-def test_two_snapshots_in_a_second_have_two_names(inv: Inv, project: Project) -> None:
+def test_snapshots_of_the_same_second_have_different_names(inv: Inv, project: Project) -> None:
     for _ in range(3):
         assert inv("db.snapshot") == 0
 
@@ -157,8 +154,8 @@ def test_a_database_that_is_down_is_started(inv: Inv, recorder: Recorder) -> Non
     assert recorder.ran[0][-1] == "db"
 
 
-def test_what_a_killed_snapshot_left_is_removed(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+def test_a_half_made_snapshot_is_listed_and_then_removed(
+    inv: Inv, project: Project, capsys: Capsys
 ) -> None:
     (project.snapshots / ".old.half-made").mkdir(parents=True)
     assert inv("db.list") == 0
@@ -173,12 +170,11 @@ def test_what_a_killed_snapshot_left_is_removed(
 # --- list and prune ----------------------------------------------------------
 
 
-def test_list_shows_what_there_is(
-    taken: None, inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+def test_list_shows_whole_and_damaged_snapshots(
+    mine: Path, inv: Inv, project: Project, capsys: Capsys
 ) -> None:
-    change(project, "mine", created="2026-11-23T10:00:00Z", reason="before destroy")
+    change(mine, created="2026-11-23T10:00:00Z", reason="before destroy")
     (project.snapshots / "broken").mkdir()
-    capsys.readouterr()
 
     assert inv("db.list") == 0
 
@@ -190,32 +186,28 @@ def test_list_shows_what_there_is(
     )
 
 
-def test_list_as_json(
-    taken: None, inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
+def test_list_prints_json(mine: Path, inv: Inv, capsys: Capsys) -> None:
     assert inv("db.list", "--json") == 0
 
-    found = json.loads(capsys.readouterr().out)
-    assert found["snapshots"] == [manifest(project, "mine")]
-    assert (found["damaged"], found["half_made"]) == ([], [])
+    manifests = [json.loads(mine.read_text())]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"snapshots": manifests, "damaged": [], "half_made": []}
 
 
-def test_list_without_any_says_how_to_make_one(
-    inv: Inv, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_empty_list_names_the_verb_that_makes_a_snapshot(inv: Inv, capsys: Capsys) -> None:
     assert inv("db.list") == 0
 
     assert capsys.readouterr().out == "There are no snapshots. Make one: inv db.snapshot\n"
 
 
 def test_prune_removes_the_oldest_of_this_project(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+    inv: Inv, project: Project, capsys: Capsys
 ) -> None:
     for number in range(1, 5):
         inv("db.snapshot", "--name", f"s{number}")
-        change(project, f"s{number}", created=f"2026-01-0{number}T00:00:00Z")
-    change(project, "s1", project="another")
+        file = project.snapshots / f"s{number}/manifest.json"
+        change(file, created=f"2026-01-0{number}T00:00:00Z")
+    change(project.snapshots / "s1/manifest.json", project="another")
 
     assert inv("db.prune", "--keep", "1") == 77
     assert inv("--dry", "db.prune", "--keep", "1") == 0
@@ -237,18 +229,18 @@ def test_prune_needs_a_number(keep: str, inv: Inv) -> None:
 # --- restore -----------------------------------------------------------------
 
 
-def test_a_restore_swaps_in_a_database_that_it_has_filled_and_counted(
-    taken: None, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+def test_a_restore_swaps_in_a_database_after_filling_and_counting(
+    mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
-    assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
+    assert inv(*RESTORE) == 0
 
     assert recorder.lines("pipe") == [
         f"{PSQL_ON} postgres",  # the server's version
-        f"{PSQL_ON} postgres",  # what others left goes, the new database comes
+        f"{PSQL_ON} postgres",  # leftovers go, the new database comes
         f"{PG_RESTORE} --dbname composed_new_CALL",
-        f"{PSQL_ON} composed_new_CALL",  # the rows in it
+        f"{PSQL_ON} composed_new_CALL",  # the count of rows
         f"{PSQL_ON} postgres",  # the swap
-        f"{PSQL_ON} postgres",  # the end of the old one
+        f"{PSQL_ON} postgres",  # the end of the old database
     ]
     assert "CREATE DATABASE %I TEMPLATE template0" in recorder.fed[1]
     assert recorder.fed[2] == "the dump"
@@ -269,37 +261,19 @@ def test_a_restore_swaps_in_a_database_that_it_has_filled_and_counted(
     )
 
 
-def test_a_restore_takes_a_snapshot_first_and_says_how_to_go_back(
-    taken: None, inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert inv("db.restore", "--latest", "--yes") == 0
-
-    (automatic,) = [name for name in snapshot_names(project) if name != "mine"]
-    assert automatic.endswith("Z-before-db.restore")
-    assert manifest(project, automatic)["reason"] == "before db.restore"
-    said = capsys.readouterr().err
-    assert said.endswith(f"To bring the data back: inv db.restore --name {automatic}\n")
-
-
-def test_a_restore_asks(
-    taken: None, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert inv("db.restore", "--latest") == 77
-
-    assert recorder.piped == []
-    said = capsys.readouterr().err
-    assert "Replace all data of shop with mine of 20" in said
-    assert said.endswith("To agree: inv db.restore --latest --yes\n")
-
-
-@pytest.mark.parametrize("options", [(), ("--latest", "--name", "mine"), ("--from=x", "--latest")])
-def test_a_restore_is_of_one_thing(options: tuple[str, ...], inv: Inv) -> None:
-    assert inv("db.restore", *options) == 64
-
-
-@pytest.mark.parametrize("options", ["--name none", "--latest", "--from none"])
-def test_what_is_not_there_is_66(options: str, inv: Inv) -> None:
-    assert inv("db.restore", *options.split(), "--yes") == 66
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("", 64),
+        ("--latest --name mine", 64),
+        ("--from=x --latest", 64),
+        ("--name none", 66),
+        ("--latest", 66),
+        ("--from none", 66),
+    ],
+)
+def test_a_restore_needs_a_single_dump_that_exists(options: str, code: int, inv: Inv) -> None:
+    assert inv("db.restore", *options.split(), "--yes") == code
 
 
 @pytest.mark.parametrize(
@@ -315,40 +289,33 @@ def test_what_is_not_there_is_66(options: str, inv: Inv) -> None:
         ({"rows": {"public.c": 5}}, "public.c has no rows where the manifest has 5"),
     ],
 )
-def test_what_the_manifest_does_not_fit_is_65(
-    values: dict[str, object],
-    reason: str,
-    taken: None,
-    inv: Inv,
-    project: Project,
-    recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
+def test_a_dump_that_does_not_fit_the_manifest_is_65(
+    values: dict[str, object], reason: str, mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
-    change(project, "mine", **values)
+    change(mine, **values)
 
-    assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 65
+    assert inv(*RESTORE) == 65
 
     assert reason in capsys.readouterr().err
     assert not any("RENAME" in script for script in recorder.fed)
 
 
-def test_a_restore_that_fails_leaves_no_new_database(
-    taken: None, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+def test_a_failed_restore_leaves_no_new_database(
+    mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("--exit-on-error").say(code=1, err="pg_restore: error: disk full\n")
 
-    assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 74
+    assert inv(*RESTORE) == 74
 
     last = recorder.fed[-1]
     assert "DROP DATABASE IF EXISTS %I WITH (FORCE)" in last
     assert "'^composed_(new|old)_CALL$'" in last
     assert 'ALTER DATABASE "task_db" WITH ALLOW_CONNECTIONS true;' in last
-    assert "cannot be restored; the database is as it was:\n  pg_restore: error: disk full" in (
-        capsys.readouterr().err
-    )
+    problem = "cannot be restored; the database is as it was:\n  pg_restore: error: disk full"
+    assert problem in capsys.readouterr().err
 
 
-def test_a_swap_that_was_cut_off_is_healed_by_the_next_verb(
+def test_the_next_verb_heals_a_swap_that_was_cut_off(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     swaps = project.root / ".composed/shop/swaps"
@@ -365,8 +332,8 @@ def test_a_swap_that_was_cut_off_is_healed_by_the_next_verb(
     assert "_c0ffee$" in recorder.fed[-1]
 
 
-def test_a_database_called_postgres_is_swapped_from_another(
-    taken: None, inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+def test_a_database_called_postgres_is_swapped_from_another_database(
+    inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_DB", "postgres")
     recorder.on("--dbname", "template1").say("15.18\n")
@@ -376,83 +343,66 @@ def test_a_database_called_postgres_is_swapped_from_another(
     assert {argv[-1] for argv in recorder.piped} == {"template1"}
 
 
-@pytest.mark.parametrize(("applied", "said"), [(["a.0001_initial", "a.0009_later"], True)])
-def test_migrations_that_the_code_lacks_are_named(
-    applied: list[str],
-    said: bool,
-    taken: None,
-    inv: Inv,
-    recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    more = "".join(f'["migration", "{name}"]\n' for name in [*applied, "gone.0001_initial"])
-    recorder.on("--dbname", "composed_new_CALL").say(more + FACTS)
-
-    assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
-
-    assert "The code does not have: a.0009_later\n" in capsys.readouterr().out
-
-
-def test_a_backend_that_runs_says_which_migrations_differ(
-    taken: None,
-    inv: Inv,
-    recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_running_backend_names_the_migrations_that_differ(
+    mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     body = '{"pending": [], "unknown": ["a.1", "a.2", "a.3", "a.4"]}'
     recorder.http = lambda url: (200, body if url.endswith("8123/readyz") else "")
 
-    assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
+    assert inv(*RESTORE) == 0
 
     assert "The code does not have: a.1, a.2, a.3 and 1 more\n" in capsys.readouterr().out
     assert not any("showmigrations" in argv for argv in recorder.asked)
 
 
-def test_code_that_does_not_load_is_said(
-    taken: None, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "answer", "line"),
+    [
+        ("composed_new_CALL", Answer(0, LATER + FACTS, ""), "The code does not have: a.0009_later"),
+        ("showmigrations", Answer(1, "", "x\nImportError: y\n"), "not known: ImportError: y"),
+    ],
+)
+def test_a_restore_shows_how_the_migrations_differ(
+    words: str, answer: Answer, line: str, mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
-    recorder.on("showmigrations").say(code=1, err="Traceback\nImportError: x\n")
+    recorder.on(words).give(answer)
 
-    assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
+    assert inv(*RESTORE) == 0
 
-    assert "pending is not known: ImportError: x\n" in capsys.readouterr().out
+    assert f"{line}\n" in capsys.readouterr().out
 
 
-def test_a_backend_that_is_down_is_asked_in_a_container_of_its_own(
-    taken: None, inv: Inv, recorder: Recorder
+def test_without_a_running_backend_a_one_off_container_names_the_migrations(
+    mine: Path, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.on("ps", "--services").say("db\n")
     recorder.on("exec", "--no-TTY", "backend").say(code=1, err='service "backend" is not running')
 
-    assert inv("db.restore", "--name", "mine", "--no-snapshot", "--yes") == 0
+    assert inv(*RESTORE) == 0
 
     assert recorder.asked[-1][4:8] == ["run", "--rm", "--no-deps", "--no-TTY"]
 
 
-# --- from elsewhere ----------------------------------------------------------
+# --- dumps made elsewhere ----------------------------------------------------
 
 
-def test_an_sql_dump_is_fed_to_psql(
-    inv: Inv, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize(
+    ("contents", "command"),
+    [
+        (SQL + COMPLETE, f"{PSQL_ON} composed_new_CALL --output /dev/null"),
+        # The roles of another server are unknown here, so their privileges are left out.
+        (b"PGDMP...", f"{PG_RESTORE} --no-privileges --dbname composed_new_CALL"),
+    ],
+)
+def test_a_dump_made_elsewhere_is_fed_to_the_program_of_its_kind(
+    contents: bytes, command: str, inv: Inv, recorder: Recorder, project: Project
 ) -> None:
-    file = tmp_path_factory.mktemp("elsewhere") / "dump.sql"
-    file.write_bytes(SQL + COMPLETE)
-
-    assert inv("db.restore", "--from", str(file), "--no-snapshot", "--yes") == 0
-
-    fed = recorder.piped.index([*f"{PSQL_ON} composed_new_CALL --output /dev/null".split()])
-    assert recorder.fed[fed].encode() == file.read_bytes()
-
-
-def test_the_rights_of_other_roles_are_left_out_of_a_custom_dump(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
-    (project.root / "dump").write_bytes(b"PGDMP...")
+    (project.root / "dump").write_bytes(contents)
 
     assert inv("db.restore", "--from", str(project.root / "dump"), "--no-snapshot", "--yes") == 0
 
-    assert f"{PG_RESTORE} --no-privileges --dbname composed_new_CALL" in recorder.lines("pipe")
+    place = recorder.lines("pipe").index(command)
+    assert recorder.fed[place].encode() == contents
 
 
 def test_a_custom_dump_that_cannot_be_read_is_65(
@@ -467,26 +417,36 @@ def test_a_custom_dump_that_cannot_be_read_is_65(
 # --- guards ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["down --volumes", "destroy", "db.reset"])
-def test_what_destroys_data_asks_then_takes_a_snapshot(
-    verb: str,
-    inv: Inv,
-    recorder: Recorder,
-    project: Project,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("verb", "question"),
+    [
+        ("down --volumes", "Remove all data of shop?"),
+        ("destroy", "Remove shop, with all its data (shop_db-data) and images?"),
+        ("db.reset", "Remove all data of shop?"),
+        ("db.restore --latest", "Replace all data of shop with mine of 20"),
+    ],
+)
+@pytest.mark.usefixtures("mine")
+def test_a_verb_that_destroys_data_asks_then_takes_a_snapshot(
+    verb: str, question: str, inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
 ) -> None:
     assert inv(*verb.split()) == 77
-    assert f"To agree: inv {verb} --yes\n" in capsys.readouterr().err
+    asked = capsys.readouterr().err
+    assert question in asked
+    assert asked.endswith(f"To agree: inv {verb} --yes\n")
     assert (recorder.piped, recorder.ran) == ([], [])
 
     assert inv(*verb.split(), "--yes") == 0
-    (automatic,) = snapshot_names(project)
-    assert manifest(project, automatic)["reason"] == f"before {verb}"
-    assert f"inv db.restore --name {automatic}\n" in capsys.readouterr().err
+    reason = f"before {verb.removesuffix(' --latest')}"
+    (safety,) = [name for name in snapshot_names(project) if name != "mine"]
+    assert safety.endswith(f"Z-{reason.replace('--', '').replace(' ', '-')}")
+    assert manifest(project, safety)["reason"] == reason
+    way_back = f"To bring the data back: inv db.restore --name {safety}\n"
+    assert capsys.readouterr().err.endswith(way_back)
 
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy", "db.reset"])
-def test_without_a_snapshot_none_is_taken(
+def test_with_no_snapshot_none_is_taken(
     verb: str, inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
@@ -497,7 +457,7 @@ def test_without_a_snapshot_none_is_taken(
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
 def test_data_that_cannot_be_saved_is_not_removed(
-    verb: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    verb: str, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("ps", "--all").say(ps_answer())
     recorder.on("up").say(code=1)
@@ -508,7 +468,7 @@ def test_data_that_cannot_be_saved_is_not_removed(
     assert f"  Without one, for good: inv {verb} --no-snapshot --yes\n" in capsys.readouterr().err
 
 
-def test_without_a_volume_there_is_nothing_to_save(inv: Inv, recorder: Recorder) -> None:
+def test_without_a_volume_no_snapshot_is_taken(inv: Inv, recorder: Recorder) -> None:
     recorder.on("volume", "ls", "--format").say()
 
     assert inv("down", "--volumes", "--yes") == 0
@@ -517,33 +477,28 @@ def test_without_a_volume_there_is_nothing_to_save(inv: Inv, recorder: Recorder)
 
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
+@pytest.mark.parametrize(
+    ("volume", "cure"),
+    [
+        ({}, "Give db-data another name in the Compose file"),
+        ({"name": "${DATA:-shop_db-data}"}, "Name one of your own: DATA in .env"),
+    ],
+)
 def test_a_volume_of_another_project_stays(
-    verb: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    volume: dict[str, str], cure: str, verb: str, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("volume", "ls", "--format").say("shop_db-data other\n")
+    written = {"volumes": {"db-data": volume}}
+    recorder.on("config", "--no-interpolate").say(json.dumps(written))
 
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 77
 
     assert recorder.ran == []
-    assert capsys.readouterr().err == (
-        "Volume shop_db-data belongs to another project, other.\n"
-        "  Give db-data another name in the Compose file\n"
-    )
+    problem = "Volume shop_db-data belongs to another project, other."
+    assert capsys.readouterr().err == f"{problem}\n  {cure}\n"
 
 
-def test_the_setting_of_a_volume_of_another_project_is_named(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recorder.on("volume", "ls", "--format").say("shop_db-data other\n")
-    volumes = {"db-data": {"name": "${DATA_VOLUME:-shop_db-data}"}}
-    recorder.on("config", "--no-interpolate").say(json.dumps({"volumes": volumes}))
-
-    assert inv("destroy", "--no-snapshot", "--yes") == 77
-
-    assert "  Name one of your own: DATA_VOLUME in .env\n" in capsys.readouterr().err
-
-
-def test_destroy_removes_what_bears_the_label_and_our_files(
+def test_destroy_removes_all_with_the_label_and_the_folder_of_the_stack(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     recorder.on("image", "ls").say("i1\ni1\n")
@@ -561,7 +516,7 @@ def test_destroy_removes_what_bears_the_label_and_our_files(
     assert (project.root / ".env").exists()
 
 
-def test_destroy_says_what_the_engine_refuses(inv: Inv, recorder: Recorder) -> None:
+def test_destroy_fails_when_the_engine_refuses(inv: Inv, recorder: Recorder) -> None:
     recorder.on("network", "ls").say("n\n")
     recorder.on("network", "rm").say(code=1, err="has active endpoints\n")
 
@@ -579,17 +534,11 @@ def test_destroy_says_what_the_engine_refuses(inv: Inv, recorder: Recorder) -> N
         ("destroy", ["pg_dump", "down"]),
     ],
 )
+@pytest.mark.usefixtures("mine")
 def test_a_dry_run_shows_and_changes_nothing(
-    words: str,
-    programs: list[str],
-    taken: None,
-    inv: Inv,
-    recorder: Recorder,
-    project: Project,
-    capsys: pytest.CaptureFixture[str],
+    words: str, programs: list[str], inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
 ) -> None:
     before = sorted(project.root.rglob("*"))
-    recorder.calls.clear()
 
     assert inv("--dry", *words.split()) == 0
 

@@ -1,8 +1,7 @@
-"""A file given to ``db.restore --from`` is told by its contents."""
-
-from __future__ import annotations
+"""The contents of a file decide how ``db.restore --from`` restores the file."""
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,14 +26,14 @@ ROWS = b"COPY public.t (a) FROM stdin;\n\\\\N\n\\connect x\nDROP DATABASE x;\n\\
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_kind_is_told(
+def test_the_contents_decide_the_kind(
     contents: bytes, kind: str, pack: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "dump").write_bytes(pack(contents))
 
-    found = examine(tmp_path / "dump")
+    dump = examine(tmp_path / "dump")
 
-    assert (found.kind, b"".join(found.chunks())) == (kind, contents)
+    assert (dump.kind, b"".join(dump.chunks())) == (kind, contents)
 
 
 @pytest.mark.parametrize(
@@ -61,19 +60,17 @@ def test_a_kind_is_told(
     ],
 )
 @pytest.mark.parametrize("chunk", [1 << 20, 300])
-def test_what_cannot_be_restored_is_refused_with_the_reason(
+def test_a_file_that_cannot_be_restored_is_refused_with_the_reason(
     contents: bytes, reason: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "dump").write_bytes(contents)
     monkeypatch.setattr(dump_file, "CHUNK", chunk)
 
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=re.escape(reason)):
         examine(tmp_path / "dump")
 
-    assert reason in str(caught.value)
 
-
-def test_a_line_is_seen_across_pieces_and_a_long_one_is_not_kept(
+def test_a_line_is_found_across_chunks_and_a_long_line_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dump_file, "CHUNK", 64)
@@ -84,23 +81,22 @@ def test_a_line_is_seen_across_pieces_and_a_long_one_is_not_kept(
         examine(tmp_path / "dump")
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder"):
         examine(tmp_path)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="There is no file"):
         examine(tmp_path / "none")
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_to_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "dump").touch()
 
-    def refused(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(dump_file, "_opened", refused)
+    monkeypatch.setattr(dump_file, "_opened", refuse)
 
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         examine(tmp_path / "dump")

@@ -1,15 +1,8 @@
-"""`inv migrate` and its way back: when a snapshot is taken, and what a failure leads to."""
-
-from __future__ import annotations
-
-import sqlite3
-from pathlib import Path
+"""`inv migrate` and the way back: the snapshot before, and the rollback after a failure."""
 
 import pytest
 
-from composed.calls import Calls
-from composed.data.sqlite import SQLite
-from composed.gateway import Answer, Gateway
+from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Inv, ps_answer, snapshot_names
@@ -17,11 +10,13 @@ from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Inv, ps_answer, sna
 PLAN = "Planned operations:\na.0002_more\n    Add field x to y\n"
 NOTHING = "Planned operations:\n  No planned migration operations.\n"
 
+Capsys = pytest.CaptureFixture[str]
+
 pytestmark = pytest.mark.usefixtures("pending")
 
 
-def test_what_is_pending_takes_a_snapshot_first(
-    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+def test_pending_migrations_take_a_snapshot_first(
+    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
 ) -> None:
     assert inv("migrate") == 0
 
@@ -38,14 +33,14 @@ def test_what_is_pending_takes_a_snapshot_first(
     assert recorder.lines("run")[-1].endswith("backend python manage.py migrate")
 
 
-def test_up_with_migrate_takes_one_too(inv: Inv, project: Project) -> None:
+def test_up_with_migrate_takes_a_snapshot(inv: Inv, project: Project) -> None:
     assert inv("up", "--migrate") == 0
 
     assert len(snapshot_names(project)) == 1
 
 
-@pytest.mark.parametrize("words", ["--no-snapshot", "--plan", "--check", "-- --help"])
-def test_without_need_nothing_is_asked(
+@pytest.mark.parametrize("words", ["--no-snapshot", "--plan", "--check", "-- --help", "--dry"])
+def test_a_migrate_that_needs_no_snapshot_asks_nothing(
     words: str, inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     assert inv("migrate", *words.split()) == 0
@@ -53,7 +48,7 @@ def test_without_need_nothing_is_asked(
     assert (recorder.piped, snapshot_names(project)) == ([], [])
 
 
-def test_nothing_pending_asks_the_backend_alone(
+def test_without_pending_migrations_only_the_backend_is_asked(
     inv: Inv, recorder: Recorder, pending: list[str]
 ) -> None:
     pending.clear()
@@ -64,7 +59,7 @@ def test_nothing_pending_asks_the_backend_alone(
     assert not any("manage.py" in argv for argv in recorder.asked)
 
 
-def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project) -> None:
+def test_without_rows_no_snapshot_is_taken(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("--dbname", "task_db").say()
 
     assert inv("migrate") == 0
@@ -74,39 +69,35 @@ def test_no_rows_need_no_snapshot(inv: Inv, recorder: Recorder, project: Project
 
 
 @pytest.mark.parametrize(
-    ("reason", "answers"),
+    ("words", "answer"),
     [
-        (
-            "another image",
-            {"docker inspect --format {{.Image}}…": "sha256:2 shop-backend"},
-        ),
-        ("not running", {"ps --all": ps_answer()}),
+        ("docker inspect --format {{.Image}}…", "sha256:2 shop-backend"),  # another image
+        ("ps --all", ps_answer()),  # not running
     ],
 )
 @pytest.mark.parametrize(
     ("plan", "taken"),
     [(Answer(0, PLAN, ""), 1), (Answer(1, "", "CommandError: x"), 1), (Answer(0, NOTHING, ""), 0)],
 )
-def test_a_backend_with_other_code_is_not_believed(
-    reason: str,
-    answers: dict[str, str],
+def test_without_a_backend_of_the_current_code_django_plans_anew(
+    words: str,
+    answer: str,
     plan: Answer,
     taken: int,
     inv: Inv,
     recorder: Recorder,
     project: Project,
 ) -> None:
-    for words, answer in answers.items():
-        recorder.on(*words.split()).say(answer)
+    recorder.on(*words.split()).say(answer)
     recorder.on("migrate", "--plan").give(plan)
 
     assert inv("migrate") == 0
 
-    assert len(snapshot_names(project)) == taken, reason
+    assert len(snapshot_names(project)) == taken
     assert f"{MANAGE} migrate --plan".split() in recorder.asked
 
 
-def test_arguments_are_planned_by_django(inv: Inv, recorder: Recorder, project: Project) -> None:
+def test_django_plans_with_the_arguments(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("migrate", "--plan").say(PLAN)
 
     assert inv("migrate", "--app", "a", "--name", "zero") == 0
@@ -115,7 +106,7 @@ def test_arguments_are_planned_by_django(inv: Inv, recorder: Recorder, project: 
     assert len(snapshot_names(project)) == 1
 
 
-def test_prune_is_never_planned_which_would_prune(
+def test_prune_is_never_planned_because_a_plan_would_prune(
     inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     assert inv("migrate", "--app", "a", "--", "--prune") == 0
@@ -124,14 +115,8 @@ def test_prune_is_never_planned_which_would_prune(
     assert len(snapshot_names(project)) == 1
 
 
-def test_a_dry_run_shows_the_command(inv: Inv, recorder: Recorder, project: Project) -> None:
-    assert inv("--dry", "migrate") == 0
-
-    assert (recorder.piped, snapshot_names(project)) == ([], [])
-
-
-def test_a_failure_says_how_to_go_back(
-    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+def test_a_failure_names_the_way_back(
+    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
 ) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
 
@@ -144,8 +129,8 @@ def test_a_failure_says_how_to_go_back(
     )
 
 
-def test_a_failure_without_data_has_nothing_to_go_back_to(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+def test_a_failure_without_data_has_no_way_back(
+    inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
     recorder.on("--dbname", "task_db").say()
@@ -156,7 +141,7 @@ def test_a_failure_without_data_has_nothing_to_go_back_to(
 
 
 def test_rollback_on_failure_restores(
-    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
 ) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
 
@@ -171,8 +156,8 @@ def test_rollback_on_failure_restores(
     assert f"Rolled back to {name}: 2 tables, 7 rows.\n" in capsys.readouterr().err
 
 
-def test_rollback_on_failure_empties_what_was_empty(
-    inv: Inv, recorder: Recorder, project: Project, capsys: pytest.CaptureFixture[str]
+def test_rollback_on_failure_empties_a_database_that_was_empty(
+    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
 ) -> None:
     empty = '00-1\n["version", "15.18"]\n["end", ""]\n'
     recorder.on("--dbname", "task_db").say(empty)
@@ -189,35 +174,3 @@ def test_rollback_needs_a_snapshot(inv: Inv, recorder: Recorder) -> None:
     assert inv("migrate", "--no-snapshot", "--rollback-on-failure") == 64
 
     assert recorder.ran == []
-
-
-def sqlite(file: Path) -> SQLite:
-    calls = Calls(Gateway(file.parent), file.parent / "swaps")
-    return SQLite(file, file.parent / "copy", calls)
-
-
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ("", False),
-        ("CREATE TABLE task (x)", False),
-        ("CREATE TABLE django_migrations (x); INSERT INTO django_migrations VALUES (1)", False),
-        ("CREATE TABLE task (x); INSERT INTO task VALUES (1)", True),
-    ],
-)
-def test_sqlite_tells_rows_from_what_migrate_makes(
-    script: str, expected: bool, tmp_path: Path
-) -> None:
-    file = tmp_path / "db.sqlite3"
-    with sqlite3.connect(file) as connection:
-        connection.executescript(script)
-    connection.close()
-
-    assert sqlite(file).has_rows() is expected
-
-
-def test_a_file_that_is_not_there_has_no_rows_and_is_not_made(tmp_path: Path) -> None:
-    file = tmp_path / "db.sqlite3"
-
-    assert not sqlite(file).has_rows()
-    assert not file.exists()

@@ -1,7 +1,5 @@
 """The PostgreSQL client and the pipe from pg_dump to pg_restore, with shell scripts as programs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -63,55 +61,43 @@ def test_no_error_shows_the_password(secret: str, gateway: Gateway) -> None:
 
 
 def test_a_program_may_end_before_it_has_read_its_input(gateway: Gateway) -> None:
-    chunks = [bytes(1 << 20)] * 9
-
-    answer = client(gateway).feed(["sh", "-c", "echo done; exit 3"], chunks)
+    answer = client(gateway).feed(["sh", "-c", "echo done; exit 3"], [bytes(1 << 20)] * 9)
 
     assert answer == Answer(3, "done\n", "")
 
 
 def test_a_dump_arrives_whole(gateway: Gateway, tmp_path: Path) -> None:
     source = client(gateway, pg_dump=LARGE)
-    target = client(gateway)
 
-    pipe_dump(source, "shop", target, ["sh", "-c", "cat > restored"], "Copying")
+    pipe_dump(source, "shop", client(gateway), ["sh", "-c", "cat > restored"], "Copying")
 
     assert (tmp_path / "restored").read_bytes() == bytes(10_000_000)
 
 
 @pytest.mark.parametrize(
-    ("dump", "restore", "cause"),
+    ("dump", "restore", "first"),
     [
         # After the whole dump, only pg_restore failed.
-        ("echo dump", "cat; echo no space left >&2; exit 1", "pg_restore: no space left"),
+        ("echo dump", "cat; echo restore >&2; exit 1", "pg_restore"),
         # An archive that breaks off makes pg_restore fail as well.
-        (
-            "echo dump; echo connection lost >&2; exit 1",
-            "cat; echo unexpected end of file >&2; exit 1",
-            "pg_dump: connection lost",
-        ),
+        ("echo dump; echo dump >&2; exit 1", "cat; echo restore >&2; exit 1", "pg_dump"),
         # A pg_restore that reads no more leaves pg_dump at work, which fails later or never.
-        (
-            f"{LARGE}; echo broken pipe >&2; exit 1",
-            "echo no such function >&2; exit 1",
-            "pg_restore: no such function",
-        ),
+        (f"{LARGE}; echo dump >&2; exit 1", "echo restore >&2; exit 1", "pg_restore"),
         # A dump may fail although pg_restore is content.
-        ("echo connection lost >&2; exit 1", "cat", "pg_dump: connection lost"),
+        ("echo dump >&2; exit 1", "cat", "pg_dump"),
     ],
 )
 def test_the_program_that_failed_first_is_named(
-    dump: str, restore: str, cause: str, gateway: Gateway
+    dump: str, restore: str, first: str, gateway: Gateway
 ) -> None:
-    source = client(gateway, pg_dump=dump, note="the source stays")
-    target = client(gateway, note="the target goes")
+    source = client(gateway, pg_dump=dump, note="note of pg_dump")
+    target = client(gateway, note="note of pg_restore")
 
     with pytest.raises(InputOutputError) as error:
         pipe_dump(source, "shop", target, ["sh", "-c", restore], "Copying")
 
-    program, _, line = cause.partition(": ")
-    note = "the source stays" if program == "pg_dump" else "the target goes"
-    assert str(error.value) == f"{program} ended with 1; {note}:\n  {line}"
+    line = first.removeprefix("pg_")
+    assert str(error.value) == f"{first} ended with 1; note of {first}:\n  {line}"
 
 
 def test_quotes_are_doubled_in_sql() -> None:

@@ -1,55 +1,68 @@
 """Snapshots and restores of SQLite, on real files, in local mode."""
 
-from __future__ import annotations
-
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from composed.calls import Calls
 from composed.data.sqlite import SQLite
+from composed.errors import NotFoundError
+from composed.gateway import Gateway
 from composed.project import Project
-from tests.recorder import Recorder
 from tests.samples import Inv
 
-
-@pytest.fixture
-def live(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The live file, in WAL mode, with three tasks and a migration."""
-    monkeypatch.setenv("COMPOSED_MODE", "local")
-    file = project.root / "data/db.sqlite3"
-    file.parent.mkdir()
-    make(file, 3, journal="wal")
-    return file
+Capsys = pytest.CaptureFixture[str]
 
 
-def make(file: Path, tasks: int, *, journal: str = "delete", page: int = 4096) -> None:
-    with sqlite3.connect(file) as connection:
+@contextlib.contextmanager
+def connected(file: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        yield connection
+
+
+def make(file: Path, tasks: int, *, journal: str = "delete", page: int = 4096) -> Path:
+    with connected(file) as connection:
         connection.execute(f"PRAGMA page_size = {page}")
         connection.execute(f"PRAGMA journal_mode = {journal}")
         connection.execute("CREATE TABLE task (title)")
         connection.execute("CREATE TABLE django_migrations (id, app, name)")
         connection.execute("INSERT INTO django_migrations VALUES (1, 'a', '0001_initial')")
         connection.executemany("INSERT INTO task VALUES (?)", [("x" * 500,)] * tasks)
-    connection.close()
+    return file
 
 
 def count(file: Path) -> int:
-    connection = sqlite3.connect(file)
-    try:
+    with connected(file) as connection:
         return int(connection.execute("SELECT count(*) FROM task").fetchone()[0])
-    finally:
-        connection.close()
 
 
-def execute(file: Path, statement: str) -> None:
-    with sqlite3.connect(file) as connection:
-        connection.execute(statement)
-    connection.close()
+def execute(file: Path, script: str) -> None:
+    with connected(file) as connection:
+        connection.executescript(script)
 
 
-def test_a_snapshot_comes_back(
-    live: Path, inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+def database(folder: Path) -> SQLite:
+    calls = Calls(Gateway(folder), folder / "swaps")
+    return SQLite(folder / "db.sqlite3", folder / "ours/copy", calls)
+
+
+@pytest.fixture
+def live(project: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The live file, in WAL mode, with three tasks and a migration."""
+    monkeypatch.setenv("COMPOSED_MODE", "local")
+    (project.root / "data").mkdir()
+    return make(project.root / "data/db.sqlite3", 3, journal="wal")
+
+
+def restore_from(inv: Inv, file: Path) -> int:
+    return inv("db.restore", "--from", str(file), "--no-snapshot", "--yes")
+
+
+def test_a_snapshot_brings_back_the_rows(
+    live: Path, inv: Inv, project: Project, capsys: Capsys
 ) -> None:
     assert inv("db.snapshot", "--name", "three") == 0
     execute(live, "DELETE FROM task")
@@ -62,127 +75,126 @@ def test_a_snapshot_comes_back(
     assert {path.name for path in whole.parent.iterdir()} == {"database.dump", "manifest.json"}
 
 
-def test_who_has_the_live_file_open_sees_the_restored_rows(live: Path, inv: Inv) -> None:
-    worker = sqlite3.connect(live)
-    inv("db.snapshot", "--name", "three")
-    with worker:
+def test_a_program_that_has_the_live_file_open_sees_the_restored_rows(live: Path, inv: Inv) -> None:
+    with connected(live) as worker:
+        inv("db.snapshot", "--name", "three")
         worker.execute("DELETE FROM task")
 
-    assert inv("db.restore", "--name", "three", "--no-snapshot", "--yes") == 0
+        assert inv("db.restore", "--name", "three", "--no-snapshot", "--yes") == 0
 
-    assert worker.execute("SELECT count(*) FROM task").fetchone() == (3,)
-    with worker:
+        assert worker.execute("SELECT count(*) FROM task").fetchone() == (3,)
         worker.execute("INSERT INTO task VALUES ('more')")
-    worker.close()
     assert count(live) == 4
 
 
-def test_a_snapshot_is_of_one_moment_while_another_writes(
+def test_a_snapshot_is_of_one_moment_during_writes(
     live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = sqlite3.connect(live, isolation_level=None)
-    database = SQLite(live, tmp_path / "scratch", None)  # type: ignore[arg-type]
+    sqlite = SQLite(live, tmp_path / "scratch", None)  # type: ignore[arg-type]
     copy = tmp_path / "copy"
     copy.touch()
-
-    def write(*_: object) -> None:
-        writer.execute("INSERT INTO task VALUES ('meanwhile')")
-
     monkeypatch.setattr("composed.data.sqlite.PAGES_AT_ONCE", 1)
-    monkeypatch.setattr("composed.terminal.Progress.reach", write)
-    facts, _ = database.dump(copy)
-    writer.close()
+    with connected(live) as writer:
+
+        def write(*_: object) -> None:
+            writer.execute("INSERT INTO task VALUES ('meanwhile')")
+
+        monkeypatch.setattr("composed.terminal.Progress.reach", write)
+        facts, _ = sqlite.dump(copy)
 
     assert facts.rows["task"] == count(copy) == 3
     assert count(live) > 3
 
 
 @pytest.mark.parametrize("page", [1024, 8192])
-def test_a_file_from_elsewhere_may_have_other_pages(
+def test_a_file_from_elsewhere_may_have_another_page_size(
     page: int, live: Path, inv: Inv, tmp_path: Path
 ) -> None:
-    elsewhere = tmp_path / "elsewhere.sqlite3"
-    make(elsewhere, 7, page=page)
+    elsewhere = make(tmp_path / "elsewhere.sqlite3", 7, page=page)
     before = elsewhere.read_bytes()
 
-    assert inv("db.restore", "--from", str(elsewhere), "--no-snapshot", "--yes") == 0
+    assert restore_from(inv, elsewhere) == 0
 
     assert (count(live), elsewhere.read_bytes()) == (7, before)
 
 
-def test_a_file_in_use_elsewhere_is_taken_with_what_is_not_checkpointed(
+def test_a_restore_takes_the_rows_in_the_log_of_a_file_in_use(
     live: Path, inv: Inv, tmp_path: Path
 ) -> None:
-    elsewhere = tmp_path / "elsewhere.sqlite3"
-    make(elsewhere, 7, journal="wal")
-    user = sqlite3.connect(elsewhere, isolation_level=None)
-    user.execute("INSERT INTO task VALUES ('in the log')")
+    elsewhere = make(tmp_path / "elsewhere.sqlite3", 7, journal="wal")
+    with connected(elsewhere) as user:
+        user.execute("INSERT INTO task VALUES ('in the log')")
 
-    assert inv("db.restore", "--from", str(elsewhere), "--no-snapshot", "--yes") == 0
+        assert restore_from(inv, elsewhere) == 0
 
-    user.close()
     assert count(live) == 8
 
 
 def test_a_damaged_file_changes_nothing(
-    live: Path, inv: Inv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    live: Path, inv: Inv, tmp_path: Path, capsys: Capsys
 ) -> None:
-    damaged = tmp_path / "damaged.sqlite3"
-    make(damaged, 100)
+    damaged = make(tmp_path / "damaged.sqlite3", 100)
     damaged.write_bytes(damaged.read_bytes()[:20000])
 
-    assert inv("db.restore", "--from", str(damaged), "--no-snapshot", "--yes") == 65
+    assert restore_from(inv, damaged) == 65
 
     assert "is damaged: " in capsys.readouterr().err
     assert count(live) == 3
 
 
-def test_what_is_no_database_is_65(live: Path, inv: Inv, tmp_path: Path) -> None:
-    (tmp_path / "dump").write_bytes(b"SQLite format 3\x00 and then something else" * 99)
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (b"SQLite format 3\x00 and then something else" * 99, "is damaged: "),
+        (b"PGDMP...", "is of postgresql; this stack, in local mode, has sqlite"),
+    ],
+)
+def test_a_file_that_is_no_sqlite_is_65(
+    contents: bytes, reason: str, live: Path, inv: Inv, tmp_path: Path, capsys: Capsys
+) -> None:
+    (tmp_path / "dump").write_bytes(contents)
 
-    assert inv("db.restore", "--from", str(tmp_path / "dump"), "--no-snapshot", "--yes") == 65
+    assert restore_from(inv, tmp_path / "dump") == 65
+
+    assert reason in capsys.readouterr().err
 
 
-def test_a_lock_that_nobody_gives_up_is_74(
-    live: Path, inv: Inv, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_lock_that_is_never_released_is_74(
+    live: Path, inv: Inv, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
 ) -> None:
     execute(live, "PRAGMA journal_mode = delete")
     monkeypatch.setattr("composed.data.sqlite.SECONDS_TO_WAIT", 0)
-    holder = sqlite3.connect(live, isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
+    with connected(live) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
 
-    assert inv("db.snapshot") == 74
+        assert inv("db.snapshot") == 74
 
-    holder.close()
     assert "failed: database is locked." in capsys.readouterr().err
 
 
-def test_a_reset_empties_the_live_file(
-    live: Path, inv: Inv, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_reset_empties_the_live_file(live: Path, inv: Inv, capsys: Capsys) -> None:
     assert inv("db.reset", "--yes") == 0
-    connection = sqlite3.connect(live)
-    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
-    connection.close()
+    with connected(live) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
 
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert inv(*said.partition("inv ")[2].split(), "--yes") == 0
+    way_back = capsys.readouterr().err.splitlines()[-1]
+    assert inv(*way_back.partition("inv ")[2].split(), "--yes") == 0
     assert count(live) == 3
 
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
-def test_what_removes_the_file_keeps_a_snapshot(
-    verb: str, live: Path, inv: Inv, capsys: pytest.CaptureFixture[str]
+def test_a_verb_that_removes_the_file_keeps_a_snapshot(
+    verb: str, live: Path, inv: Inv, capsys: Capsys
 ) -> None:
     assert inv(*verb.split(), "--yes") == 0
     assert not live.exists()
 
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert inv(*said.partition("inv ")[2].split(), "--yes") == 0
+    way_back = capsys.readouterr().err.splitlines()[-1]
+    assert inv(*way_back.partition("inv ")[2].split(), "--yes") == 0
     assert count(live) == 3
 
 
-def test_without_a_file_there_is_nothing_to_dump(live: Path, inv: Inv) -> None:
+def test_without_a_file_no_snapshot_is_taken(live: Path, inv: Inv) -> None:
     live.unlink()
 
     assert inv("db.snapshot") == 66
@@ -190,17 +202,7 @@ def test_without_a_file_there_is_nothing_to_dump(live: Path, inv: Inv) -> None:
     assert inv("down", "--volumes", "--yes") == 0
 
 
-def test_a_dump_of_postgresql_is_refused(
-    live: Path, inv: Inv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "dump").write_bytes(b"PGDMP...")
-
-    assert inv("db.restore", "--from", str(tmp_path / "dump"), "--yes") == 65
-
-    assert "is of postgresql; this stack, in local mode, has sqlite" in capsys.readouterr().err
-
-
-def test_the_copy_of_a_killed_restore_is_removed_by_the_next_verb(
+def test_the_next_verb_removes_the_copy_of_a_killed_restore(
     live: Path, inv: Inv, project: Project
 ) -> None:
     folder = project.root / ".composed/shop"
@@ -223,3 +225,42 @@ def test_a_dry_run_changes_nothing(live: Path, inv: Inv, project: Project) -> No
 
     assert sorted(project.root.rglob("*")) == before
     assert count(live) == 3
+
+
+# --- SQLite without a project ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("", False),
+        ("CREATE TABLE task (x)", False),
+        ("CREATE TABLE django_migrations (x); INSERT INTO django_migrations VALUES (1)", False),
+        ("CREATE TABLE task (x); INSERT INTO task VALUES (1)", True),
+    ],
+)
+def test_the_rows_that_migrate_makes_do_not_count(
+    script: str, expected: bool, tmp_path: Path
+) -> None:
+    execute(tmp_path / "db.sqlite3", script)
+
+    assert database(tmp_path).has_rows() is expected
+
+
+def test_a_copy_has_every_row_and_is_removed_with_the_files_beside(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    make(tmp_path / "db.sqlite3", 2)
+
+    with database(tmp_path).copied() as place:
+        Path(f"{place}.migrate.lock").touch()
+        assert count(Path(place)) == 2
+
+    assert list((tmp_path / "ours").iterdir()) == []
+
+
+def test_a_missing_file_has_no_rows_and_no_copy_and_is_not_made(tmp_path: Path) -> None:
+    assert not database(tmp_path).has_rows()
+    with pytest.raises(NotFoundError), database(tmp_path).copied():
+        pass
+
+    assert not (tmp_path / "db.sqlite3").exists()
