@@ -167,7 +167,7 @@ def test_rollback_on_failure_empties_a_database_that_was_empty(
 
     assert snapshot_names(project) == []
     assert recorder.fed[-2].startswith("ALTER DATABASE")
-    assert capsys.readouterr().err.endswith("Rolled back: the database is empty, as it was.\n")
+    assert capsys.readouterr().err.endswith("Rolled back: the database is empty, as before.\n")
 
 
 def test_rollback_needs_a_snapshot(inv: Inv, recorder: Recorder) -> None:

@@ -197,7 +197,6 @@ def _take(stack: Stack, database: Database, name: str, reason: str) -> Snapshot 
     store = Snapshots(stack.project.snapshots)
     time = datetime.now(UTC)
     name = name or _free_name(store, time, reason)
-    store.check_free(name)
     with store.draft(name) as file:
         facts, checksum = database.dump(file)
         if reason and not facts.rows:

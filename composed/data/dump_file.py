@@ -1,4 +1,4 @@
-"""Tells by the contents of a file whether ``db.restore --from`` can restore it."""
+"""Dumps for ``db.restore --from``: the kind, and the check that a restore can go well."""
 
 import gzip
 import re
@@ -81,13 +81,13 @@ def examine(file: Path) -> DumpFile:
 
 
 def sql_version(dump: Dump) -> str:
-    """Return the PostgreSQL version that an SQL dump names, "" without one."""
+    """Return the PostgreSQL version that an SQL dump names, "" without a version."""
     version = re.search(rb"-- Dumped from database version (\S+)", next(dump.chunks())[:HEAD])
     return version[1].decode() if version else ""
 
 
 def _problem(head: bytes) -> str:
-    """Return why a file with this beginning is no SQL of pg_dump, "" when it is."""
+    """Return why a file that begins with ``head`` is no SQL of pg_dump; "" for SQL."""
     if not head:
         return "empty"
     for start, name in _FOREIGN.items():

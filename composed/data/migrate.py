@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from composed.data import actions as data
 from composed.data import migrations
-from composed.data.snapshots import Snapshot
 from composed.errors import end_with
 from composed.stack import Stack
 from composed.terminal import say
@@ -15,7 +14,7 @@ READING = frozenset(("--plan", "--check", "--help", "-h"))
 def migrate(
     stack: Stack, args: Sequence[str] = (), *, safety: bool = True, rollback: bool = False
 ) -> None:
-    """Run Django's ``migrate``, after a snapshot when data will change; end with its exit code.
+    """Run Django's ``migrate``, after a snapshot when data will change; end with the exit code.
 
     With ``rollback``, restore the snapshot when a migration fails.
     """
@@ -26,8 +25,11 @@ def migrate(
     code = stack.inside.manage("migrate", *args)
     if code and guarded:
         say(f"migrate ended with {code}; the reason stands above.")
-        if rollback:
-            _go_back(stack, taken)
+        if rollback and taken:
+            say(f"Rolled back to {taken.name}: {data.restore(stack, taken).count}.")
+        elif rollback:
+            data.reset(stack, safety=False)
+            say("Rolled back: the database is empty, as before.")
         elif taken:
             say(f"  To bring the data back: inv db.restore --name {taken.name}")
     end_with(code)
@@ -42,11 +44,3 @@ def _changes_data(stack: Stack, args: Sequence[str], *, rollback: bool) -> bool:
         return False
     names = None if args else migrations.known(stack, stack.inside.current_url())
     return bool(names) or (names is None and migrations.are_planned(stack, args))
-
-
-def _go_back(stack: Stack, taken: Snapshot | None) -> None:
-    if taken:
-        say(f"Rolled back to {taken.name}: {data.restore(stack, taken).count}.")
-    else:
-        data.reset(stack, safety=False)
-        say("Rolled back: the database is empty, as it was.")

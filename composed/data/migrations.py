@@ -14,7 +14,7 @@ _LISTED = re.compile(r"^\[([X ])\]\s+(\S+)", re.MULTILINE)
 
 def unapplied(stack: Stack) -> list[str]:
     """Return the names of the pending migrations, from Django in the running backend."""
-    return _unapplied(_plan(stack))
+    return _unapplied(stack.inside.ask_manage("showmigrations", "--plan"))
 
 
 def known(stack: Stack, url: str) -> list[str] | None:
@@ -39,7 +39,7 @@ def differences(stack: Stack, applied: Sequence[str]) -> list[str]:
     body = _ready(stack, url_of(stack.runner.ps()))
     pending, unknown = names_in(body, PENDING), names_in(body, UNKNOWN)
     if pending is None or unknown is None:
-        plan = _plan(stack)
+        plan = stack.inside.ask_manage("showmigrations", "--plan")
         if plan.code:
             reason = (plan.err.strip().splitlines() or ["no reason given"])[-1]
             return [f"Which migrations are pending is not known: {reason}"]
@@ -63,10 +63,6 @@ def _ready(stack: Stack, url: str) -> str:
     """Return the answer of a backend to the ready path; "" without a backend or a path."""
     path = stack.project.ready
     return stack.gateway.fetch(f"{url}{path}")[1] if url and path else ""
-
-
-def _plan(stack: Stack) -> Answer:
-    return stack.inside.ask_manage("showmigrations", "--plan")
 
 
 def _unapplied(plan: Answer) -> list[str]:

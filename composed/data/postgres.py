@@ -79,7 +79,7 @@ class PostgreSQL(Database):
     """The database ``name`` of the server that ``psql`` logs in to.
 
     ``swaps`` keeps a record while a new database stands beside the live database:
-    the next verb can :meth:`heal` what a killed restore left.
+    the next verb can :meth:`heal` the leftovers of a killed restore.
     """
 
     engine = "postgresql"

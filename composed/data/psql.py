@@ -16,7 +16,7 @@ LAST_LINES = 10
 class Psql:
     """Runs PostgreSQL's programs as the role ``user`` of a server.
 
-    ``inside`` returns the command that runs its arguments in the database container.
+    ``inside`` turns words into a command that runs the words in the database container.
     ``note`` tells the readers of an error the state of their data; ``secret`` is a
     password that no error may show.
     """

@@ -94,7 +94,7 @@ class Snapshots:
         return sorted(set(self._names()) - {snapshot.name for snapshot in self.all()})
 
     def half_made(self) -> list[str]:
-        """Return the folders of snapshots that are being made, or whose ``inv`` was killed."""
+        """Return the folders of snapshots that are under way, or were when ``inv`` was killed."""
         return sorted(path.name for path in self._folder.glob(f".*{HALF_MADE}"))
 
     def get(self, name: str) -> Snapshot:
@@ -120,7 +120,8 @@ class Snapshots:
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[Path]:
-        """Yield an empty file for a dump; without :meth:`keep` nothing is left of it."""
+        """Yield an empty file for a dump; without :meth:`keep` the file is removed."""
+        self.check_free(name)
         half = self._half(name)
         half.mkdir(mode=0o700, parents=True)
         try:

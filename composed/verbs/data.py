@@ -42,7 +42,7 @@ def list_(c: Context, json: bool = False) -> None:
     help={
         "name": "The snapshot of this name.",
         "latest": "The newest snapshot of this stack.",
-        "from": "A file of pg_dump, custom or SQL, gzip or not; in local mode one of SQLite.",
+        "from": "A file of pg_dump, custom or SQL, gzip or not; in local mode, of SQLite.",
         "no-snapshot": NO_SNAPSHOT,
         "yes": YES,
     },
@@ -86,7 +86,7 @@ def prune(c: Context, keep: str = "", yes: bool = False) -> None:
 
 @task(auto_shortflags=False, help={"no-snapshot": NO_SNAPSHOT, "yes": YES})
 def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
-    """Put an empty database in place of the live one. Asks, and takes a snapshot first."""
+    """Put an empty database in place of the live database. Asks, and takes a snapshot first."""
     from composed.data import actions as data
 
     stack = prepare_stack(c)
@@ -127,7 +127,7 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
 
 @task
 def rehearse(c: Context) -> None:
-    """Run the pending migrations on a copy: what each takes, writes and locks."""
+    """Run the pending migrations on a copy: the time, rows and locks of each."""
     from composed.data import rehearsal
 
     code, tried = rehearsal.rehearse(prepare_stack(c))
@@ -145,7 +145,7 @@ def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str
 
     if sum(map(bool, (name, latest, file))) != 1:
         raise ValueWrongError(
-            "What to restore is one of --name, --latest and --from.", "See all: inv db.list"
+            "A restore takes exactly one of --name, --latest and --from.", "See all: inv db.list"
         )
     if name:
         return data.find(stack, name), f"--name {shlex.quote(name)}"

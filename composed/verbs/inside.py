@@ -1,4 +1,4 @@
-"""The verbs that run Django's and other commands inside the stack."""
+"""The verbs that run commands inside the stack: of Django, a shell, a database client."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ SUPERUSER = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPE
     help={
         "app": "Only this app.",
         "name": "Up to this migration of the app; zero takes all back.",
-        "plan": "Show what would be done.",
+        "plan": "Show the plan; apply nothing.",
         "check": "End with 1 when migrations are pending; change nothing.",
         "no-snapshot": "Take no snapshot first.",
         "rollback-on-failure": "Restore that snapshot when a migration fails.",
@@ -31,7 +31,7 @@ def migrate(
     no_snapshot: bool = False,
     rollback_on_failure: bool = False,
 ) -> None:
-    """Apply the migrations, after a snapshot; what follows -- goes to Django as it is."""
+    """Apply the migrations, after a snapshot; words after -- go to Django unchanged."""
     from composed.data import migrate as data
 
     if name and not app:
@@ -95,7 +95,7 @@ def createsuperuser(c: Context) -> None:
     }
 )
 def shell(c: Context, service: str = "", django: bool = False) -> None:
-    """Open bash in the running backend; what follows -- is run instead."""
+    """Open bash in the running backend, or run the words after --."""
     stack = prepare_stack(c)
     words = after_dashes()
     argv = [*stack.project.manage, "shell", *words] if django else words or ["bash"]
@@ -104,7 +104,7 @@ def shell(c: Context, service: str = "", django: bool = False) -> None:
 
 @task(help={"command": "Run this SQL and end."})
 def dbshell(c: Context, command: str = "") -> None:
-    """Open psql at the stack's database; what follows -- goes to psql."""
+    """Open psql at the stack's database; words after -- go to psql."""
     end_with(prepare_stack(c).inside.dbshell(after_dashes(), command))
 
 
