@@ -64,7 +64,7 @@ def up(
     help={
         "volumes": "Remove the database's volume too, WITH ALL ITS DATA. Asks, and takes a "
         "snapshot first.",
-        "no-snapshot": "Take no snapshot first: what is there is lost for good.",
+        "no-snapshot": "Take no snapshot first: the data is lost for good.",
         "yes": "Do not ask; needed where there is no terminal.",
     },
 )
