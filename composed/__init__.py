@@ -1,6 +1,6 @@
 """The verbs of a Django + Gunicorn + PostgreSQL stack, and the machinery behind them.
 
-Arrows run one way: ``tasks.py`` -> :mod:`composed.verbs` -> :class:`composed.stack.Stack`
+Imports point downwards: ``tasks.py`` -> :mod:`composed.verbs` -> :class:`composed.stack.Stack`
 -> :class:`composed.gateway.Gateway` -> ``docker`` or ``gunicorn``.
 """
 

@@ -1,6 +1,4 @@
-"""Call records: which commands are under way in containers, so that killed ones are found."""
-
-from __future__ import annotations
+"""Call records: a file for each command under way, so that the next verb cleans up a killed one."""
 
 import contextlib
 import fcntl
@@ -11,14 +9,11 @@ from pathlib import Path
 from composed.errors import Interrupted
 from composed.gateway import Gateway, is_free
 
-__all__ = ["Calls"]
-
 
 class Calls:
-    """A folder with a file for each call, locked while its ``inv`` lives.
+    """A folder with a file for each call, locked while the ``inv`` that made the call lives.
 
-    The kernel drops the lock however the process ends, ``kill -9`` included, so neither a
-    PID nor its reuse matters.
+    The kernel drops the lock even after ``kill -9``, so no PID has to be trusted.
     """
 
     def __init__(self, gateway: Gateway, folder: Path) -> None:
@@ -26,9 +21,9 @@ class Calls:
 
     @contextlib.contextmanager
     def under_way(self, text: str = "", *, keep_failed: bool = False) -> Iterator[str]:
-        """Record a call while the block runs, and yield its name; ``text`` is kept with it.
+        """Write a call record with ``text`` while the block runs; yield the name of the call.
 
-        A block that raises leaves no record, unless :class:`Interrupted` or ``keep_failed``:
+        The record stays after :class:`Interrupted`, and after any error with ``keep_failed``:
         then the next verb cleans up.
         """
         if self._gateway.dry:

@@ -1,34 +1,15 @@
-"""What can go wrong, each with its exit code from sysexits(3)."""
-
-from __future__ import annotations
+"""The errors of verbs, each with an exit code from sysexits(3)."""
 
 import signal
 
 from invoke.exceptions import Exit
 
-__all__ = [
-    "ComposedError",
-    "DataError",
-    "DryRunEnded",
-    "EngineError",
-    "InputOutputError",
-    "Interrupted",
-    "NotFoundError",
-    "NotReadyError",
-    "PortTakenError",
-    "RefusedError",
-    "SettingError",
-    "ValueWrongError",
-    "end_with",
-]
-
 
 class ComposedError(Exit):
-    """Superclass of all errors here; never raised directly.
+    """The base of all errors; only subclasses are raised.
 
-    The first argument says what is wrong, with the name and the value seen;
-    the others, a line each, say what to type. Invoke prints the message to
-    stderr without a traceback and ends with the class's ``exit_code``.
+    ``problem`` names the fault with the value seen, each of ``hints`` a command to type. Invoke
+    prints all of them to stderr, without a traceback, and exits with ``exit_code``.
     """
 
     exit_code = 1
@@ -42,31 +23,31 @@ class ComposedError(Exit):
 
 
 class ValueWrongError(ComposedError):
-    """An option has a value it cannot have."""
+    """The value of an option is not valid."""
 
     exit_code = 64
 
 
 class DataError(ComposedError):
-    """A snapshot or a dump is damaged, or not for this database."""
+    """A snapshot or a dump is damaged, or of another database."""
 
     exit_code = 65
 
 
 class NotFoundError(ComposedError):
-    """What was named is not there."""
+    """The thing with the name that was typed does not exist."""
 
     exit_code = 66
 
 
 class EngineError(ComposedError):
-    """There is no Docker Engine, or it does not answer."""
+    """There is no Docker Engine, or the engine does not answer."""
 
     exit_code = 69
 
 
 class PortTakenError(ComposedError):
-    """A port the stack publishes belongs to something else."""
+    """Another process has a port that the stack publishes."""
 
     exit_code = 73
 
@@ -96,7 +77,7 @@ class SettingError(ComposedError):
 
 
 class Interrupted(Exit):
-    """A signal ended the verb: 128 and its number, 130 for Ctrl-C, as shells count."""
+    """A signal ended the verb: 128 and the signal's number, 130 for Ctrl-C, as in shells."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(None, 128 + number)
@@ -110,7 +91,7 @@ class DryRunEnded(Exit):
 
 
 def end_with(code: int) -> None:
-    """End the verb with the exit code of what ran, which has spoken for itself."""
+    """End the verb silently with the exit code of a command, which has printed its own error."""
     if code:
-        # Popen counts a death by signal as negative; shells count it from 128.
+        # Popen counts a death by signal as negative; shells count from 128.
         raise Exit(None, code if code > 0 else 128 - code)

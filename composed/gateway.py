@@ -4,8 +4,6 @@ All effects of the verbs go through a :class:`Gateway`; tests replace its method
 is decided here: commands are shown, nothing is started or written.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import io
@@ -20,19 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from composed import process_table, sockets
-from composed.errors import (
-    DryRunEnded,
-    InputOutputError,
-    Interrupted,
-    NotFoundError,
-    RefusedError,
-)
-from composed.process_table import Process
+from composed import machine
+from composed.errors import DryRunEnded, InputOutputError, Interrupted, NotFoundError, RefusedError
+from composed.machine import Process
 from composed.signals import signals_for_the_child
 from composed.terminal import say
-
-__all__ = ["NOT_FOUND", "Answer", "Gateway", "Pipe"]
 
 NOT_FOUND = 127  # as shells report a missing program
 HTTP_SECONDS = 5.0
@@ -47,20 +37,15 @@ class Answer(NamedTuple):
 
 
 class Pipe:
-    """A process with its stdin and stdout as streams, so that memory stays flat."""
+    """A process with its stdin and stdout as streams, so that memory stays flat.
+
+    A write to ``stdin`` raises BrokenPipeError when the process has ended.
+    """
 
     def __init__(self, child: subprocess.Popen[bytes], err: IO[bytes]) -> None:
         self._child, self._err = child, err
-
-    @property
-    def stdin(self) -> IO[bytes]:
-        """The stream that the process reads; BrokenPipeError when the process ended early."""
-        return cast("IO[bytes]", self._child.stdin)
-
-    @property
-    def stdout(self) -> io.BufferedReader:
-        """The stream that the process writes."""
-        return cast("io.BufferedReader", self._child.stdout)
+        self.stdin = cast("IO[bytes]", child.stdin)
+        self.stdout = cast("io.BufferedReader", child.stdout)
 
     def end(self) -> Answer:
         """Close stdin, wait, and return the exit code with the rest of stdout."""
@@ -91,12 +76,11 @@ class Gateway:
         insist: bool = False,
         without: bytes = b"",
     ) -> int:
-        """Run ``argv`` on the terminal; return its exit code.
+        """Run ``argv`` on the terminal; return the exit code, in a dry run 0.
 
-        ``env`` is added to the environment; ``cwd`` is another folder than the root;
-        ``without`` is removed from the child's stdout. Raises :class:`Interrupted` when a
-        signal came meanwhile, after the child has ended. A child like a shell may survive
-        Ctrl-C and end well; with ``insist`` the verb ends with 130 all the same.
+        ``env`` is added to the environment; ``without`` is removed from the child's stdout.
+        Raises :class:`Interrupted` for a signal, after the child has ended. A child like a
+        shell may survive Ctrl-C and end well; with ``insist`` the verb ends with 130 even then.
         """
         if self.dry or self.echo:
             say(f"$ {shlex.join(argv)}")
@@ -126,9 +110,9 @@ class Gateway:
         return code
 
     def spawn(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
-        """Start ``argv`` in the background, in a session of its own; return its PID.
+        """Start ``argv`` in a session of its own, which outlives ``inv``; return the PID.
 
-        The process outlives ``inv`` and its terminal; its output is added to ``log``.
+        The output is added to ``log``.
         """
         if self.echo:
             say(f"$ {shlex.join(argv)}")
@@ -142,7 +126,7 @@ class Gateway:
                 stderr=out,
                 start_new_session=True,
             )
-        child.returncode = 0  # nothing waits for the child: else Python warns that it still runs
+        child.returncode = 0  # nobody waits for the child, and Python would warn of that
         return child.pid
 
     @contextlib.contextmanager
@@ -151,14 +135,14 @@ class Gateway:
 
         Raises :class:`NotFoundError` when the program is missing.
         """
-        import tempfile  # noqa: PLC0415  # most verbs do not need it, and `inv ps` has to be quick
+        import tempfile  # noqa: PLC0415  # few verbs need temporary files, and `inv ps` is quick
 
         if self.echo:
             say(f"$ {shlex.join(argv)}")
         with tempfile.TemporaryFile() as err, _broken_pipes_as_errors():
-            ends = subprocess.PIPE
+            piped = subprocess.PIPE
             try:
-                child = subprocess.Popen(argv, cwd=self.cwd, stdin=ends, stdout=ends, stderr=err)
+                child = subprocess.Popen(argv, cwd=self.cwd, stdin=piped, stdout=piped, stderr=err)
             except OSError as error:
                 raise NotFoundError(f"{argv[0]}: {error.strerror}") from None
             pipe = Pipe(child, err)
@@ -179,7 +163,7 @@ class Gateway:
         env: Mapping[str, str] | None = None,
         text: str = "",
     ) -> Answer:
-        """Return the answer of ``argv``; a missing program answers 127. ``text`` is its stdin.
+        """Return the answer of ``argv`` to ``text`` on stdin; a missing program answers 127.
 
         For questions: a dry run asks too, since a question changes nothing.
         """
@@ -197,7 +181,7 @@ class Gateway:
                 )
         except OSError as error:
             return Answer(NOT_FOUND, "", str(error))
-        out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        out, err = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
         return Answer(done.returncode, out, err)
 
     def do(self, argv: Sequence[str]) -> Answer:
@@ -208,16 +192,14 @@ class Gateway:
         return Answer(0, "", "")
 
     def preview(self, *commands: Sequence[str]) -> None:
-        """End a dry run here, after a look at the commands to come: the rest needs results."""
+        """Show the next commands of a dry run and end the run: the rest needs their results."""
         if self.dry:
             for argv in commands:
                 say(f"$ {shlex.join(argv)}")
             raise DryRunEnded
 
-    # --- HTTP, ports, processes ------------------------------------------------
-
     def fetch(self, url: str) -> tuple[int, str]:
-        """Return status and text of the answer to GET; (0, "") without an answer."""
+        """Return status and text of the answer to a GET of ``url``; (0, "") without an answer."""
         from http.client import HTTPConnection, HTTPException  # noqa: PLC0415  # `inv logs` is quick
         from urllib.parse import urlsplit  # noqa: PLC0415
 
@@ -234,49 +216,49 @@ class Gateway:
 
     def is_bound(self, host: str, port: int) -> bool:
         """Return whether another socket has the port at this address."""
-        return sockets.is_bound(host, port)
+        return machine.is_bound(host, port)
 
     def listeners(self, port: int) -> dict[int, str]:
         """Return PID and name of each visible process that listens on the TCP port."""
-        if (sockets.PROC / "net/tcp").exists():
-            return sockets.from_proc(port)
+        if (machine.PROC / "net/tcp").exists():
+            return machine.listeners_from_proc(port)
         lsof = ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"]
-        return sockets.from_lsof(self.ask(lsof).out)
+        return machine.listeners_from_lsof(self.ask(lsof).out)
 
     def processes(self) -> list[Process]:
         """Return every living process."""
-        if (process_table.PROC / "self/stat").exists():
-            return process_table.from_proc()
-        return process_table.from_ps(self.ask(process_table.PS).out)
+        if (machine.PROC / "self/stat").exists():
+            return machine.processes_from_proc()
+        return machine.processes_from_ps(self.ask(machine.PS).out)
 
     def kill(self, pid: int, number: signal.Signals) -> None:
-        """Send a signal to a process that may have ended; raise :class:`RefusedError` otherwise."""
+        """Send a signal to a process that may have ended.
+
+        Raises :class:`RefusedError` for another user's process.
+        """
         if self.dry:
             return
         try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            pass
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
         except PermissionError:
             raise RefusedError(
                 f"The server (PID {pid}) belongs to another user.", f"Type: sudo kill {pid}"
             ) from None
 
     def _compose_of(self, child: subprocess.Popen[bytes]) -> list[int]:
-        """Return the plugins that ``docker`` has started, such as Compose.
+        """Return the PIDs of the plugins, such as Compose, that ``docker`` has started.
 
-        On a terminal ``docker`` passes no signal on: the terminal reaches plugins by itself.
+        On a terminal ``docker`` passes no signal on, since the terminal reaches plugins too.
         """
         if not isinstance(child.args, list) or child.args[0] != "docker":
             return []
         return [process.pid for process in self.processes() if process.parent == child.pid]
 
-    # --- the stack's own files ---------------------------------------------------
-
     def write(self, file: Path, text: str) -> None:
-        """Replace the text of a file, its folders made.
+        """Replace the text of a file; make its folders.
 
-        Raises :class:`RefusedError` for another user's file, :class:`InputOutputError` on a
+        Raises :class:`RefusedError` for another user's file, :class:`InputOutputError` for a
         full disk.
         """
         if self.dry:
@@ -291,7 +273,7 @@ class Gateway:
             ) from None
 
     def remove(self, path: Path) -> None:
-        """Remove a file, or a folder with all it holds; a missing path is fine."""
+        """Remove a file, or a folder with its content; a missing path is fine."""
         if self.dry:
             return
         if path.is_dir():
@@ -306,7 +288,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def lock(self, file: Path) -> Iterator[None]:
-        """Hold the lock while the block runs; other verbs wait and say so.
+        """Hold the lock while the block runs; a second verb waits and says so.
 
         Children of :meth:`run` share the lock, since they outlive a killed ``inv``: a second
         Compose beside them would trip over their containers.
@@ -338,14 +320,11 @@ def is_free(stream: IO[str]) -> bool:
 
 
 def _opened(file: Path) -> IO[str]:
-    """Open a file of the stack to read and append.
-
-    The usual reason for a refusal is an earlier ``sudo inv``, whose files belong to root.
-    """
+    """Open a file of the stack to read and append."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("a+", encoding="utf-8")
-    except OSError as error:
+    except OSError as error:  # usually of an earlier `sudo inv`: the files belong to root
         raise RefusedError(
             f"{file} cannot be written: {error.strerror}.",
             f"Make it yours: sudo chown -R $USER {file.parent}",

@@ -1,6 +1,4 @@
-"""Which mode the stack runs in, and the stack itself: where every verb begins."""
-
-from __future__ import annotations
+"""The choice of the mode, and the making of the stack: every verb begins here."""
 
 import os
 from collections.abc import Mapping
@@ -18,27 +16,16 @@ from composed.project import Project
 from composed.stack import Stack
 from composed.terminal import say
 
-__all__ = [
-    "choose_mode",
-    "complete_settings",
-    "gateway_of",
-    "open_stack",
-    "prepare_stack",
-    "recorded_mode",
-]
-
-
-# By name, since a verb needs one of them and `inv ps` has to be quick.
+# By name, since a verb imports one stack alone, and `inv ps` is quick.
 STACKS = {"docker": "DockerStack", "local": "LocalStack"}
 
 
 def prepare_stack(c: Context, *, make_env: bool = False) -> Stack:
-    """Return the stack of the project whose ``tasks.py`` Invoke loaded.
+    """Return the stack of the project; write the env file and remove leftovers where necessary.
 
-    With ``make_env``, a missing or incomplete ``.env`` is made first; in a copied
-    folder every verb does, so that none acts on the other's stack. Raises
-    :class:`~composed.errors.SettingError` when settings are missing, and
-    :class:`~composed.errors.EngineError` when there is nothing to run it on.
+    With ``make_env``, a missing or incomplete env file is completed first; in a copied folder
+    every verb does so, since a copy must not act on the stack of the original. Raises
+    :class:`SettingError` for a missing setting, :class:`EngineError` without an engine in CI.
     """
     project, gateway = Project.of(c), gateway_of(c)
     make_env = make_env or copies.original(project) is not None
@@ -51,15 +38,16 @@ def prepare_stack(c: Context, *, make_env: bool = False) -> Stack:
 def open_stack(
     project: Project, gateway: Gateway, drafts: Mapping[Path, str] | None = None
 ) -> Stack:
-    """Return the stack as it is, and change nothing; raises as :func:`prepare_stack` does."""
+    """Return the stack and change nothing; raises the errors of :func:`prepare_stack`.
+
+    ``drafts`` are texts of env files that a dry run did not write.
+    """
     settings = load_settings(project, drafts=drafts)
     settings.check()
     mode = choose_mode(settings, recorded=_reachable(project, settings, gateway))
     project = _with_services(project, settings, gateway, mode)
-    stack: Stack = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])(
-        project, settings, gateway
-    )
-    return stack
+    kind: type[Stack] = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])
+    return kind(project, settings, gateway)
 
 
 def _with_services(project: Project, settings: Settings, gateway: Gateway, mode: str) -> Project:
@@ -73,14 +61,14 @@ def _with_services(project: Project, settings: Settings, gateway: Gateway, mode:
 
 
 def _reachable(project: Project, settings: Settings, gateway: Gateway) -> str:
-    """Return the recorded mode; nothing where local mode is asked for since its engine is gone."""
+    """Return the recorded mode; "" where COMPOSED_MODE is local and the engine is gone."""
     recorded = recorded_mode(project, settings)
     leaves = recorded == "docker" and settings["COMPOSED_MODE"] == "local"
     return "" if leaves and engine.problem(gateway) else recorded
 
 
 def gateway_of(c: Context) -> Gateway:
-    """Return the way to other processes, as ``inv --dry`` and ``inv --echo`` want it."""
+    """Return the gateway for the project, with ``inv --dry`` and ``inv --echo`` applied."""
     run = c.config.run
     return Gateway(Project.of(c).root, dry=bool(run.dry), echo=bool(run.echo))
 
@@ -88,11 +76,11 @@ def gateway_of(c: Context) -> Gateway:
 def choose_mode(
     settings: Settings, *, recorded: str = "", environ: Mapping[str, str] = os.environ
 ) -> str:
-    """Return the mode of the stack that runs; else the one that ``COMPOSED_MODE`` asks for.
+    """Return the ``recorded`` mode; else the mode that ``COMPOSED_MODE`` asks for.
 
-    ``auto`` is Docker wherever an engine is set up, answering or not: nobody
-    gets an empty SQLite file by surprise. Where none is, it is local mode, but
-    not in CI, which would test something else than it says.
+    ``auto`` is docker mode wherever an engine is set up, answering or not, so that nobody gets
+    an empty SQLite file by surprise; elsewhere local mode, but in CI :class:`EngineError`.
+    Raises :class:`SettingError` when the setting contradicts the record.
     """
     asked = settings.choice("COMPOSED_MODE", "auto", *STACKS)
     if recorded and asked not in ("auto", recorded):
@@ -113,7 +101,7 @@ def choose_mode(
 
 
 def recorded_mode(project: Project, settings: Settings) -> str:
-    """Return the mode that the last ``up`` wrote down and no ``down`` has removed."""
+    """Return the mode that the last ``up`` recorded and no ``down`` has removed, else ""."""
     try:
         mode = (project.folder(settings["COMPOSE_PROJECT_NAME"]) / "mode").read_text()
     except OSError:
@@ -124,7 +112,7 @@ def recorded_mode(project: Project, settings: Settings) -> str:
 def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False) -> dict[Path, str]:
     """Make or complete the first env file and say so; return the text in a dry run.
 
-    With ``talk``, say also when there was nothing to do.
+    With ``talk``, a file that is complete already is mentioned too.
     """
     # Most verbs make nothing, and `secrets` takes a while to import.
     from composed.env.file import complete_env, generated, write_env  # noqa: PLC0415
@@ -132,20 +120,21 @@ def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False)
     def make() -> dict[str, str]:
         return generated(project, rootless=engine.is_rootless(gateway))
 
-    file, there = env_files(project)[0], copies.original(project)
+    file, original = env_files(project)[0], copies.original(project)
     before = read_text(file) if file.exists() else None
     text, names = complete_env(project, file, make)
-    text, changed = copies.settle(project, there, text, make)
+    text, changed = copies.settle(project, original, text, make)
     done = f"{'Made' if before is None else 'Completed'} {file.name}: {', '.join(names)}"
+    completed = before is None or bool(names)
     if gateway.dry:
-        if before is None or names:
+        if completed:
             say(f"Not in a dry run: {done}")
         return {file: text}
     if text != before and write_env(file, text):
-        if there:
+        if original:
             own = assignments(text)["COMPOSE_PROJECT_NAME"]
-            say(f"A copy of {there}: it gets {own} as its stack ({', '.join(changed)} changed).")
-        if before is None or names:
+            say(f"A copy of {original}: it gets {own} as its stack ({', '.join(changed)} changed).")
+        if completed:
             say(done)
     elif talk:
         say(f"{file.name} is complete. Check it: inv env --check")

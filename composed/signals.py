@@ -1,7 +1,5 @@
 """Signals: passed on to the child of a verb, which then ends with 128 and the signal's number."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -9,26 +7,28 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from composed.errors import Interrupted
 
-__all__ = ["Signals", "handle_signals", "postponed", "signals_for_the_child"]
-
 # Long enough for Compose to take its containers back after a Ctrl-C of its own.
 SECONDS_BEFORE_PASSING_ON = 2.0
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def handle_signals() -> None:
-    """Let a signal end the verb with 128 and its number, and a closed pipe end it silently.
+    """Let a signal end the verb with 128 and its number, and a closed pipe end the verb silently.
 
-    Invoke alone would exit with 1 for Ctrl-C and print a traceback for the pipe; other
-    signals would skip every ``finally``.
+    Invoke alone would exit with 1 for Ctrl-C and print a traceback for the pipe; the signals
+    beside Ctrl-C would skip every ``finally``.
     """
-    _open_closed_streams()
-    for number in ENDING:
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed (`<&-`): the next file would get its number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+    for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _interrupt)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -38,28 +38,27 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
-def _open_closed_streams() -> None:
-    """Open /dev/null for closed standard streams (``<&-``): the next file would get the number."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
-            setattr(sys, name, open(number, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Give the signals that end a verb to ``handler`` while the block runs."""
+    before = {
+        number: signal.signal(number, handler)
+        for number in _ENDING
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup stays nohup
+    }
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
     """Hold a signal back while the block runs; the verb ends after the block."""
     received: list[int] = []
-    before = {
-        number: signal.signal(number, lambda came, _frame: received.append(came))
-        for number in ENDING
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
+    with _handled(lambda number, _frame: received.append(number)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if received:
         raise Interrupted(received[0])
 
@@ -74,19 +73,18 @@ class Signals:
         self, children: Callable[[subprocess.Popen[bytes]], list[int]], *, insist: bool
     ) -> None:
         self.received: list[int] = []
-        self._children = children
-        self._insist = insist
+        self._children, self._insist = children, insist
         self._child: subprocess.Popen[bytes] | None = None
         self._timer: threading.Timer | None = None
 
     def belong_to(self, child: subprocess.Popen[bytes]) -> None:
-        """Pass on to the child the signals that came during its start, and all later ones."""
+        """Pass on to the child the signals that came during its start, and all later signals."""
         self._child = child
         for number in self.received:
             self._pass_on(number)
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the signal; pass it on unless the terminal sent it to the child too."""
+        """Remember the signal; pass the signal on unless the terminal has sent it to the child."""
         self.received.append(number)
         if number != signal.SIGINT or not _in_foreground():
             self._pass_on(number)
@@ -114,32 +112,20 @@ class Signals:
 def signals_for_the_child(
     children: Callable[[subprocess.Popen[bytes]], list[int]], *, insist: bool
 ) -> Iterator[Signals]:
-    """Yield the signals that come while the block runs a child; none of them ends the verb.
+    """Yield the signals that come while the block runs a child; no signal ends the verb.
 
     With ``insist`` a Ctrl-C is sent to the child once more: the terminal may not have.
     """
     signals = Signals(children, insist=insist)
-    before = {}
-    for number in ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
-            before[number] = signal.signal(number, signals.note)
-    try:
-        yield signals
-    finally:
-        signals.stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with _handled(signals.note):
+        try:
+            yield signals
+        finally:
+            signals.stop()
 
 
 def _in_foreground() -> bool:
-    """Return whether the terminal sends its Ctrl-C to this process, and so to its children."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
+    """Return whether the terminal sends its Ctrl-C to this process, and so to the children."""
+    with contextlib.suppress(OSError), Path("/dev/tty").open("rb", buffering=0) as terminal:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    return False

@@ -22,24 +22,6 @@ from composed.terminal import table
 if TYPE_CHECKING:  # only a failure needs it
     from composed.health.explanations import Explanation
 
-__all__ = [
-    "BuildOptions",
-    "Inside",
-    "Report",
-    "Runner",
-    "Service",
-    "Stack",
-    "Store",
-    "UpOptions",
-    "Volume",
-    "as_json",
-    "as_table",
-    "service_rows",
-    "url_of",
-]
-
-HEADINGS = ("SERVICE", "STATE", "HEALTH", "ADDRESS", "AGE")
-
 
 @dataclass(frozen=True)
 class Service:
@@ -65,7 +47,7 @@ class Service:
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How to start: the services (none is all), the build, the time to wait in seconds.
+    """How to start ``services`` (none is all); ``timeout`` is in seconds.
 
     ``build`` None builds a missing image; ``migrate`` is called as soon as the database
     runs; ``strict_ports`` fails where a port is taken.
@@ -80,7 +62,7 @@ class UpOptions:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build images: newer base images, every layer anew."""
+    """How to build images: ``pull`` newer base images, build every layer anew."""
 
     pull: bool = False
     no_cache: bool = False
@@ -90,9 +72,9 @@ class Stack(ABC):
     """A Django backend and its database, in one mode.
 
     The parts do the work: ``runner`` the services, ``inside`` commands in the backend,
-    ``store`` the data, ``report`` the facts for a diagnosis. Only a mode with containers
-    has a ``volume``, and ``compose``, which runs Compose itself. Methods that run a command
-    on the user's terminal return its exit code; other failures are a
+    ``store`` the data, ``report`` the facts for a diagnosis. Only docker mode has a ``volume``,
+    and ``compose``, which runs Compose with the given words. Methods that run a command on the
+    user's terminal return its exit code; every failure of ours is a
     :class:`~composed.errors.ComposedError`.
     """
 
@@ -104,18 +86,16 @@ class Stack(ABC):
     compose: Callable[[Sequence[str]], int] | None = None
 
     def __init__(self, project: Project, settings: Settings, gateway: Gateway) -> None:
-        self.project = project
-        self.settings = settings
-        self.gateway = gateway
+        self.project, self.settings, self.gateway = project, settings, gateway
 
     @property
     def name(self) -> str:
-        """The Compose project name, which also names the stack's folder."""
+        """The Compose project name, which names the stack's folder too."""
         return self.settings["COMPOSE_PROJECT_NAME"]
 
     @property
     def folder(self) -> Path:
-        """The folder of the stack's own files; all of them may be removed."""
+        """The folder of the stack's own files; all may be removed."""
         return self.project.folder(self.name)
 
     def explain(self, text: str, *, loading: bool = False) -> Explanation | None:
@@ -139,7 +119,7 @@ class Stack(ABC):
     def stopping(self) -> Iterator[None]:
         """Mark that services are being stopped; the mark outlives an interrupted ``inv``.
 
-        Services go on stopping then, and seem to run until they have stopped.
+        Such services go on stopping, and seem to run until then.
         """
         self.gateway.write(self.stop_mark, "")
         try:
@@ -167,7 +147,7 @@ class Stack(ABC):
         return None
 
     def locked(self) -> AbstractContextManager[None]:
-        """Let a single verb at a time change the services; other verbs wait."""
+        """Let a single verb at a time change the services; a second verb waits."""
         return self.gateway.lock(self.folder / "lock")
 
     @abstractmethod
@@ -176,15 +156,18 @@ class Stack(ABC):
 
 
 class Runner(ABC):
-    """The services of a stack: all that another way to run containers has to implement."""
+    """The services of a stack: all that a third mode would have to implement for them."""
 
     @abstractmethod
     def up(self, options: UpOptions) -> list[Service]:
-        """Start, wait, and return the services, each ready; raise when a service fails."""
+        """Start, wait, and return the services when all are ready.
+
+        Raises :class:`~composed.errors.NotReadyError` when a service fails.
+        """
 
     @abstractmethod
     def restart(self, options: UpOptions) -> list[Service]:
-        """Start again with the current settings; return as :meth:`up` does."""
+        """Start again with the current settings; see :meth:`up`."""
 
     @abstractmethod
     def down(self, *, volumes: bool = False) -> int:
@@ -255,11 +238,11 @@ class Store(ABC):
 
     @abstractmethod
     def holdings(self) -> list[str]:
-        """Return the names of all that holds data and that :meth:`destroy` removes."""
+        """Return the names of the volumes or files with data that :meth:`destroy` removes."""
 
     @abstractmethod
     def destroy(self) -> int:
-        """Remove all that the stack has: services, data, networks, images."""
+        """Remove the services, data, networks and images of the stack; return the exit code."""
 
 
 class Report(ABC):
@@ -267,14 +250,14 @@ class Report(ABC):
 
     @abstractmethod
     def findings(self) -> list[Finding]:
-        """Return the findings on the services and on what they need; change nothing."""
+        """Return the findings on the services and on their needs; change nothing."""
 
     @abstractmethod
     def evidence(self) -> dict[str, str]:
         """Return texts that help to understand a failure, by file name; never raise."""
 
     def secrets(self) -> list[str]:
-        """Return secrets that are spelled otherwise in the settings; never raise."""
+        """Return secrets that the settings spell differently; never raise."""
         return []
 
 
@@ -300,12 +283,12 @@ def as_table(stack: Stack, services: Sequence[Service]) -> str:
     title = f"{stack.name} ({stack.mode} mode)"
     if not services:
         return f"{title}: nothing runs. Start it: inv up"
-    return "\n".join([title, table([HEADINGS, *map(_row, services)])])
-
-
-def _row(service: Service) -> tuple[str, ...]:
-    address = service.url or ", ".join(service.ports.values())
-    return (service.service, service.state, service.health or "-", address or "-", service.age)
+    rows = [("SERVICE", "STATE", "HEALTH", "ADDRESS", "AGE")]
+    for service in services:
+        address = service.url or ", ".join(service.ports.values()) or "-"
+        health = service.health or "-"
+        rows.append((service.service, service.state, health, address, service.age))
+    return f"{title}\n{table(rows)}"
 
 
 def as_json(stack: Stack, services: Sequence[Service]) -> str:
@@ -315,7 +298,7 @@ def as_json(stack: Stack, services: Sequence[Service]) -> str:
 
 
 def service_rows(services: Sequence[Service]) -> Iterator[Finding]:
-    """Return a finding for each container; a service that was never started is no fault."""
+    """Return a finding for each service that exists: a service never started is no fault."""
     for service in services:
         seen = service.health or service.state
         cure = f"inv logs --service {service.service}"

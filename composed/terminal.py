@@ -1,27 +1,13 @@
 """The terminal: text on stderr, questions, tables, and a line that is rewritten."""
 
-from __future__ import annotations
-
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Self
 
 from composed.errors import RefusedError
-
-__all__ = [
-    "Progress",
-    "StatusLine",
-    "ask",
-    "columns",
-    "is_plain",
-    "plain_environment",
-    "say",
-    "size",
-    "table",
-]
 
 ERASE_LINE = "\x1b[2K"
 UNITS = ("KiB", "MiB", "GiB", "TiB")
@@ -36,10 +22,9 @@ def say(text: str, end: str = "\n") -> None:
 
 
 def ask(question: str, *, yes: bool, again: str) -> None:
-    """Return when the user agrees; raise :class:`RefusedError` otherwise. The default is No.
+    """Return when the user agrees, at once with ``yes``; otherwise raise :class:`RefusedError`.
 
-    ``yes`` agrees without a question. Without a terminal the error names ``again``,
-    the command that agrees.
+    Without a terminal the error names ``again``, the command that agrees.
     """
     if yes:
         return
@@ -65,12 +50,10 @@ def plain_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
 
 def columns() -> int:
     """Return the width of the terminal on stdout; 0 without a terminal or a known width."""
-    if not sys.stdout.isatty():
-        return 0
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:
-        return 0
+    if sys.stdout.isatty():
+        with contextlib.suppress(OSError):
+            return os.get_terminal_size(sys.stdout.fileno()).columns
+    return 0
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -79,16 +62,15 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     In a terminal too narrow for the columns each row becomes a block of lines.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = ((cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    lines = ["  ".join(row).rstrip() for row in cells]
-    if 0 < columns() < max(map(len, lines)):
-        return "\n\n".join(_block(rows[0], row) for row in rows[1:])
-    return "\n".join(lines)
-
-
-def _block(headings: Sequence[str], row: Sequence[str]) -> str:
-    pairs = zip(headings, row, strict=True)
-    return "\n".join(f"{heading.lower()}: {cell}" for heading, cell in pairs if cell)
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    if not 0 < columns() < max(map(len, lines)):
+        return "\n".join(lines)
+    headings = [heading.lower() for heading in rows[0]]
+    blocks = (
+        "\n".join(f"{name}: {cell}" for name, cell in zip(headings, row, strict=True) if cell)
+        for row in rows[1:]
+    )
+    return "\n\n".join(blocks)
 
 
 def size(count: int) -> str:
@@ -109,7 +91,7 @@ class StatusLine:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the line was made."""
+        """The seconds since the start of the work."""
         return time.monotonic() - self.began
 
     def show(self, text: str, suffix: str = "") -> None:
@@ -123,7 +105,7 @@ class StatusLine:
         self._shown = text
 
     def end(self, last: str = "") -> None:
-        """Replace the line by ``last``, or remove a line that would have been rewritten."""
+        """Replace the line by ``last``; without ``last``, remove the line from a terminal."""
         if last:
             self.show(last, suffix="\n")
         elif self.rewrites and self._shown:
@@ -131,7 +113,7 @@ class StatusLine:
 
 
 class Progress:
-    """Bytes so far of ``total``, on a status line; 0 is an unknown total."""
+    """The number of bytes done so far, of ``total``, on a status line; 0 is an unknown total."""
 
     def __init__(self, label: str, total: int = 0) -> None:
         self._label, self._total, self._done = label, total, 0
@@ -142,12 +124,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Show the last state, after an error too."""
         self._line.end(self._text())
 

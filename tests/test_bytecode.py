@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import sys
-from composed.bytecode import bytecode_kept
+from composed.verbs import bytecode_kept
 
 sys.dont_write_bytecode = True
 with bytecode_kept():

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from composed import process_table
+from composed import machine
 from composed.errors import Interrupted
 from composed.gateway import Gateway
 from composed.local import daemon as module
@@ -150,7 +150,7 @@ def test_what_runs_goes_on_with_a_log_that_was_moved_aside(
         daemon.rotate()
         other.write(b"after")
 
-    assert daemon.said(0) == "after"
+    assert daemon.log_after(0) == "after"
 
 
 def test_one_whose_start_was_never_written_down_is_found_and_ended(
@@ -201,7 +201,7 @@ def test_without_proc_ps_is_asked(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     out = "  1 0   1 Ss   Sun Nov 22 15:31:15 2026\n 22 1  20 Z+   Sun Nov 22 15:31:16 2026\n"
-    monkeypatch.setattr(process_table, "PROC", tmp_path)
+    monkeypatch.setattr(machine, "PROC", tmp_path)
     recorder.on("ps").say(out)
 
     assert Gateway(tmp_path).processes() == [(1, 0, 1, "Sun Nov 22 15:31:15 2026")]
@@ -236,12 +236,12 @@ def test_a_moved_folder_knows_its_program_again(daemon: Daemon, tmp_path: Path) 
 
 
 def test_a_log_is_read_from_where_it_was(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (daemon.said(0), daemon.log_size()) == ("", 0)
+    assert (daemon.log_after(0), daemon.log_size()) == ("", 0)
 
     daemon.log.write_text("old\nnew\n")
 
     assert daemon.log_size() == 8
-    assert daemon.said(4) == "new\n"
-    assert daemon.said(9) == "old\nnew\n"  # it was moved aside meanwhile
+    assert daemon.log_after(4) == "new\n"
+    assert daemon.log_after(9) == "old\nnew\n"  # it was moved aside meanwhile
     monkeypatch.setattr(module, "LOG_BYTES_READ", 2)
-    assert daemon.said(0) == "w\n"
+    assert daemon.log_after(0) == "w\n"

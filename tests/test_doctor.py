@@ -152,7 +152,7 @@ def test_local_mode_looks_at_its_server(
     monkeypatch.setattr(engine, "is_set_up", lambda _: False)
     assert doctor()[1]["server"]["state"] == "ok"
 
-    monkeypatch.setattr("composed.local.server.find_spec", lambda _: None)
+    monkeypatch.setattr("composed.local.inside.find_spec", lambda _: None)
     code, rows = doctor()
     assert code == 75
     assert rows["server"]["cure"].startswith("Install it: pip install")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from composed import sockets
+from composed import machine
 from composed.gateway import Gateway
-from composed.ports import holders
-from composed.ports.holders import holder
+from composed.ports import choice
+from composed.ports.choice import holder
 from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
@@ -57,7 +57,7 @@ def test_a_container_says_more_than_the_process_that_forwards_to_it(
 def test_of_what_may_not_be_seen_the_owner_is_told(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holders, "owners", lambda _: {"1": 987654, "2": 0})
+    monkeypatch.setattr(choice, "owners", lambda _: {"1": 987654, "2": 0})
     recorder.on("docker", "ps").say(code=1, err="Cannot connect to the Docker daemon")
 
     assert holder(GATEWAY, 8000) == "a process of root"
@@ -66,7 +66,7 @@ def test_of_what_may_not_be_seen_the_owner_is_told(
 def test_without_proc_lsof_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lsof = Recorder()
     lsof.on("lsof").say("p4711\ncnode\nf12\np4712\ncpython3.11\n")
-    monkeypatch.setattr(sockets, "PROC", tmp_path)
+    monkeypatch.setattr(machine, "PROC", tmp_path)
     monkeypatch.setattr(Gateway, "ask", lsof.ask)
 
     assert GATEWAY.listeners(8000) == {4711: "node", 4712: "python3.11"}
@@ -81,6 +81,6 @@ def test_what_ends_while_we_look_is_passed_over(
     row = "0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 1000 0 4242 1"
     (tmp_path / "net/tcp").write_text(f"sl local\n{row}\n")
     (tmp_path / "77").mkdir()  # without fd
-    monkeypatch.setattr(sockets, "PROC", tmp_path)
+    monkeypatch.setattr(machine, "PROC", tmp_path)
 
     assert GATEWAY.listeners(8000) == {}

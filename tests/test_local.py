@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from composed.local import inside, stack
 from composed.local import runner as local
-from composed.local import server, stack
 from composed.local.daemon import Start
 from composed.project import Project
 from tests.recorder import Recorder
@@ -55,8 +55,8 @@ class FakeDaemon:
     def log_size(self) -> int:
         return self.log.stat().st_size
 
-    def said(self, since: int) -> str:
-        return self.log.read_text()[since:]
+    def log_after(self, offset: int) -> str:
+        return self.log.read_text()[offset:]
 
     def stop(self, *, seconds: float) -> None:
         self.start_, self.stops = None, self.stops + 1
@@ -439,7 +439,7 @@ def test_without_the_servers_packages_it_says_what_to_install(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "find_spec", lambda _: None)
+    monkeypatch.setattr(inside, "find_spec", lambda _: None)
 
     assert inv("migrate") == 69
 

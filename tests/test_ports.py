@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from composed.gateway import Gateway
+from composed.machine import free_port
 from composed.ports.published import Published, in_the_way, is_taken, next_free
-from composed.sockets import free_port
 from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
@@ -56,7 +56,7 @@ def test_without_ipv6_nothing_is_taken_there(monkeypatch: pytest.MonkeyPatch) ->
     def no(*_: object) -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
-    monkeypatch.setattr("composed.sockets.socket.socket", no)
+    monkeypatch.setattr("composed.machine.socket.socket", no)
 
     assert not is_taken(GATEWAY, "::1", 8000)
 

@@ -1,6 +1,4 @@
-"""One program in the background: started once, known again later, stopped with all it started."""
-
-from __future__ import annotations
+"""One program in the background: started once, known again later, stopped with its children."""
 
 import json
 import os
@@ -8,29 +6,28 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from composed.gateway import Gateway
-from composed.process_table import Process
+from composed.machine import Process
 from composed.signals import postponed
-
-__all__ = ["Daemon", "Start"]
 
 SECONDS_BETWEEN_LOOKS = 0.05
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 LOG_BYTES_READ = 20_000  # some tracebacks
 
-# The program writes down its own PID before it is what it is to be: a `kill -9` of ours
-# between its start and our record leaves none that nobody knows.
+# The shell writes the PID before it becomes the program: a `kill -9` of `inv` between the start
+# and the record leaves no program that nobody knows.
 _NOTED = 'echo $$ > "$0" && exec "$@"'
 
 
 @dataclass(frozen=True)
 class Start:
-    """What is written down of a start: who (``since`` outlives a PID), where, when.
+    """The record of a start; ``since`` tells the program from a later process with the PID.
 
-    ``folder`` is where the record was written: a moved or copied one tells so.
+    ``at`` is the time in seconds, ``folder`` the stack's: a moved or copied record differs.
     """
 
     pid: int
@@ -39,18 +36,21 @@ class Start:
     at: float
     folder: str = ""
 
+    def is_of(self, process: Process) -> bool:
+        """Return whether the process is the program of this start."""
+        return (process.pid, process.since) == (self.pid, self.since)
+
 
 class Daemon:
     """A program that leads a process group of its own and writes to a log."""
 
     def __init__(self, gateway: Gateway, folder: Path) -> None:
         self._gateway = gateway
-        self._record = folder / "backend.json"
-        self._pid = folder / "backend.pid"
+        self._record, self._pid = folder / "backend.json", folder / "backend.pid"
         self.log = folder / "backend.log"
 
     def start(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
-        """Start the program and write down how to know it again."""
+        """Start the program and record the start."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         noted = ["sh", "-c", _NOTED, str(self._pid), *argv]
         with postponed():
@@ -60,53 +60,55 @@ class Daemon:
             self._record.write_text(json.dumps(asdict(start)))
 
     def rotate(self) -> None:
-        """Move what a long log holds aside; the oldest of those kept goes.
+        """Move the content of a long log aside; the oldest of the kept logs is lost.
 
-        Copied and emptied, not renamed: the program goes on writing to its end.
+        Copied and emptied, not renamed: the program goes on writing to the same file.
         """
         if self.log_size() < LOG_BYTES:
             return
         for number in range(LOGS_KEPT - 1, 0, -1):
-            older = self.log.with_suffix(f".log.{number}")
-            if older.exists():
+            with suppress(FileNotFoundError):
+                older = self.log.with_suffix(f".log.{number}")
                 older.replace(self.log.with_suffix(f".log.{number + 1}"))
         shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
         os.truncate(self.log, 0)
 
     def log_size(self) -> int:
-        """Return how much it has logged so far, in bytes."""
+        """Return the size of the log in bytes."""
         return self.log.stat().st_size if self.log.exists() else 0
 
-    def said(self, since: int) -> str:
-        """Return the end of its log, of what was logged after the first ``since`` bytes."""
+    def log_after(self, offset: int) -> str:
+        """Return the end of the log after the first ``offset`` bytes."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
-            log.seek(max(since if since <= size else 0, size - LOG_BYTES_READ))
+            log.seek(max(offset if offset <= size else 0, size - LOG_BYTES_READ))
             return log.read().decode(errors="replace")
 
     def running(self) -> Start | None:
-        """Return what runs, or None; a process that was given its PID later is another's."""
+        """Return the start of the program while the program runs, else None."""
         start = self.last()
-        return start if start and any(_is(process, start) for process in self._group()) else None
+        return start if start and any(map(start.is_of, self._group())) else None
 
     def last(self) -> Start | None:
-        """Return the last start that was not followed by a stop; another folder's is not ours."""
+        """Return the last start without a stop, else None; a copied folder has none."""
         try:
             start = Start(**json.loads(self._record.read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        return None if self._is_copied(start) else start
+        original = Path(start.folder) / self._record.name
+        copied = start.folder and original.exists() and not original.samefile(self._record)
+        return None if copied else start
 
     def pids(self) -> set[int]:
-        """Return its processes."""
+        """Return the PIDs of the program and its children."""
         return {process.pid for process in self._group()}
 
     def stop(self, *, seconds: float) -> None:
-        """Ask it to end and wait; then end by force what is left of its group.
+        """Ask the program to end, wait for ``seconds``, then kill the rest of the group.
 
-        What is left, without a leader, is what a ``kill -9`` of the leader leaves.
+        A ``kill -9`` of the leader leaves a group without a leader.
         """
         if start := self.running():
             self._gateway.kill(start.pid, signal.SIGTERM)
@@ -121,30 +123,24 @@ class Daemon:
         self._record.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)
 
-    def _is_copied(self, start: Start) -> bool:
-        theirs = Path(start.folder) / self._record.name
-        return bool(start.folder) and theirs.exists() and not theirs.samefile(self._record)
-
     def _unrecorded(self) -> list[Process]:
-        """Return the group of one that was started by an `inv` killed before it wrote so down."""
+        """Return the group of a program whose ``inv`` was killed before the record."""
         try:
             pid = int(self._pid.read_text())
         except (OSError, ValueError):
             return []
         if self._record.exists():
             return []
-        # The PID may be another's by now: ours was told where to listen.
+        # The PID may belong to another process by now; the program had an address to listen on.
         args = self._gateway.ask(["ps", "-ww", "-o", "args=", "-p", str(pid)]).out
-        ours = [p for p in self._gateway.processes() if p.group == pid]
-        return ours if " --bind 127.0.0.1:" in args else []
+        group = [process for process in self._gateway.processes() if process.group == pid]
+        return group if " --bind 127.0.0.1:" in args else []
 
     def _group(self) -> list[Process]:
-        """Return what lives of its group; none when a leader of the same number is another."""
+        """Return the living processes of the group; none under a later leader with the PID."""
         start = self.last()
-        group = [p for p in self._gateway.processes() if start and p.group == start.pid]
+        if not start:
+            return []
+        group = [process for process in self._gateway.processes() if process.group == start.pid]
         leaders = [process for process in group if process.pid == process.group]
-        return group if start and all(_is(leader, start) for leader in leaders) else []
-
-
-def _is(process: Process, start: Start) -> bool:
-    return (process.pid, process.since) == (start.pid, start.since)
+        return group if all(map(start.is_of, leaders)) else []

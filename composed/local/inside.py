@@ -1,51 +1,95 @@
-"""Commands of local mode: ordinary processes in the server's folder."""
+"""The programs of the server in local mode: ordinary processes in the source folder."""
 
-from __future__ import annotations
-
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
-from composed.errors import NotFoundError
+from composed.errors import EngineError, NotFoundError
 from composed.gateway import Answer
-from composed.local.server import ServerPrograms, with_own_python
 from composed.stack import Inside, Stack, url_of
+from composed.terminal import plain_environment
 
-__all__ = ["LocalInside"]
+# Local mode decides these settings; the server gets all others.
+_FIXED = re.compile(r"POSTGRES_.+|COMPOSED?_.+|APP_[UG]ID|PORT|DB_PORT")
 
 
 class LocalInside(Inside):
-    """Runs commands with the Python that runs ``inv``."""
+    """Runs programs with the Python that runs ``inv``; ``database`` is the SQLite file."""
 
-    def __init__(self, stack: Stack, server: ServerPrograms) -> None:
-        self._stack, self._server = stack, server
+    def __init__(self, stack: Stack) -> None:
+        self._stack, self._project, self._gateway = stack, stack.project, stack.gateway
+        settings, project = stack.settings, stack.project
+        chosen = settings.values.get("SQLITE_PATH") or settings.defaults["SQLITE_PATH"]
+        self.database = project.root / chosen if chosen else project.tree / "db.sqlite3"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for the server, added to the environment of ``inv``."""
+        values = self._stack.settings.values
+        chosen = {n: v for n, v in values.items() if v and not _FIXED.fullmatch(n)}
+        chosen.pop(self._project.backend_port, None)
+        own = {**self._project.local_environment, "SQLITE_PATH": str(self.database)}
+        return chosen | own | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
     def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
         """Run ``manage.py``."""
-        self._server.check()
-        self._stack.gateway.make_folder(self._server.database.parent)
-        return self._server.run(self._server.manage(*args), env)
+        if problem := self.problem():
+            raise problem
+        self._gateway.make_folder(self.database.parent)
+        return self._run([*with_own_python(self._project.manage), *args], env)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
         """Return the answer of ``manage.py``."""
-        return self._server.ask(self._server.manage(*args), env)
+        argv = [*with_own_python(self._project.manage), *args]
+        added = self.environment | dict(env or {})
+        return self._gateway.ask(argv, cwd=self._project.tree, env=added)
 
     def current_url(self) -> str:
         """Return the URL of Gunicorn, which runs from the source."""
         return url_of(self._stack.runner.ps())
 
     def shell(self, service: str, argv: Sequence[str]) -> int:
-        """Run ``argv`` in the server's folder, with its settings."""
-        self._server.check_services([service])
-        return self._server.run([*with_own_python(argv[:1]), *argv[1:]])
+        """Run ``argv`` in the source folder, with the settings of the server."""
+        self.check_services([service])
+        return self._run([*with_own_python(argv[:1]), *argv[1:]])
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
-        """Open the SQLite file with the ``sqlite3`` command, or with Python's own."""
-        file = self._server.database
-        if not file.exists():
-            raise NotFoundError(f"There is no {file}.", "Type: inv migrate")
+        """Open the SQLite file with the ``sqlite3`` command, or with Python's own client."""
+        if not self.database.exists():
+            raise NotFoundError(f"There is no {self.database}.", "Type: inv migrate")
         client = ["sqlite3"] if shutil.which("sqlite3") else [sys.executable, "-m", "sqlite3"]
         if client[0] != "sqlite3" and sys.version_info < (3, 12):
             raise NotFoundError("There is no sqlite3 command here.", "Type: inv shell --django")
         question = [command] if command else []
-        return self._stack.gateway.run([*client, *args, str(file), *question])
+        return self._gateway.run([*client, *args, str(self.database), *question])
+
+    def check_services(self, names: Sequence[str]) -> None:
+        """Raise :class:`NotFoundError` for a service that local mode does not have."""
+        backend = self._project.backend
+        for name in names:
+            if name != backend:
+                raise NotFoundError(
+                    f"There is no service {name!r} in local mode.", f"Services: {backend}."
+                )
+
+    def problem(self) -> EngineError | None:
+        """Return the error for a Python without Gunicorn, else None."""
+        if find_spec("gunicorn"):
+            return None
+        file = self._project.find("requirements.txt")
+        packages = f"--requirement {file}" if file else "gunicorn"
+        return EngineError(
+            f"{sys.executable} has no Gunicorn to run the server with.",
+            f"Install it: pip install {packages}",
+        )
+
+    def _run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+        added = self.environment | plain_environment() | dict(env or {})
+        return self._gateway.run(argv, cwd=self._project.tree, env=added)
+
+
+def with_own_python(argv: Sequence[str]) -> list[str]:
+    """Return the command with the Python that runs ``inv``, which has the server's packages."""
+    return [sys.executable if word == "python" else word for word in argv]

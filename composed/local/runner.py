@@ -1,7 +1,5 @@
 """The services of local mode: Gunicorn in the background, with hot reload."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -13,13 +11,11 @@ from composed.errors import NotFoundError, PortTakenError, ValueWrongError
 from composed.health.readiness import settled
 from composed.health.waiting import Look, not_ready, of_now, wait
 from composed.local.daemon import Daemon, Start
-from composed.local.server import ServerPrograms, with_own_python
+from composed.local.inside import LocalInside, with_own_python
+from composed.machine import free_port
 from composed.ports.published import Published, in_the_way
-from composed.sockets import free_port
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
 from composed.terminal import say
-
-__all__ = ["HOST", "LocalRunner"]
 
 UNASKED = (
     "No Docker Engine is set up here: running Gunicorn and SQLite as ordinary processes. "
@@ -27,13 +23,13 @@ UNASKED = (
 )
 HOST = "127.0.0.1"
 LOG_LINES = 20
-PORT_LOST = "has lost its port to another"
+PORT_LOST = "has lost its port to another process"
 STARTS = 5  # of a server whose port is taken again and again
 SIDE_FILES = ("", "-wal", "-shm", "-journal", MIGRATE_LOCK)
 
 
 class Log(NamedTuple):
-    """Two places in the log, in bytes: where this server's lines begin, where this ``up`` does."""
+    """Two offsets in the log, in bytes: of this server's first line, and of this ``up``'s."""
 
     server: int
     up: int
@@ -42,14 +38,15 @@ class Log(NamedTuple):
 class LocalRunner(Runner):
     """Starts, shows and stops Gunicorn."""
 
-    def __init__(self, stack: Stack, server: ServerPrograms, daemon: Daemon) -> None:
-        self._stack, self._server, self._daemon = stack, server, daemon
+    def __init__(self, stack: Stack, inside: LocalInside, daemon: Daemon) -> None:
+        self._stack, self._inside, self._daemon = stack, inside, daemon
         self._project, self._gateway = stack.project, stack.gateway
 
     def up(self, options: UpOptions) -> list[Service]:
         """Start Gunicorn unless it runs."""
-        self._server.check_services(options.services)
-        self._server.check()
+        self._inside.check_services(options.services)
+        if problem := self._inside.problem():
+            raise problem
         if self._stack.settings["COMPOSED_MODE"] == "auto" and not self._daemon.last():
             say(UNASKED)
         if options.migrate:
@@ -59,8 +56,7 @@ class LocalRunner(Runner):
             if self._stack.stop_mark.exists():  # an interrupted `inv` was stopping the server
                 self._stop()
             for _ in range(STARTS):
-                running = self._running()
-                size = self._daemon.log_size()
+                running, size = self._running(), self._daemon.log_size()
                 log = Log(0 if running else size, size)
                 if self._wait(running or self._start(options), options.timeout, log):
                     return self.ps()
@@ -69,7 +65,7 @@ class LocalRunner(Runner):
 
     def restart(self, options: UpOptions) -> list[Service]:
         """Stop, then start with the current settings."""
-        self._server.check_services(options.services)
+        self._inside.check_services(options.services)
         self.down()
         return self.up(options)
 
@@ -78,13 +74,13 @@ class LocalRunner(Runner):
         self._gateway.preview()
         with self._stack.locked():
             self._stop()
-            file = self._server.database
+            file = self._inside.database
             for suffix in SIDE_FILES if volumes else ():
                 self._gateway.remove(file.with_name(file.name + suffix))
         return 0
 
     def ps(self) -> list[Service]:
-        """Return the backend, running or exited by itself; nothing when it was not started."""
+        """Return the backend, running or exited by itself; nothing before the first start."""
         start = self._daemon.last()
         if not start:
             return []
@@ -97,7 +93,7 @@ class LocalRunner(Runner):
 
     def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
         """Show the log with ``tail``."""
-        self._server.check_services(services)
+        self._inside.check_services(services)
         if since:
             raise ValueWrongError("--since needs Compose.", "Type: inv logs --tail 100")
         log = self._daemon.log
@@ -111,10 +107,8 @@ class LocalRunner(Runner):
         say("Local mode has no images: the source is what runs.")
         return 0
 
-    # --- start and stop --------------------------------------------------------
-
     def _running(self) -> Start | None:
-        """Return the running server; a server from before the folder was moved is stopped."""
+        """Return the running server; stop a server from before the folder was moved."""
         start = self._daemon.running()
         if start and start.folder not in ("", str(self._stack.folder)):
             self._stop()
@@ -128,14 +122,11 @@ class LocalRunner(Runner):
 
     def _start(self, options: UpOptions) -> Start | None:
         self._daemon.stop(seconds=0)  # a leftover of a killed start
-        self._gateway.make_folder(self._server.database.parent)
+        self._gateway.make_folder(self._inside.database.parent)
         port = self._port(strict=options.strict_ports)
-        self._daemon.start(
-            [*with_own_python(self._project.server), "--bind", f"{HOST}:{port}"],
-            cwd=self._project.tree,
-            env=self._server.environment,
-            port=port,
-        )
+        argv = [*with_own_python(self._project.server), "--bind", f"{HOST}:{port}"]
+        environment = self._inside.environment
+        self._daemon.start(argv, cwd=self._project.tree, env=environment, port=port)
         return self._daemon.last()
 
     def _port(self, *, strict: bool) -> int:
@@ -153,27 +144,23 @@ class LocalRunner(Runner):
         chosen = give_way(self._gateway, self._stack.settings, taken, strict=strict)
         return chosen.get(name, port)
 
-    # --- wait ------------------------------------------------------------------
-
     def _wait(self, start: Start | None, timeout: int, log: Log) -> bool:
         """Return True when the server is ready, False when another process has its port."""
         if not start:
             return False
         began = time.monotonic()
         look = wait(lambda: [self._look(start, log)], began + timeout)
-        if look and look.state == PORT_LOST:
-            return False
-        if look:
+        if look and look.state != PORT_LOST:
             step = f"Waiting for {look.service} to become healthy"
             explain = self._stack.explain
             cause = explain(look.said, loading=True) or explain(self._words(log))
-            lines = self._daemon.said(0).splitlines()[-LOG_LINES:]
+            lines = self._daemon.log_after(0).splitlines()[-LOG_LINES:]
             raise not_ready(f"{step}, {int(time.monotonic() - began)} s", look, lines, cause)
-        return True
+        return not look
 
     def _look(self, start: Start, log: Log) -> Look:
         code, text = settled(self._gateway, self._health(start))
-        # Asked after the answer, which may have been another process's.
+        # Asked after the answer, which may be of another process.
         pids = self._gateway.listeners(start.port).keys()
         if pids and not pids & self._daemon.pids():
             return Look(self._project.backend, PORT_LOST, ready=False, hopeless=True)
@@ -181,9 +168,9 @@ class LocalRunner(Runner):
         # A 500 holds the traceback of an application that does not load.
         broken = not runs or code == HTTPStatus.INTERNAL_SERVER_ERROR
         state = (f"answers {code}" if code else "does not answer") if runs else "has ended"
-        said = text if code and not ready else ""
+        probe = text if code and not ready else ""
         hopeless = not ready and (broken or self._log_is_fatal(log))
-        return Look(self._project.backend, state, ready, hopeless=hopeless, said=said)
+        return Look(self._project.backend, state, ready, hopeless=hopeless, said=probe)
 
     def _log_is_fatal(self, log: Log) -> bool:
         """Return whether the log says that the server will never answer."""
@@ -192,14 +179,14 @@ class LocalRunner(Runner):
         return bool(cause and cause.fatal) or SERVER_ENDED in words
 
     def _words(self, log: Log) -> str:
-        return of_now(self._daemon.said(log.up), self._daemon.said(log.server))
+        return of_now(self._daemon.log_after(log.up), self._daemon.log_after(log.server))
 
     def _health(self, start: Start) -> str:
         return f"{_url(start)}{self._project.health}"
 
 
 def _works(code: int) -> bool:
-    """Return whether a server with this answer works: it may not know the health path."""
+    """Return whether a server with this answer works, even without the health path."""
     return 0 < code < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
@@ -208,8 +195,7 @@ def _url(start: Start) -> str:
 
 
 def _age(seconds: float) -> str:
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
-        if seconds >= size or size == 1:
-            count = int(seconds) // size
-            return f"{count} {unit}{'' if count == 1 else 's'}"
-    return ""
+    units = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+    size, unit = next((pair for pair in units if seconds >= pair[0]), units[-1])
+    count = int(seconds) // size
+    return f"{count} {unit}{'' if count == 1 else 's'}"

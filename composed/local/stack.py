@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from composed.calls import Calls
 from composed.env.settings import Settings
+from composed.findings import Finding
 from composed.gateway import Gateway
 from composed.local.daemon import Daemon
 from composed.local.inside import LocalInside
-from composed.local.runner import LocalRunner
-from composed.local.server import ServerPrograms
-from composed.local.store import FileStore
+from composed.local.runner import HOST, LocalRunner
+from composed.ports.published import Published
 from composed.project import Project
-from composed.stack import Report, Stack
+from composed.stack import Report, Stack, Store, as_json, service_rows
 
-__all__ = ["LocalStack"]
+if TYPE_CHECKING:  # few verbs need the data
+    from composed.data.sqlite import SQLite
+
+LOG_LINES = 2000  # in a bundle
 
 
 class LocalStack(Stack):
@@ -20,24 +30,92 @@ class LocalStack(Stack):
 
     mode = "local"
     database_engine = "sqlite"
+    inside: LocalInside
+    store: FileStore
 
     def __init__(self, project: Project, settings: Settings, gateway: Gateway) -> None:
         super().__init__(project, settings, gateway)
-        self._server = ServerPrograms(project, settings, gateway)
-        self._daemon = Daemon(gateway, self.folder)
-        self.runner = LocalRunner(self, self._server, self._daemon)
-        self.inside = LocalInside(self, self._server)
-        self.store = self._store = FileStore(self, self._server.database)
+        self.daemon = Daemon(gateway, self.folder)
+        self.inside = LocalInside(self)
+        self.runner = LocalRunner(self, self.inside, self.daemon)
+        self.store = FileStore(self, self.inside.database)
 
     @property
     def report(self) -> Report:
         """The facts for a diagnosis."""
-        from composed.local.report import LocalReport  # noqa: PLC0415  # few verbs need it
-
-        return LocalReport(self, self._server, self._daemon)
+        return LocalReport(self)
 
     def clean_up(self) -> None:
         """Rotate the log, and remove the leftovers of a killed restore."""
         if not self.gateway.dry:
-            self._daemon.rotate()
-            self._store.clean_up()
+            self.daemon.rotate()
+            self.store.clean_up()
+
+
+class FileStore(Store):
+    """The data of local mode: the file ``SQLITE_PATH``, and half-made copies beside the file."""
+
+    def __init__(self, stack: Stack, file: Path) -> None:
+        self._stack, self._file = stack, file
+        self._restores = Calls(stack.gateway, stack.folder / "swaps")
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[SQLite]:
+        """Yield SQLite, which needs no start."""
+        self._stack.gateway.make_folder(self._file.parent)
+        yield self._sqlite()
+
+    def pointed_at(self, place: str) -> dict[str, str]:
+        """Return the setting that names the file."""
+        return {"SQLITE_PATH": place}
+
+    def has_data(self) -> bool:
+        """Return whether the file exists."""
+        return self._file.exists()
+
+    def holdings(self) -> list[str]:
+        """Return the path of the file."""
+        return [str(self._file)] if self._file.exists() else []
+
+    def destroy(self) -> int:
+        """Remove the file: nothing else belongs to the stack alone."""
+        return self._stack.runner.down(volumes=True)
+
+    def clean_up(self) -> None:
+        """Remove the copy that a killed restore left."""
+        for call in self._restores.abandoned():
+            self._sqlite().heal()
+            self._restores.forget(call)
+
+    def _sqlite(self) -> SQLite:
+        from composed.data.sqlite import SQLite  # noqa: PLC0415
+
+        return SQLite(self._file, self._stack.folder / "restored.sqlite3", self._restores)
+
+
+class LocalReport(Report):
+    """The facts about the server's packages, the port, the process and the log."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack = stack
+
+    def findings(self) -> list[Finding]:
+        """Return the findings on the server's packages, the port and the process."""
+        from composed.ports.choice import findings as port_rows  # noqa: PLC0415
+
+        project, services = self._stack.project, self._stack.runner.ps()
+        port = int(self._stack.settings[project.backend_port])
+        ours = {host for service in services for host in service.ports.values()}
+        wanted = [Published(project.backend, HOST, port)] if port else []
+        return [
+            Finding.of("server", self._stack.inside.problem(), f"Gunicorn of {sys.executable}"),
+            *port_rows(self._stack.gateway, wanted, ours),
+            *service_rows(services),
+        ]
+
+    def evidence(self) -> dict[str, str]:
+        """Return the end of the log, and the services."""
+        log = self._stack.daemon.log
+        lines = log.read_text(errors="replace").splitlines(keepends=True) if log.exists() else []
+        services = as_json(self._stack, self._stack.runner.ps())
+        return {"logs.txt": "".join(lines[-LOG_LINES:]), "ps.json": services}

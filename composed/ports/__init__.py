@@ -1,1 +1,1 @@
-"""The ports that a stack publishes, and who else has them."""
+"""The TCP ports of a stack."""

@@ -1,27 +1,17 @@
-"""Whether the TCP ports that the stack is about to publish are free, and which are."""
-
-from __future__ import annotations
+"""The TCP ports that a stack publishes: taken or free."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from composed.gateway import Gateway
-from composed.sockets import free_port
-
-__all__ = [
-    "ANYWHERE",
-    "Published",
-    "in_the_way",
-    "is_taken",
-    "next_free",
-]
+from composed.machine import free_port
 
 LOOPBACK, LOOPBACK_6 = "127.0.0.1", "::1"
 ANYWHERE, ANYWHERE_6 = "0.0.0.0", "::"  # noqa: S104  # compared with, never bound to listen
 
 
 class Published(NamedTuple):
-    """A port of a service and where on this machine it is published."""
+    """A port of a service, with the address on this machine where it is published."""
 
     service: str
     host: str
@@ -31,14 +21,13 @@ class Published(NamedTuple):
 def in_the_way(gateway: Gateway, wanted: Iterable[Published]) -> list[Published]:
     """Return the ports that are taken, on IPv6's ``localhost`` too.
 
-    A browser asks ``localhost`` on IPv6 first, and would meet the other there.
+    A browser asks ``localhost`` on IPv6 first, and would meet another server there.
     """
-    shadows = {LOOPBACK: LOOPBACK_6}
     return [
         port
         for port in wanted
         if is_taken(gateway, port.host, port.port)
-        or (port.host in shadows and is_taken(gateway, shadows[port.host], port.port))
+        or (port.host == LOOPBACK and is_taken(gateway, LOOPBACK_6, port.port))
     ]
 
 

@@ -1,16 +1,28 @@
-"""Every verb: a ``tasks.py`` imports from here the ones it wants."""
+"""Every verb: a ``tasks.py`` imports its verbs from here."""
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from invoke import Collection
 
-from composed.bytecode import bytecode_kept
 
-with bytecode_kept():
-    from composed.bytecode import bytecode_kept
+@contextlib.contextmanager
+def bytecode_kept() -> Iterator[None]:
+    """Let Python write bytecode of the modules that the block imports.
+
+    Invoke forbids bytecode (its ``--write-pyc``), so each verb would compile all modules anew:
+    25 ms. PYTHONDONTWRITEBYTECODE and ``-B`` are honoured.
+    """
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
 
 with bytecode_kept():
     from composed.errors import InputOutputError
@@ -61,12 +73,13 @@ def collect(module: str) -> Collection:
     namespace = Collection.from_module(sys.modules[module])
     namespace.add_collection(db)
     for verb in (*namespace.tasks.values(), *db.tasks.values()):
-        if verb.body.__module__.startswith(f"{__name__}."):
-            verb.body = _run_as_verb(verb.body)
+        wrapped = hasattr(verb.body, "__wrapped__")  # by an earlier call
+        if verb.body.__module__.startswith(f"{__name__}.") and not wrapped:
+            verb.body = _as_verb(verb.body)
     return namespace
 
 
-def _run_as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
+def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
     """Handle signals while the verb runs, keep bytecode, and word the system's own errors.
 
     A full disk or another user's folder would otherwise end in a traceback.
@@ -82,4 +95,4 @@ def _run_as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
             place = f"{error.filename}: " if error.filename else ""
             raise InputOutputError(f"{place}{error.strerror or error}.") from None
 
-    return verb if not hasattr(body, "__wrapped__") else body
+    return verb

@@ -1,24 +1,15 @@
-"""The verbs that bring the stack to life, look at it and end it."""
-
-from __future__ import annotations
+"""The verbs that start, show and stop the services."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 from invoke import Context, task
 
 from composed import terminal
 from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
 from composed.modes import prepare_stack
-from composed.stack import (
-    BuildOptions,
-    Service,
-    Stack,
-    UpOptions,
-    as_json,
-    as_table,
-    url_of,
-)
+from composed.stack import BuildOptions, Service, Stack, UpOptions, as_json, as_table, url_of
 
 SERVICE = "Only this service; may be repeated."
 TIMEOUT = "Seconds to wait for every service, once images are there."
@@ -49,7 +40,7 @@ def up(
         raise ValueWrongError("--build and --no-build exclude each other.")
     stack = prepare_stack(c, make_env=True)
     chosen = True if build else False if no_build else None
-    apply = (lambda: _migrate(stack)) if migrate else None
+    apply = partial(_migrate, stack) if migrate else None
     options = UpOptions(service, chosen, _seconds(timeout), apply, strict_ports)
     stack.remember()
     try:
@@ -71,10 +62,14 @@ def up(
 def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool = False) -> None:
     """Stop and remove the containers; the data stays."""
     stack = prepare_stack(c)
+    stop: Callable[[], int] = stack.runner.down
     if volumes:
+        from composed.data.actions import down_volumes
+
         again = f"inv down --volumes{' --no-snapshot' if no_snapshot else ''} --yes"
         terminal.ask(f"Remove all data of {stack.name}?", yes=yes or stack.gateway.dry, again=again)
-    end_with(_down_volumes(stack, safety=not no_snapshot) if volumes else stack.runner.down())
+        stop = partial(down_volumes, stack, safety=not no_snapshot)
+    end_with(stop())
     stack.forget()
 
 
@@ -99,7 +94,7 @@ def ps(c: Context, json: bool = False) -> None:
         "service": SERVICE,
         "follow": "Go on until Ctrl-C.",
         "tail": "Only the last lines, as many as this.",
-        "since": "Only what is newer: 10m, 2h, 2026-01-31T12:00:00.",
+        "since": "Only newer lines: 10m, 2h, 2026-01-31T12:00:00.",
     },
 )
 def logs(
@@ -137,17 +132,21 @@ def open_(c: Context) -> None:
 
 
 def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
-    """Start and show what runs; what is known about a failure is kept."""
+    """Start the services, show them and the complaints of the backend; on failure, keep a bundle.
+
+    Raises :class:`NotReadyError` for a complaint that is fatal.
+    """
     from composed.doctor.bundle import kept
+    from composed.doctor.complaints import complaints
 
     with kept(stack):
-        _show(stack, start())
-
-
-def _down_volumes(stack: Stack, *, safety: bool) -> int:
-    from composed.data import actions as data
-
-    return data.down_volumes(stack, safety=safety)
+        services = start()
+        print(as_table(stack, services))
+        url = url_of(services)
+        for complaint in complaints(stack, url) if url else ():
+            if complaint.fatal:
+                raise NotReadyError(complaint.sentence, f"Type: {complaint.cure}")
+            print(f"\n{complaint.sentence}\n  Type: {complaint.cure}")
 
 
 def _migrate(stack: Stack) -> None:
@@ -161,19 +160,3 @@ def _seconds(value: str) -> int:
     if value.isascii() and value.isdecimal():
         return int(value)
     raise ValueWrongError(f"--timeout is {value!r}.", "Valid: a whole number of seconds.")
-
-
-def _show(stack: Stack, services: Sequence[Service]) -> None:
-    print(as_table(stack, services))
-    if url := url_of(services):
-        _show_complaints(stack, url)
-
-
-def _show_complaints(stack: Stack, url: str) -> None:
-    """Print the complaints; raises :class:`NotReadyError` for a fatal complaint."""
-    from composed.doctor.complaints import complaints
-
-    for complaint in complaints(stack, url):
-        if complaint.fatal:
-            raise NotReadyError(complaint.sentence, f"Type: {complaint.cure}")
-        print(f"\n{complaint.sentence}\n  Type: {complaint.cure}")

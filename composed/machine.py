@@ -1,0 +1,103 @@
+"""The processes and the TCP ports of this machine: ``/proc``; on macOS ``ps`` and ``lsof``."""
+
+import contextlib
+import errno
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+PROC = Path("/proc")
+PS = ("ps", "-A", "-o", "pid=,ppid=,pgid=,stat=,lstart=")
+_ENDED = "ZX"  # states of ended processes that wait for their parent
+_LISTENING = "0A"  # state of a socket in /proc/net/tcp: include/net/tcp_states.h
+
+
+class Process(NamedTuple):
+    """A living process; ``since`` tells the process from a later process with the same PID."""
+
+    pid: int
+    parent: int
+    group: int
+    since: str
+
+
+def processes_from_proc() -> list[Process]:
+    """Return every living process from ``/proc/PID/stat``."""
+    processes = []
+    for file in PROC.glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
+            # The name in parentheses may hold anything; proc(5) numbers the fields from there.
+            fields = file.read_text(errors="replace").rpartition(")")[2].split()
+            if fields[0] not in _ENDED:
+                pid, parent, group = int(file.parent.name), int(fields[1]), int(fields[2])
+                processes.append(Process(pid, parent, group, fields[19]))
+    return processes
+
+
+def processes_from_ps(text: str) -> list[Process]:
+    """Return every living process from the output of :data:`PS`."""
+    rows = (line.split(maxsplit=4) for line in text.splitlines() if line.strip())
+    return [
+        Process(int(pid), int(parent), int(group), since)
+        for pid, parent, group, state, since in rows
+        if state[0] not in _ENDED
+    ]
+
+
+def listeners_from_proc(port: int) -> dict[int, str]:
+    """Return PID and name of each visible process that listens on the port."""
+    sockets = {f"socket:[{inode}]" for inode in owners(port)}
+    names = {}
+    for process in PROC.glob("[0-9]*") if sockets else ():
+        with contextlib.suppress(OSError):  # another user's process, or an ended process
+            if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
+                names[int(process.name)] = (process / "comm").read_text().strip()
+    return names
+
+
+def listeners_from_lsof(text: str) -> dict[int, str]:
+    """Return PID and name from ``lsof -F pc``: a line ``pPID``, then a line ``cNAME``."""
+    names: dict[int, str] = {}
+    pid = 0
+    for line in text.splitlines():
+        if line.startswith("p"):
+            pid = int(line[1:])
+        elif line.startswith("c"):
+            names[pid] = line[1:]
+    return names
+
+
+def owners(port: int) -> dict[str, int]:
+    """Return the owner's uid of each socket that listens on the port, by inode."""
+    uids = {}
+    for name in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in (PROC / "net" / name).read_text().splitlines()[1:]:
+                _, local, _, state, *_, inode = line.split()[:10]
+                if state == _LISTENING and int(local.rpartition(":")[2], 16) == port:
+                    uids[inode] = int(line.split()[7])
+    return uids
+
+
+def is_bound(host: str, port: int) -> bool:
+    """Return whether another socket has the port at this address."""
+    try:
+        with _socket(host) as probe:
+            if ":" in host:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:  # a port below 1024 is the engine's to bind; IPv6 may be missing
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
+def free_port(host: str) -> int:
+    """Return a free port that the kernel chooses."""
+    with _socket(host) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _socket(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
