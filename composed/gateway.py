@@ -58,10 +58,7 @@ class Pipe:
 
 @dataclass(frozen=True)
 class Gateway:
-    """The machine as seen from the folder ``cwd``; ``dry`` shows effects instead of having them.
-
-    ``echo`` shows every command that is run.
-    """
+    """The machine seen from the folder ``cwd``; ``dry`` shows effects, ``echo`` every command."""
 
     cwd: Path
     dry: bool = False
@@ -110,10 +107,7 @@ class Gateway:
         return code
 
     def spawn(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
-        """Start ``argv`` in a session of its own, which outlives ``inv``; return the PID.
-
-        The output is added to ``log``.
-        """
+        """Start ``argv`` in a session that outlives ``inv``, logging to ``log``; return the PID."""
         if self.echo:
             say(f"$ {shlex.join(argv)}")
         with log.open("ab") as out:

@@ -44,27 +44,19 @@ def open_stack(
     """
     settings = load_settings(project, drafts=drafts)
     settings.check()
-    mode = choose_mode(settings, recorded=_reachable(project, settings, gateway))
-    project = _with_services(project, settings, gateway, mode)
+    recorded = recorded_mode(project, settings)
+    if recorded == "docker" and settings["COMPOSED_MODE"] == "local" and engine.problem(gateway):
+        recorded = ""  # the way out when the engine is gone
+    mode = choose_mode(settings, recorded=recorded)
+    backend = database = None
+    if mode == "docker" and not (project.backend and project.database):
+        from composed.docker.compose import Compose  # noqa: PLC0415  # costs a question to Compose
+
+        model = Compose(gateway, settings.files).model()
+        backend, database = model.backend_service(), model.database_service()
+    project = project.with_services(backend, database)
     kind: type[Stack] = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])
     return kind(project, settings, gateway)
-
-
-def _with_services(project: Project, settings: Settings, gateway: Gateway, mode: str) -> Project:
-    """Return the project with the names of its services, from the Compose file if necessary."""
-    if mode == "local" or (project.backend and project.database):
-        return project.with_services()
-    from composed.docker.compose import Compose  # noqa: PLC0415  # costs a question to Compose
-
-    model = Compose(gateway, settings.files).model()
-    return project.with_services(model.backend_service(), model.database_service())
-
-
-def _reachable(project: Project, settings: Settings, gateway: Gateway) -> str:
-    """Return the recorded mode; "" where COMPOSED_MODE is local and the engine is gone."""
-    recorded = recorded_mode(project, settings)
-    leaves = recorded == "docker" and settings["COMPOSED_MODE"] == "local"
-    return "" if leaves and engine.problem(gateway) else recorded
 
 
 def gateway_of(c: Context) -> Gateway:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -63,19 +64,19 @@ def postponed() -> Iterator[None]:
         raise Interrupted(received[0])
 
 
+@dataclass
 class Signals:
     """Signals received while a child runs, passed on to the child.
 
-    ``children`` returns the PIDs of the child's own children that need the signals too.
+    ``children`` returns the PIDs of the child's children that need the signals too. With
+    ``insist`` a Ctrl-C is passed on even if the terminal should have sent it.
     """
 
-    def __init__(
-        self, children: Callable[[subprocess.Popen[bytes]], list[int]], *, insist: bool
-    ) -> None:
-        self.received: list[int] = []
-        self._children, self._insist = children, insist
-        self._child: subprocess.Popen[bytes] | None = None
-        self._timer: threading.Timer | None = None
+    children: Callable[[subprocess.Popen[bytes]], list[int]]
+    insist: bool
+    received: list[int] = field(default_factory=list)
+    _child: subprocess.Popen[bytes] | None = None
+    _timer: threading.Timer | None = None
 
     def belong_to(self, child: subprocess.Popen[bytes]) -> None:
         """Pass on to the child the signals that came during its start, and all later signals."""
@@ -88,7 +89,7 @@ class Signals:
         self.received.append(number)
         if number != signal.SIGINT or not _in_foreground():
             self._pass_on(number)
-        elif self._insist:
+        elif self.insist:
             # A `kill -INT` reaches this process alone; or the child was not listening yet.
             self._timer = threading.Timer(SECONDS_BEFORE_PASSING_ON, self._pass_on, [number])
             self._timer.daemon = True
@@ -97,7 +98,7 @@ class Signals:
     def _pass_on(self, number: int) -> None:
         if self._child is None:
             return
-        for pid in self._children(self._child):
+        for pid in self.children(self._child):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         self._child.send_signal(number)
@@ -112,11 +113,8 @@ class Signals:
 def signals_for_the_child(
     children: Callable[[subprocess.Popen[bytes]], list[int]], *, insist: bool
 ) -> Iterator[Signals]:
-    """Yield the signals that come while the block runs a child; no signal ends the verb.
-
-    With ``insist`` a Ctrl-C is sent to the child once more: the terminal may not have.
-    """
-    signals = Signals(children, insist=insist)
+    """Yield the signals that come while the block runs a child; no signal ends the verb."""
+    signals = Signals(children, insist)
     with _handled(signals.note):
         try:
             yield signals

@@ -1,7 +1,5 @@
 """Fixtures of the tests of the machinery: a project on disk, and a recorder of commands."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil
@@ -18,7 +16,7 @@ from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import DB_ROW, ENV, FACTS, OURS, PS_ROW, RAW, READY, ROOT, Inv, model, ps_answer
 
-# A background job of a script ignores Ctrl-C, and so would all that the tests start.
+# A background job of a script ignores Ctrl-C, and so would every process of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -46,7 +44,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 @pytest.fixture
 def postgres(recorder: Recorder) -> Recorder:
-    """A server with two tables, and a volume; a backend that says nothing of migrations."""
+    """A server with two tables, and a volume; a backend that names no migrations."""
     recorder.http = lambda url: (404, "Not Found")
     recorder.on("--dbname", "postgres").say("15.18 (Debian 15.18-0)\n")
     recorder.on("--dbname", "composed_new_CALL").say(FACTS)
@@ -66,16 +64,15 @@ def postgres(recorder: Recorder) -> Recorder:
 
 @pytest.fixture
 def pending(postgres: Recorder) -> list[str]:
-    """What the running backend says is pending: one migration, upon tables with rows."""
-    found = ["a.0002_more"]
-    ready = {"pending": found}
-    postgres.http = lambda url: (503, json.dumps(ready))
-    return found
+    """The pending migrations that the running backend names: one, and tables have rows."""
+    names = ["a.0002_more"]
+    postgres.http = lambda url: (503, json.dumps({"pending": names}))
+    return names
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project folder of its own with a finished ``.env``, which the verbs will find."""
+    """A project folder with a complete ``.env``, for the verbs to find."""
     shutil.copy(ROOT / ".env.example", tmp_path)
     (tmp_path / "server").mkdir()
     (tmp_path / ".env").write_text(ENV)
@@ -91,17 +88,10 @@ def _calls_and_failures_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _environment_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what the caller's shell would add to the settings."""
-    for name in (
-        "COMPOSE_ENV_FILES",
-        "NO_COLOR",
-        "DOCKER_HOST",
-        "DOCKER_CONTEXT",
-        "CI",
-        "COMPOSED_MODE",
-        "TERM",
-    ):
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the variables of the caller's shell that would change the settings."""
+    names = "COMPOSE_ENV_FILES NO_COLOR DOCKER_HOST DOCKER_CONTEXT CI COMPOSED_MODE TERM"
+    for name in names.split():
         monkeypatch.delenv(name, raising=False)
 
 

@@ -1,7 +1,5 @@
 """A stand-in for the gateway: lists every command, gives prepared answers."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from composed.gateway import Answer
-
-__all__ = ["Call", "Recorder"]
 
 
 @dataclass
@@ -48,6 +44,18 @@ class Rule:
 
     def matches(self, call: Call) -> bool:
         return self.pattern.search("\0".join(["", *call.argv, ""])) is not None
+
+
+class FakePipe:
+    """Stands for a process with pipes."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.stdin = io.BytesIO()
+        self.stdout = io.BufferedReader(io.BytesIO(answer.out.encode()))
+        self._answer = answer
+
+    def end(self) -> Answer:
+        return self._answer._replace(out=self.stdout.read().decode())
 
 
 class Recorder:
@@ -143,15 +151,3 @@ class Recorder:
         self.calls.append(call)
         rule = next((rule for rule in self._rules if rule.matches(call)), None)
         return rule.answer(call) if rule else Answer(0, "", "")
-
-
-class FakePipe:
-    """Stands for a process with pipes."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.stdin = io.BytesIO()
-        self.stdout = io.BufferedReader(io.BytesIO(answer.out.encode()))
-        self._answer = answer
-
-    def end(self) -> Answer:
-        return self._answer._replace(out=self.stdout.read().decode())

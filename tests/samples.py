@@ -1,11 +1,11 @@
 """Samples: settings, models of Compose, rows of ``docker compose ps``, containers, commands."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from composed.env.settings import declared, generated_names
 from composed.project import Project
@@ -13,6 +13,8 @@ from composed.project import Project
 ROOT = Path(__file__).parent.parent
 
 Inv = Callable[..., int]  # the fixture `inv`
+Capsys = pytest.CaptureFixture[str]
+MonkeyPatch = pytest.MonkeyPatch
 
 ENV = """\
 COMPOSE_PROJECT_NAME=shop

@@ -1,7 +1,5 @@
 """Bytecode of the package is kept, which Invoke forbids, unless whoever calls forbids it too."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Calls under way are told from abandoned ones by a lock that the kernel drops."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A background program is known again, told from another of its PID, and ended whole."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -21,6 +19,7 @@ from composed.gateway import Gateway
 from composed.local import daemon as module
 from composed.local.daemon import Daemon
 from tests.recorder import Recorder
+from tests.samples import MonkeyPatch
 
 CHILD = "import time; time.sleep(600)"
 # Starts a child in its group, says so, and ends on SIGTERM.
@@ -128,7 +127,7 @@ def test_a_record_that_is_broken_is_none(text: str, daemon: Daemon, tmp_path: Pa
 
 
 def test_a_long_log_is_moved_aside(
-    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    daemon: Daemon, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOG_BYTES", 1)
     for number in range(5):
@@ -141,7 +140,7 @@ def test_a_long_log_is_moved_aside(
 
 
 def test_what_runs_goes_on_with_a_log_that_was_moved_aside(
-    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    daemon: Daemon, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOG_BYTES", 1)
     script = "import sys; print('started', flush=True)\nfor line in sys.stdin: pass"
@@ -179,7 +178,7 @@ def test_a_noted_pid_that_is_anothers_by_now_is_left_alone(daemon: Daemon, tmp_p
 
 
 def test_a_signal_while_it_is_started_ends_us_once_that_is_written_down(
-    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    daemon: Daemon, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     spawn = Gateway.spawn
 
@@ -198,7 +197,7 @@ def test_a_signal_while_it_is_started_ends_us_once_that_is_written_down(
 
 
 def test_without_proc_ps_is_asked(
-    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    recorder: Recorder, monkeypatch: MonkeyPatch, tmp_path: Path
 ) -> None:
     out = "  1 0   1 Ss   Sun Nov 22 15:31:15 2026\n 22 1  20 Z+   Sun Nov 22 15:31:16 2026\n"
     monkeypatch.setattr(machine, "PROC", tmp_path)
@@ -235,7 +234,7 @@ def test_a_moved_folder_knows_its_program_again(daemon: Daemon, tmp_path: Path) 
     assert (running.pid, running.folder) == (pid, str(tmp_path))
 
 
-def test_a_log_is_read_from_where_it_was(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_is_read_from_where_it_was(daemon: Daemon, monkeypatch: MonkeyPatch) -> None:
     assert (daemon.log_after(0), daemon.log_size()) == ("", 0)
 
     daemon.log.write_text("old\nnew\n")

@@ -1,7 +1,5 @@
 """The gateway: what is shown, what is run, and who ends on which signal."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os
@@ -17,6 +15,7 @@ import pytest
 from composed import gateway, signals
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Gateway
+from tests.samples import Capsys, MonkeyPatch
 
 # Says when it listens, so that nobody has to guess when a signal can be sent.
 LISTENER = """
@@ -48,7 +47,7 @@ def when_it_listens() -> Iterator[Callable[[int], None]]:
 def test_a_signal_is_the_childs_and_then_ours(
     number: signal.Signals,
     when_it_listens: Callable[[int], None],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(signals, "_in_foreground", lambda: False)
@@ -69,7 +68,7 @@ def test_a_child_may_take_ctrl_c_and_end_well(
     code: int,
     ends: int,
     when_it_listens: Callable[[int], None],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(signals, "_in_foreground", lambda: False)
@@ -84,7 +83,7 @@ def test_a_child_may_take_ctrl_c_and_end_well(
 
 
 def test_a_signal_reaches_the_plugin_that_docker_has_started(
-    when_it_listens: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    when_it_listens: Callable[[int], None], monkeypatch: MonkeyPatch, tmp_path: Path
 ) -> None:
     docker = tmp_path / "docker"
     docker.write_text(f"#!/bin/sh\ntrap '' TERM\n{shlex.join(listener(signal.SIGTERM))}\n")
@@ -134,7 +133,7 @@ def test_what_a_killed_inv_was_alone_with_keeps_the_others_waiting(tmp_path: Pat
 
 
 def test_a_ctrl_c_that_the_child_did_not_get_is_passed_on(
-    when_it_listens: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    when_it_listens: Callable[[int], None], monkeypatch: MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(signals, "_in_foreground", lambda: True)
     monkeypatch.setattr(signals, "SECONDS_BEFORE_PASSING_ON", 0.01)
@@ -158,9 +157,7 @@ def test_the_exit_code_is_the_childs(tmp_path: Path) -> None:
     assert Gateway(tmp_path).run([sys.executable, "-c", "raise SystemExit(42)"]) == 42
 
 
-def test_a_child_starts_in_the_root_with_what_was_added(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_child_starts_in_the_root_with_what_was_added(tmp_path: Path, capfd: Capsys) -> None:
     script = "import os; print(os.getcwd(), os.environ['ADDED'], 'PATH' in os.environ)"
 
     Gateway(tmp_path).run([sys.executable, "-c", script], env={"ADDED": "x"})
@@ -168,17 +165,13 @@ def test_a_child_starts_in_the_root_with_what_was_added(
     assert capfd.readouterr().out == f"{tmp_path.resolve()} x True\n"
 
 
-def test_echo_is_quoted_for_copy_and_paste(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_echo_is_quoted_for_copy_and_paste(tmp_path: Path, capfd: Capsys) -> None:
     Gateway(tmp_path, echo=True).run(["true", "a b", "$x"])
 
     assert capfd.readouterr() == ("", "$ true 'a b' '$x'\n")
 
 
-def test_a_dry_run_shows_and_does_not_run(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_shows_and_does_not_run(tmp_path: Path, capfd: Capsys) -> None:
     assert Gateway(tmp_path, dry=True).run(["touch", "x"]) == 0
 
     assert capfd.readouterr().err == "$ touch x\n"

@@ -1,7 +1,5 @@
 """Who has a port, as far as the system tells."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from composed.gateway import Gateway
 from composed.ports import choice
 from composed.ports.choice import holder
 from tests.recorder import Recorder
+from tests.samples import MonkeyPatch
 
 GATEWAY = Gateway(Path())
 
@@ -43,7 +42,7 @@ def test_nobody_has_a_free_port(recorder: Recorder) -> None:
 
 @pytest.mark.parametrize("seen", [{}, {7: "docker-proxy"}, {8: "com.docker.backend"}])
 def test_a_container_says_more_than_the_process_that_forwards_to_it(
-    seen: dict[int, str], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    seen: dict[int, str], recorder: Recorder
 ) -> None:
     recorder.pids = lambda port: seen
     recorder.on("publish=8000").say("shop-db-1\tshop\n")
@@ -55,7 +54,7 @@ def test_a_container_says_more_than_the_process_that_forwards_to_it(
 
 
 def test_of_what_may_not_be_seen_the_owner_is_told(
-    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "owners", lambda _: {"1": 987654, "2": 0})
     recorder.on("docker", "ps").say(code=1, err="Cannot connect to the Docker daemon")
@@ -63,7 +62,7 @@ def test_of_what_may_not_be_seen_the_owner_is_told(
     assert holder(GATEWAY, 8000) == "a process of root"
 
 
-def test_without_proc_lsof_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_proc_lsof_is_asked(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
     lsof = Recorder()
     lsof.on("lsof").say("p4711\ncnode\nf12\np4712\ncpython3.11\n")
     monkeypatch.setattr(machine, "PROC", tmp_path)
@@ -74,9 +73,7 @@ def test_without_proc_lsof_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert holder(GATEWAY, 8000) == "node (PID 4711)"
 
 
-def test_what_ends_while_we_look_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_ends_while_we_look_is_passed_over(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     row = "0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 1000 0 4242 1"
     (tmp_path / "net/tcp").write_text(f"sl local\n{row}\n")

@@ -1,7 +1,5 @@
 """Every verb in local mode: what it starts, and what it says instead."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import sys
@@ -16,7 +14,7 @@ from composed.local import runner as local
 from composed.local.daemon import Start
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import READY, Inv
+from tests.samples import READY, Capsys, Inv, MonkeyPatch
 
 PYTHON = sys.executable
 
@@ -62,8 +60,8 @@ class FakeDaemon:
         self.start_, self.stops = None, self.stops + 1
 
 
-@pytest.fixture
-def daemon(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> FakeDaemon:
+@pytest.fixture(autouse=True)
+def daemon(project: Project, recorder: Recorder, monkeypatch: MonkeyPatch) -> FakeDaemon:
     """Put every verb in local mode, on a machine with a healthy server."""
     it = FakeDaemon(project.root / "backend.log")
     it.log.write_text("one\ntwo\n")
@@ -95,7 +93,7 @@ def test_the_server_gets_its_settings_and_sqlite(
 
 
 def test_another_project_starts_its_server_with_its_names(
-    inv: Inv, daemon: FakeDaemon, project: Project, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, daemon: FakeDaemon, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     other = dataclasses.replace(
         project,
@@ -121,12 +119,7 @@ def test_another_project_starts_its_server_with_its_names(
 
 
 def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
-    inv: Inv,
-    daemon: FakeDaemon,
-    project: Project,
-    recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    inv: Inv, project: Project, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.http = lambda _: (404, "")
     recorder.on("showmigrations").say("[ ]  a.0001_initial\n")
@@ -140,10 +133,7 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
 
 
 def test_a_mode_that_nobody_asked_for_is_explained(
-    inv: Inv,
-    daemon: FakeDaemon,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys
 ) -> None:
     monkeypatch.delenv("COMPOSED_MODE")
     monkeypatch.setattr("composed.docker.engine.is_set_up", lambda _: False)
@@ -154,7 +144,7 @@ def test_a_mode_that_nobody_asked_for_is_explained(
 
 
 def test_other_verbs_follow_the_record(
-    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
 ) -> None:
     inv("up")
     monkeypatch.delenv("COMPOSED_MODE")  # an engine is set up: auto alone would take it
@@ -187,11 +177,7 @@ def test_a_verb_runs_this_command(
 
 
 def test_dbshell_opens_the_file(
-    inv: Inv,
-    daemon: FakeDaemon,
-    recorder: Recorder,
-    project: Project,
-    monkeypatch: pytest.MonkeyPatch,
+    inv: Inv, recorder: Recorder, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     file = project.root / "data/db.sqlite3"
     file.parent.mkdir()
@@ -203,7 +189,7 @@ def test_dbshell_opens_the_file(
     assert recorder.ran == [["sqlite3", "-csv", str(file), "select 1"]]
 
 
-def test_down_with_volumes_removes_the_file(inv: Inv, daemon: FakeDaemon, project: Project) -> None:
+def test_down_with_volumes_removes_the_file(inv: Inv, project: Project) -> None:
     file = project.root / "data/db.sqlite3"
     file.parent.mkdir()
     for suffix in ("", "-wal", "-shm"):
@@ -233,12 +219,7 @@ def take(recorder: Recorder, *ports: int) -> None:
 
 
 def test_the_usual_port_gives_way_and_the_choice_is_kept(
-    recorder: Recorder,
-    inv: Inv,
-    daemon: FakeDaemon,
-    project: Project,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     take(recorder, 8000)
 
@@ -259,8 +240,8 @@ def test_a_port_that_was_asked_for_does_not(
     words: str,
     inv: Inv,
     daemon: FakeDaemon,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capsys,
+    monkeypatch: MonkeyPatch,
 ) -> None:
     take(recorder, 8000)
     if "strict" not in words:
@@ -272,9 +253,7 @@ def test_a_port_that_was_asked_for_does_not(
     assert daemon.started == []
 
 
-def test_with_port_0_any_will_do(
-    inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_port_0_any_will_do(inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("BACKEND_PORT", "0")
 
     assert inv("up") == 0
@@ -284,7 +263,7 @@ def test_with_port_0_any_will_do(
 
 
 def test_a_port_that_another_takes_meanwhile_is_left_to_it(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon
 ) -> None:
     answered: list[str] = []
 
@@ -306,11 +285,7 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(
 
 
 def test_where_every_port_is_taken_meanwhile_it_is_73(
-    recorder: Recorder,
-    inv: Inv,
-    daemon: FakeDaemon,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     recorder.pids = lambda port: {7: "other"}
 
@@ -335,9 +310,7 @@ def test_a_server_from_before_a_move_is_started_anew(
     assert len(daemon.started) == 1
 
 
-def test_a_server_that_does_not_know_the_path_is_well(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_does_not_know_the_path_is_well(recorder: Recorder, inv: Inv) -> None:
     recorder.http = lambda _: (404, "")
 
     assert inv("up") == 0
@@ -351,14 +324,7 @@ def test_a_server_that_does_not_know_the_path_is_well(
     ],
 )
 def test_a_server_that_does_not_load_is_75_and_shows_its_log(
-    recorder: Recorder,
-    code: int,
-    said: str,
-    health: str,
-    inv: Inv,
-    daemon: FakeDaemon,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    recorder: Recorder, code: int, said: str, health: str, inv: Inv, capsys: Capsys
 ) -> None:
     recorder.http = lambda _: (code, "NameError: x")
 
@@ -374,13 +340,7 @@ def test_a_server_that_does_not_load_is_75_and_shows_its_log(
 
 @pytest.mark.parametrize(("ran", "alive"), [(True, True), (False, True), (False, False)])
 def test_a_server_that_has_ended_is_not_waited_for(
-    recorder: Recorder,
-    ran: bool,
-    alive: bool,
-    inv: Inv,
-    daemon: FakeDaemon,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    recorder: Recorder, ran: bool, alive: bool, inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     daemon.alive = alive
     said = "PORT: 'x' is not valid, set it to 1.\nreload: the server ended with 78, and so on\n"
@@ -400,7 +360,7 @@ def test_a_server_that_has_ended_is_not_waited_for(
 
 
 def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon
 ) -> None:
     answers = itertools.chain([(0, "")], itertools.repeat((200, READY)))
     recorder.http = lambda _: next(answers)
@@ -420,12 +380,7 @@ def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
     ],
 )
 def test_what_this_mode_cannot_do_is_said(
-    words: str,
-    code: int,
-    said: str,
-    inv: Inv,
-    daemon: FakeDaemon,
-    capsys: pytest.CaptureFixture[str],
+    words: str, code: int, said: str, inv: Inv, capsys: Capsys
 ) -> None:
     assert inv(*words.split()) == code
 
@@ -433,11 +388,7 @@ def test_what_this_mode_cannot_do_is_said(
 
 
 def test_without_the_servers_packages_it_says_what_to_install(
-    inv: Inv,
-    daemon: FakeDaemon,
-    project: Project,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    inv: Inv, project: Project, capsys: Capsys, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inside, "find_spec", lambda _: None)
 
@@ -452,7 +403,7 @@ def test_without_the_servers_packages_it_says_what_to_install(
 
 
 def test_ps_shows_what_runs_and_what_has_ended(
-    inv: Inv, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+    inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     inv("ps")
     assert capsys.readouterr().out == "shop (local mode): nothing runs. Start it: inv up\n"
@@ -466,7 +417,7 @@ def test_ps_shows_what_runs_and_what_has_ended(
     assert "backend  exited  -       -        2 hours\n" in capsys.readouterr().out
 
 
-def test_build_has_nothing_to_do(inv: Inv, daemon: FakeDaemon, recorder: Recorder) -> None:
+def test_build_has_nothing_to_do(inv: Inv, recorder: Recorder) -> None:
     assert inv("build") == 0
 
     assert recorder.ran == []

@@ -1,7 +1,5 @@
 """A port that is taken gives way, or says whose it is."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ from composed.ports.choice import findings, give_way, with_choice
 from composed.ports.published import Published
 from composed.project import Project
 from tests.recorder import Recorder
+from tests.samples import Capsys, MonkeyPatch
 
 WEB = Published("backend", "127.0.0.1", 8000)
 DB = Published("db", "127.0.0.1", 5433)
@@ -49,7 +48,7 @@ def add(project: Project, text: str) -> None:
 
 
 def test_the_next_free_port_is_kept_and_said(
-    choose: Choose, project: Project, capsys: pytest.CaptureFixture[str]
+    choose: Choose, project: Project, capsys: Capsys
 ) -> None:
     before = (project.root / ".env").read_text()
 
@@ -110,7 +109,7 @@ def test_a_line_of_the_users_own_is_left_alone(line: str, choose: Choose, projec
 
 
 def test_a_port_in_the_environment_was_meant(
-    choose: Choose, project: Project, monkeypatch: pytest.MonkeyPatch
+    choose: Choose, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     add(project, "BACKEND_PORT=0\n")
     monkeypatch.setenv("BACKEND_PORT", "8000")
@@ -130,7 +129,7 @@ def test_who_insists_gets_what_is_taken_on_ipv6_alone(
 
 @pytest.mark.parametrize("ci", [True, False])
 def test_strict_and_ci_choose_nothing(
-    ci: bool, choose: Choose, project: Project, monkeypatch: pytest.MonkeyPatch
+    ci: bool, choose: Choose, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     before = (project.root / ".env").read_text()
     if ci:
@@ -148,7 +147,7 @@ def test_strict_and_ci_choose_nothing(
 
 
 def test_a_port_without_a_setting_says_where_to_make_one(
-    choose: Choose, monkeypatch: pytest.MonkeyPatch
+    choose: Choose, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(port_choice, "holder", lambda *_: "")
 
@@ -173,7 +172,7 @@ def test_the_file_that_counts_is_the_one_written(project: Project) -> None:
     assert (project.root / ".env").read_text().endswith("\nDB_PORT=5434\n")
 
 
-def test_a_row_for_each_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_for_each_port(tmp_path: Path) -> None:
     free = Published("web", "127.0.0.1", 81)
     gateway = Gateway(tmp_path)
 

@@ -1,7 +1,5 @@
 """Whether ports are free, and the next one that is."""
 
-from __future__ import annotations
-
 import errno
 import socket
 from pathlib import Path
@@ -12,6 +10,7 @@ from composed.gateway import Gateway
 from composed.machine import free_port
 from composed.ports.published import Published, in_the_way, is_taken, next_free
 from tests.recorder import Recorder
+from tests.samples import MonkeyPatch
 
 GATEWAY = Gateway(Path())
 
@@ -52,7 +51,7 @@ def test_one_that_localhost_leads_to_on_ipv6_is_in_the_way() -> None:
         ]
 
 
-def test_without_ipv6_nothing_is_taken_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ipv6_nothing_is_taken_there(monkeypatch: MonkeyPatch) -> None:
     def no(*_: object) -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 

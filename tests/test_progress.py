@@ -1,7 +1,5 @@
 """Status lines and progress: rewritten on a terminal, plain lines in a log."""
 
-from __future__ import annotations
-
 import io
 import sys
 
@@ -9,10 +7,11 @@ import pytest
 
 from composed import terminal
 from composed.terminal import Progress, StatusLine, size
+from tests.samples import Capsys, MonkeyPatch
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def clock(monkeypatch: MonkeyPatch) -> list[float]:
     """Return a clock whose only value can be set."""
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
@@ -20,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_log_gets_a_line_every_few_seconds_and_at_the_end(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
+    clock: list[float], capsys: Capsys
 ) -> None:
     with Progress("Dumping", 4096) as progress:
         progress.add(1024)
@@ -34,9 +33,7 @@ def test_a_log_gets_a_line_every_few_seconds_and_at_the_end(
     )
 
 
-def test_what_is_quick_is_not_worth_a_word(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_quick_is_not_worth_a_word(clock: list[float], capsys: Capsys) -> None:
     with Progress("Dumping") as progress:
         clock[0] = 0.9
         progress.add(2048)
@@ -45,7 +42,7 @@ def test_what_is_quick_is_not_worth_a_word(
 
 
 def test_a_terminal_gets_one_line_that_is_updated(
-    clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    clock: list[float], capsys: Capsys, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with Progress("Dumping") as progress:
@@ -81,7 +78,7 @@ def test_a_size_for_people(count: int, shown: str) -> None:
     ],
 )
 def test_a_status_line_is_rewritten_on_a_terminal(
-    is_terminal: bool, term: str, shown: str, monkeypatch: pytest.MonkeyPatch
+    is_terminal: bool, term: str, shown: str, monkeypatch: MonkeyPatch
 ) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: is_terminal)
@@ -97,7 +94,7 @@ def test_a_status_line_is_rewritten_on_a_terminal(
     assert stderr.getvalue() == shown
 
 
-def test_a_short_wait_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_wait_shows_nothing(capsys: Capsys) -> None:
     line = StatusLine()
     line.show("a")
     line.end()

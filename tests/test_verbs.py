@@ -1,7 +1,5 @@
 """Every verb sends exactly these commands."""
 
-from __future__ import annotations
-
 import io
 import signal
 import sys
@@ -17,14 +15,25 @@ from composed.errors import Interrupted
 from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Call, Recorder
-from tests.samples import DB_ROW, DC, EXEC, MANAGE, PS_ROW, Inv, model, ps_answer
+from tests.samples import (
+    DB_ROW,
+    DC,
+    EXEC,
+    MANAGE,
+    PS_ROW,
+    Capsys,
+    Inv,
+    MonkeyPatch,
+    model,
+    ps_answer,
+)
 
 PSQL = "psql --username cp_user --dbname task_db --set ON_ERROR_STOP=1"
 UP = f"{DC} up --detach"
 
 
 @pytest.fixture(autouse=True)
-def _tree_of_an_ordinary_user(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def _tree_of_an_ordinary_user(project: Project, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr("composed.docker.inside.ContainerInside._owner", lambda _: [])
 
 
@@ -122,7 +131,7 @@ def test_migrate_starts_a_database_that_is_down(inv: Inv, recorder: Recorder) ->
 
 
 def test_only_verbs_that_write_the_tree_run_as_its_owner(
-    inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "composed.docker.inside.ContainerInside._owner", lambda _: ["--user", "0:0"]
@@ -134,7 +143,7 @@ def test_only_verbs_that_write_the_tree_run_as_its_owner(
 
 
 def test_down_with_volumes_refuses_without_a_terminal(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     assert inv("down", "--volumes") == 77
 
@@ -147,7 +156,7 @@ def test_down_with_volumes_refuses_without_a_terminal(
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("YES\n", 0), ("\n", 77), ("n\n", 77)])
 def test_down_with_volumes_asks_on_a_terminal(
-    answer: str, code: int, inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    answer: str, code: int, inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     terminal = io.StringIO(answer)
     monkeypatch.setattr(terminal, "isatty", lambda: True)
@@ -160,7 +169,7 @@ def test_down_with_volumes_asks_on_a_terminal(
 
 
 def test_a_terminal_is_allocated_only_when_stdin_and_stdout_are_one(
-    inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     for stdin, stdout in ((True, True), (True, False), (False, True)):
         monkeypatch.setattr(sys.stdin, "isatty", lambda stdin=stdin: stdin, raising=False)
@@ -171,7 +180,7 @@ def test_a_terminal_is_allocated_only_when_stdin_and_stdout_are_one(
 
 
 def test_createsuperuser_hands_the_password_over_unseen(
-    inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     given = {
         "DJANGO_SUPERUSER_USERNAME": "ada",
@@ -189,7 +198,7 @@ def test_createsuperuser_hands_the_password_over_unseen(
 
 
 def test_createsuperuser_without_a_terminal_names_what_is_missing(
-    inv: Inv, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_USERNAME", "ada")
     monkeypatch.setenv("DJANGO_SUPERUSER_EMAIL", "ada@example.org")
@@ -217,7 +226,7 @@ def test_createsuperuser_without_a_terminal_names_what_is_missing(
     ],
 )
 def test_a_wrong_value_is_64(
-    words: str, said: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    words: str, said: str, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     assert inv(*words.split()) == 64
 
@@ -226,9 +235,7 @@ def test_a_wrong_value_is_64(
 
 
 @pytest.mark.parametrize("words", ["shell --service web", "logs --service web", "up --service web"])
-def test_an_unknown_service_is_66(
-    words: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_service_is_66(words: str, inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     recorder.on("up").say(code=1)
     recorder.on("exec").say(code=1)
 
@@ -237,9 +244,7 @@ def test_an_unknown_service_is_66(
     assert capsys.readouterr().err == "There is no service 'web'.\n  Services: backend, db.\n"
 
 
-def test_a_shell_in_what_does_not_run_is_66(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_shell_in_what_does_not_run_is_66(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     recorder.on("exec").say(code=1)
     recorder.on("ps", "--services").say("db\n")
 
@@ -258,11 +263,7 @@ def stopped(recorder: Recorder) -> Recorder:
 
 
 def test_a_taken_port_gives_way_to_the_next(
-    inv: Inv,
-    project: Project,
-    recorder: Recorder,
-    stopped: Recorder,
-    capsys: pytest.CaptureFixture[str],
+    inv: Inv, project: Project, recorder: Recorder, stopped: Recorder, capsys: Capsys
 ) -> None:
     stopped.taken = {8000, 8001}
 
@@ -291,8 +292,8 @@ def test_a_taken_port_is_73_with_strict_ports_and_in_ci(
     project: Project,
     recorder: Recorder,
     stopped: Recorder,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capsys,
+    monkeypatch: MonkeyPatch,
 ) -> None:
     stopped.taken = {8000}
     if "strict" not in words:
@@ -353,7 +354,7 @@ def test_the_ports_of_our_own_running_services_are_not_in_the_way(
 
 
 def test_a_changed_port_is_checked_before_what_runs_is_touched(
-    inv: Inv, stopped: Recorder, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, stopped: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     stopped.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW))
     stopped.on(".env", "config", "--format").say(model(backend=8299))
@@ -373,7 +374,7 @@ def test_only_the_ports_of_what_is_started_are_checked(inv: Inv, stopped: Record
 
 @pytest.mark.parametrize("verb", ["logs", "down", "build", "shell", "dc -- ps"])
 def test_a_missing_docker_command_is_69(
-    verb: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    verb: str, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("docker").say(code=127)
     recorder.on("docker", "version").say(code=127, err="No such file or directory")
@@ -385,7 +386,7 @@ def test_a_missing_docker_command_is_69(
 
 @pytest.mark.parametrize("verb", ["up", "migrate", "shell"])
 def test_a_folder_that_cannot_be_written_is_77(
-    verb: str, inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+    verb: str, inv: Inv, project: Project, capsys: Capsys
 ) -> None:
     (project.root / ".composed").touch()  # stands for one that belongs to root
 
@@ -395,7 +396,7 @@ def test_a_folder_that_cannot_be_written_is_77(
 
 
 def test_a_start_that_fails_before_any_container_is_75(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("up").say(code=17)
     recorder.on("ps", "--all").say(ps_answer())
@@ -408,9 +409,7 @@ def test_a_start_that_fails_before_any_container_is_75(
     )
 
 
-def test_an_engine_that_does_not_answer_is_69(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_engine_that_does_not_answer_is_69(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     recorder.on("run").say(code=1)
     recorder.on("docker", "version").say(code=1, err="Cannot connect to the Docker daemon\n")
 
@@ -434,9 +433,7 @@ def test_without_an_engine_the_way_to_local_mode_is_open(
     assert not (project.root / ".composed/shop/mode").exists()
 
 
-def test_a_port_that_is_no_number_is_78(
-    inv: Inv, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_that_is_no_number_is_78(inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("BACKEND_PORT", "80a")
 
     assert inv("up") == 78
@@ -447,7 +444,7 @@ def test_a_port_that_is_no_number_is_78(
 
 
 def test_without_env_file_a_verb_says_what_makes_it(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+    inv: Inv, project: Project, capsys: Capsys
 ) -> None:
     (project.root / ".env").unlink()
 
@@ -457,7 +454,7 @@ def test_without_env_file_a_verb_says_what_makes_it(
 
 
 def test_a_configuration_that_compose_refuses_is_78_in_its_words(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("ps", "--all").say(code=15, err="services.db.image must be a string\n")
 
@@ -469,9 +466,7 @@ def test_a_configuration_that_compose_refuses_is_78_in_its_words(
     )
 
 
-def test_up_makes_env_and_says_so(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_up_makes_env_and_says_so(inv: Inv, project: Project, capsys: Capsys) -> None:
     (project.root / ".env").unlink()
 
     assert inv("up") == 0
@@ -480,9 +475,7 @@ def test_up_makes_env_and_says_so(
     assert f"Made .env: {names}\n" in capsys.readouterr().err
 
 
-def test_env_completes_what_is_empty(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_env_completes_what_is_empty(inv: Inv, project: Project, capsys: Capsys) -> None:
     file = project.root / ".env"
     file.write_text(file.read_text().replace("not-a-secret-either", ""))
 
@@ -494,9 +487,7 @@ def test_env_completes_what_is_empty(
     assert capsys.readouterr().err == ".env is complete. Check it: inv env --check\n"
 
 
-def test_a_dry_run_says_what_would_be_made(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_says_what_would_be_made(inv: Inv, project: Project, capsys: Capsys) -> None:
     assert inv("--dry", "env") == 0
     assert capsys.readouterr().err == ""
 
@@ -506,7 +497,7 @@ def test_a_dry_run_says_what_would_be_made(
 
 
 def test_a_value_in_an_env_file_that_compose_refuses_is_not_shown(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     refusal = 'level=warning\nfailed to read /x/.env: Invalid template: "hu${sh"'
     recorder.on("ps", "--all").say(code=1, err=refusal)
@@ -528,7 +519,7 @@ def test_a_dry_run_writes_nothing(inv: Inv, project: Project) -> None:
     assert sorted(project.root.rglob("*")) == before
 
 
-def test_ps_shows_a_table(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ps_shows_a_table(inv: Inv, capsys: Capsys) -> None:
     inv("ps")
 
     assert capsys.readouterr().out == (
@@ -539,9 +530,7 @@ def test_ps_shows_a_table(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_ps_says_when_nothing_runs(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ps_says_when_nothing_runs(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     one_off = {**PS_ROW, "Labels": "com.docker.compose.oneoff=True"}
     recorder.on("ps", "--all").say(ps_answer(one_off))
 
@@ -550,12 +539,7 @@ def test_ps_says_when_nothing_runs(
     assert capsys.readouterr().out == "shop (docker mode): nothing runs. Start it: inv up\n"
 
 
-def test_up_names_pending_migrations(
-    recorder: Recorder,
-    inv: Inv,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_up_names_pending_migrations(recorder: Recorder, inv: Inv, capsys: Capsys) -> None:
     body = '{"pending": ["a.0001", "a.0002", "b.0001", "c.0001"]}'
     recorder.http = lambda url: (503, body)
 
@@ -568,10 +552,7 @@ def test_up_names_pending_migrations(
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_open_prints_the_url_and_opens_it_from_a_terminal(
-    terminal: bool,
-    inv: Inv,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool, inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
@@ -584,7 +565,7 @@ def test_open_prints_the_url_and_opens_it_from_a_terminal(
 
 
 def test_open_of_a_stack_that_does_not_run_is_66(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("ps", "--all").say(ps_answer())
 
@@ -595,11 +576,7 @@ def test_open_of_a_stack_that_does_not_run_is_66(
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_test_runs_what_the_machine_can_and_says_what_it_could_not(
-    answers: bool,
-    inv: Inv,
-    project: Project,
-    recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
+    answers: bool, inv: Inv, project: Project, recorder: Recorder, capsys: Capsys
 ) -> None:
     (project.root / "noxfile.py").touch()
     if not answers:
@@ -616,11 +593,7 @@ def test_test_runs_what_the_machine_can_and_says_what_it_could_not(
 
 
 def test_test_without_sessions_or_nox_says_so(
-    inv: Inv,
-    project: Project,
-    recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    inv: Inv, project: Project, recorder: Recorder, capsys: Capsys, monkeypatch: MonkeyPatch
 ) -> None:
     assert inv("test") == 66
     (project.root / "noxfile.py").touch()
@@ -690,7 +663,7 @@ def test_plain_text_is_asked_of_compose_and_of_what_runs_inside(
     command: str,
     inv: Inv,
     recorder: Recorder,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(name, value)
 
@@ -748,7 +721,7 @@ def test_another_env_file_is_handed_to_compose(
     inv: Inv,
     project: Project,
     recorder: Recorder,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     elsewhere: Path = tmp_path_factory.mktemp("elsewhere") / "env"
@@ -783,11 +756,7 @@ def _loop(file: Path) -> None:
     ],
 )
 def test_an_env_file_that_cannot_be_read_ends_every_verb_in_our_words(
-    spoil: Callable[[Path], object],
-    words: list[str],
-    inv: Inv,
-    project: Project,
-    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object], words: list[str], inv: Inv, project: Project, capsys: Capsys
 ) -> None:
     spoil(project.root / ".env")
 
@@ -799,7 +768,7 @@ def test_an_env_file_that_cannot_be_read_ends_every_verb_in_our_words(
 
 
 def test_what_the_system_refuses_is_said_without_a_traceback(
-    inv: Inv, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/there")
@@ -814,7 +783,7 @@ def test_what_the_system_refuses_is_said_without_a_traceback(
 
 
 def test_local_mode_is_a_way_out_when_the_engine_has_gone(
-    inv: Inv, recorder: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     assert inv("up") == 0
     monkeypatch.setenv("COMPOSED_MODE", "local")
@@ -827,16 +796,14 @@ def test_local_mode_is_a_way_out_when_the_engine_has_gone(
 
 
 @pytest.mark.parametrize("name", ["~nobody-is-called-so/x", "x" * 300])
-def test_a_dump_that_cannot_be_there_is_66(
-    name: str, inv: Inv, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dump_that_cannot_be_there_is_66(name: str, inv: Inv, capsys: Capsys) -> None:
     assert inv("db.restore", "--from", name) == 66
 
     assert "There is no file " in capsys.readouterr().err
 
 
 def test_a_refused_restore_repeats_what_was_typed(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
+    inv: Inv, project: Project, capsys: Capsys
 ) -> None:
     file = project.root / "my dump"
     file.write_bytes(b"PGDMP")
@@ -847,9 +814,7 @@ def test_a_refused_restore_repeats_what_was_typed(
     assert capsys.readouterr().err.endswith(again)
 
 
-def test_a_dry_destroy_removes_nothing(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     for listing in ("docker ps --all --quiet", "volume ls --quiet", "image ls --quiet"):
         recorder.on(*listing.split()).say("abc\n")
 

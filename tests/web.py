@@ -1,13 +1,9 @@
 """A plain HTTP client for tests: one request, one connection, nothing followed."""
 
-from __future__ import annotations
-
 import json
 from http.client import HTTPConnection
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-
-__all__ = ["Reply", "request"]
 
 
 class Reply(NamedTuple):
