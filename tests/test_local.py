@@ -1,17 +1,17 @@
-"""Every verb in local mode: what it starts, and what it says instead."""
+"""Every verb in local mode: the processes and the messages."""
 
 import dataclasses
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from composed.gateway import Gateway
 from composed.local import inside, stack
 from composed.local import runner as local
-from composed.local.daemon import Start
+from composed.local.daemon import Daemon, Start
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import READY, Capsys, Inv, MonkeyPatch
@@ -19,24 +19,23 @@ from tests.samples import READY, Capsys, Inv, MonkeyPatch
 PYTHON = sys.executable
 
 
-@dataclass
-class FakeDaemon:
-    """Stands for the process in the background."""
+class FakeDaemon(Daemon):
+    """Stands for the process in the background; the log is a real file."""
 
-    log: Path
-    start_: Start | None = None
-    alive: bool = True
-    started: list[Sequence[str]] = field(default_factory=list)
-    env: Mapping[str, str] = field(default_factory=dict)
-    stops: int = 0
-    says: str = ""  # when it starts
+    def __init__(self, folder: Path) -> None:
+        super().__init__(Gateway(folder), folder)
+        self.start_: Start | None = None
+        self.alive = True
+        self.started: list[Sequence[str]] = []
+        self.env: Mapping[str, str] = {}
+        self.stops = 0
+        self.first_lines = ""  # of the log, after a start
 
     def start(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
         self.started.append(argv)
-        self.env = env
-        self.start_ = Start(1, "", port, 0)
+        self.env, self.start_ = env, Start(1, "", port, 0)
         with self.log.open("a") as log:
-            log.write(self.says)
+            log.write(self.first_lines)
 
     def running(self) -> Start | None:
         return self.start_ if self.alive else None
@@ -47,15 +46,6 @@ class FakeDaemon:
     def pids(self) -> set[int]:
         return {1}
 
-    def rotate(self) -> None:
-        pass
-
-    def log_size(self) -> int:
-        return self.log.stat().st_size
-
-    def log_after(self, offset: int) -> str:
-        return self.log.read_text()[offset:]
-
     def stop(self, *, seconds: float) -> None:
         self.start_, self.stops = None, self.stops + 1
 
@@ -63,13 +53,13 @@ class FakeDaemon:
 @pytest.fixture(autouse=True)
 def daemon(project: Project, recorder: Recorder, monkeypatch: MonkeyPatch) -> FakeDaemon:
     """Put every verb in local mode, on a machine with a healthy server."""
-    it = FakeDaemon(project.root / "backend.log")
-    it.log.write_text("one\ntwo\n")
+    daemon = FakeDaemon(project.root)
+    daemon.log.write_text("one\ntwo\n")
     monkeypatch.setenv("COMPOSED_MODE", "local")
-    monkeypatch.setattr(stack, "Daemon", lambda *_: it)
+    monkeypatch.setattr(stack, "Daemon", lambda *_: daemon)
     recorder.pids = lambda port: {1: "python"}
     monkeypatch.setattr("time.time", lambda: 7200.0)
-    return it
+    return daemon
 
 
 def test_up_starts_the_reloading_server_once(inv: Inv, daemon: FakeDaemon) -> None:
@@ -80,7 +70,7 @@ def test_up_starts_the_reloading_server_once(inv: Inv, daemon: FakeDaemon) -> No
     assert daemon.started == [[PYTHON, "reload.py", *gunicorn, "--bind", "127.0.0.1:8000"]]
 
 
-def test_the_server_gets_its_settings_and_sqlite(
+def test_the_server_gets_the_settings_and_sqlite(
     inv: Inv, daemon: FakeDaemon, project: Project
 ) -> None:
     inv("up")
@@ -92,7 +82,7 @@ def test_the_server_gets_its_settings_and_sqlite(
     assert not {"POSTGRES_PASSWORD", "PORT", "ALLOWED_HOSTS_"} & daemon.env.keys()
 
 
-def test_another_project_starts_its_server_with_its_names(
+def test_the_names_of_the_project_are_used(
     inv: Inv, daemon: FakeDaemon, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     other = dataclasses.replace(
@@ -110,15 +100,14 @@ def test_another_project_starts_its_server_with_its_names(
 
     assert inv("up") == 0
 
-    assert daemon.started == [
-        [PYTHON, "-m", "gunicorn", "shop.wsgi", "--bind", "127.0.0.1:8123"],
-    ]
+    command = [PYTHON, "-m", "gunicorn", "shop.wsgi", "--bind", "127.0.0.1:8123"]
+    assert daemon.started == [command]
     assert daemon.env["SQLITE_PATH"] == str(project.root / "db.sqlite3")
     assert (daemon.env["DB_HOST"], daemon.env["APP_NAME"]) == ("", "x")
     assert not {"DATABASE_ENGINE", "WEB_PORT", "PORT", "COMPOSE_PROJECT_NAME"} & daemon.env.keys()
 
 
-def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
+def test_django_names_pending_migrations_where_the_backend_does_not(
     inv: Inv, project: Project, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.http = lambda _: (404, "")
@@ -132,7 +121,7 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
     assert call.cwd == project.root / "server"
 
 
-def test_a_mode_that_nobody_asked_for_is_explained(
+def test_local_mode_without_a_setting_is_explained(
     inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys
 ) -> None:
     monkeypatch.delenv("COMPOSED_MODE")
@@ -143,7 +132,7 @@ def test_a_mode_that_nobody_asked_for_is_explained(
     assert capsys.readouterr().err == f"{local.UNASKED}\n"
 
 
-def test_other_verbs_follow_the_record(
+def test_a_later_verb_uses_the_recorded_mode(
     inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
 ) -> None:
     inv("up")
@@ -176,12 +165,18 @@ def test_a_verb_runs_this_command(
     assert recorder.ran == [[str(daemon.log) if w == "LOG" else w for w in command]]
 
 
-def test_dbshell_opens_the_file(
-    inv: Inv, recorder: Recorder, project: Project, monkeypatch: MonkeyPatch
-) -> None:
+@pytest.fixture
+def file(project: Project) -> Path:
+    """A database."""
     file = project.root / "data/db.sqlite3"
     file.parent.mkdir()
     file.touch()
+    return file
+
+
+def test_dbshell_opens_the_file(
+    inv: Inv, recorder: Recorder, file: Path, monkeypatch: MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/sqlite3")
 
     assert inv("dbshell", "--command", "select 1", "--", "-csv") == 0
@@ -189,10 +184,8 @@ def test_dbshell_opens_the_file(
     assert recorder.ran == [["sqlite3", "-csv", str(file), "select 1"]]
 
 
-def test_down_with_volumes_removes_the_file(inv: Inv, project: Project) -> None:
-    file = project.root / "data/db.sqlite3"
-    file.parent.mkdir()
-    for suffix in ("", "-wal", "-shm"):
+def test_down_with_volumes_removes_the_file(inv: Inv, file: Path) -> None:
+    for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).touch()
 
     assert inv("down", "--volumes") == 77
@@ -218,42 +211,34 @@ def take(recorder: Recorder, *ports: int) -> None:
     recorder.pids = lambda port: {7: "other"} if port in ports else {1: "python"}
 
 
-def test_the_usual_port_gives_way_and_the_choice_is_kept(
+def test_a_taken_default_port_is_replaced_for_good(
     recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     take(recorder, 8000)
 
     assert inv("up") == 0
 
-    assert (
-        "Port 8000, for backend, is taken by other (PID 7): "
-        "using 8001, kept as BACKEND_PORT in .env.\n"
-    ) in capsys.readouterr().err
+    assert "(PID 7): using 8001, kept as BACKEND_PORT in .env.\n" in capsys.readouterr().err
     take(recorder)
     assert inv("restart") == 0
     assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8001"] * 2
 
 
-@pytest.mark.parametrize("words", ["up", "up --strict-ports"])
-def test_a_port_that_was_asked_for_does_not(
-    recorder: Recorder,
-    words: str,
-    inv: Inv,
-    daemon: FakeDaemon,
-    capsys: Capsys,
-    monkeypatch: MonkeyPatch,
+def test_a_taken_port_that_must_not_change_is_73(
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys, monkeypatch: MonkeyPatch
 ) -> None:
     take(recorder, 8000)
-    if "strict" not in words:
-        monkeypatch.setenv("BACKEND_PORT", "8000")
 
-    assert inv(*words.split()) == 73
+    assert inv("up", "--strict-ports") == 73
+    monkeypatch.setenv("BACKEND_PORT", "8000")
+    assert inv("up") == 73
 
-    assert "Port 8000, for backend, is taken by other (PID 7)." in capsys.readouterr().err
+    message = "Port 8000, for backend, is taken by other (PID 7)."
+    assert capsys.readouterr().err.count(message) == 2
     assert daemon.started == []
 
 
-def test_with_port_0_any_will_do(inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch) -> None:
+def test_port_0_is_any_free_port(inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("BACKEND_PORT", "0")
 
     assert inv("up") == 0
@@ -262,7 +247,7 @@ def test_with_port_0_any_will_do(inv: Inv, daemon: FakeDaemon, monkeypatch: Monk
     assert daemon.start_.port > 0
 
 
-def test_a_port_that_another_takes_meanwhile_is_left_to_it(
+def test_a_port_lost_during_the_start_is_replaced(
     recorder: Recorder, inv: Inv, daemon: FakeDaemon
 ) -> None:
     answered: list[str] = []
@@ -272,7 +257,7 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(
         return 200, READY
 
     def listeners(port: int) -> dict[int, str]:
-        """Show another process from the moment on that it answers in our place."""
+        """Show another process as soon as the port has answered."""
         recorder.taken = {8000}
         return {} if not answered else {7: "other"} if port == 8000 else {1: "python"}
 
@@ -284,7 +269,7 @@ def test_a_port_that_another_takes_meanwhile_is_left_to_it(
     assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8000", "127.0.0.1:8001"]
 
 
-def test_where_every_port_is_taken_meanwhile_it_is_73(
+def test_a_port_lost_at_every_start_is_73(
     recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     recorder.pids = lambda port: {7: "other"}
@@ -293,9 +278,7 @@ def test_where_every_port_is_taken_meanwhile_it_is_73(
 
     assert len(daemon.started) == local.STARTS
     assert daemon.start_ is None
-    assert (
-        "Each port was taken by another process at once.\n  Type: inv up" in capsys.readouterr().err
-    )
+    assert "was taken by another process at once.\n  Type: inv up" in capsys.readouterr().err
 
 
 def test_a_server_from_before_a_move_is_started_anew(
@@ -310,28 +293,27 @@ def test_a_server_from_before_a_move_is_started_anew(
     assert len(daemon.started) == 1
 
 
-def test_a_server_that_does_not_know_the_path_is_well(recorder: Recorder, inv: Inv) -> None:
+def test_a_server_without_the_health_path_is_healthy(recorder: Recorder, inv: Inv) -> None:
     recorder.http = lambda _: (404, "")
 
     assert inv("up") == 0
 
 
+PROBE = "  Its health check says:\n    NameError: x\n"
+
+
 @pytest.mark.parametrize(
-    ("code", "said", "health"),
-    [
-        (500, "answers 500", "  Its health check says:\n    NameError: x\n"),
-        (0, "does not answer", ""),
-    ],
+    ("code", "state", "probe"), [(500, "answers 500", PROBE), (0, "does not answer", "")]
 )
-def test_a_server_that_does_not_load_is_75_and_shows_its_log(
-    recorder: Recorder, code: int, said: str, health: str, inv: Inv, capsys: Capsys
+def test_a_server_that_does_not_load_is_75_with_the_log(
+    recorder: Recorder, code: int, state: str, probe: str, inv: Inv, capsys: Capsys
 ) -> None:
     recorder.http = lambda _: (code, "NameError: x")
 
     assert inv("up", "--timeout", "0") == 75
 
     assert capsys.readouterr().err == (
-        f"Waiting for backend to become healthy, 0 s: it {said}.\n{health}"
+        f"Waiting for backend to become healthy, 0 s: it {state}.\n{probe}"
         "  Its last lines:\n    one\n    two\n"
         "  See more: inv logs --service backend\n"
         "  All that is known about it: .composed/shop/failures/NOW\n"
@@ -339,17 +321,16 @@ def test_a_server_that_does_not_load_is_75_and_shows_its_log(
 
 
 @pytest.mark.parametrize(("ran", "alive"), [(True, True), (False, True), (False, False)])
-def test_a_server_that_has_ended_is_not_waited_for(
+def test_up_does_not_wait_for_a_server_that_has_ended(
     recorder: Recorder, ran: bool, alive: bool, inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     daemon.alive = alive
-    said = "PORT: 'x' is not valid, set it to 1.\nreload: the server ended with 78, and so on\n"
-    before = "NameError\nreload: urls.py changed\n"
+    lines = "PORT: 'x' is not valid, set it to 1.\nreload: the server ended with 78, and so on\n"
     if ran:
         daemon.start_ = Start(1, "", 8000, 0)
-        daemon.log.write_text(f"{before}{said}")
+        daemon.log.write_text(f"NameError\nreload: urls.py changed\n{lines}")
     else:
-        daemon.says = said
+        daemon.first_lines = lines
     recorder.http = lambda _: (0, "")
 
     assert inv("up") == 75
@@ -359,7 +340,7 @@ def test_a_server_that_has_ended_is_not_waited_for(
     assert "  PORT: 'x' is not valid, set it to 1. Correct it in .env.\n  Type: inv up\n" in err
 
 
-def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
+def test_the_log_of_an_ended_server_is_not_taken_for_the_new_log(
     recorder: Recorder, inv: Inv, daemon: FakeDaemon
 ) -> None:
     answers = itertools.chain([(0, "")], itertools.repeat((200, READY)))
@@ -370,7 +351,7 @@ def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ("dc -- ps", 69, "This stack runs without Docker: local mode."),
         ("logs --since 10m", 64, "--since needs Compose."),
@@ -379,15 +360,15 @@ def test_the_last_words_of_a_server_that_has_ended_are_not_the_new_ones(
         ("dbshell", 66, "Type: inv migrate"),
     ],
 )
-def test_what_this_mode_cannot_do_is_said(
-    words: str, code: int, said: str, inv: Inv, capsys: Capsys
+def test_a_request_that_needs_docker_is_refused(
+    words: str, code: int, message: str, inv: Inv, capsys: Capsys
 ) -> None:
     assert inv(*words.split()) == code
 
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_without_the_servers_packages_it_says_what_to_install(
+def test_without_gunicorn_the_error_names_the_command_to_install(
     inv: Inv, project: Project, capsys: Capsys, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inside, "find_spec", lambda _: None)
@@ -397,12 +378,12 @@ def test_without_the_servers_packages_it_says_what_to_install(
     (project.root / "server/requirements.txt").touch()
     assert inv("manage", "--", "check") == 69
 
-    said = f"{PYTHON} has no Gunicorn to run the server with.\n  Install it: pip install "
-    hints = ("gunicorn\n", "--requirement server/requirements.txt\n")
-    assert capsys.readouterr().err == "".join(said + hint for hint in hints)
+    message = f"{PYTHON} has no Gunicorn to run the server with.\n  Install it: pip install "
+    packages = ("gunicorn\n", "--requirement server/requirements.txt\n")
+    assert capsys.readouterr().err == "".join(message + names for names in packages)
 
 
-def test_ps_shows_what_runs_and_what_has_ended(
+def test_ps_shows_a_running_and_an_exited_server(
     inv: Inv, daemon: FakeDaemon, capsys: Capsys
 ) -> None:
     inv("ps")

@@ -1,0 +1,292 @@
+"""Every verb that fails: exit code and message."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from composed.gateway import Answer
+from composed.project import Project
+from tests.recorder import Recorder
+from tests.samples import Capsys, Inv, MonkeyPatch
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("up --timeout abc", "--timeout is 'abc'.\n  Valid: a whole number of seconds.\n"),
+        ("up --build --no-build", "--build and --no-build exclude each other.\n"),
+        ("migrate --name 2", "--name 2 needs its app.\n  Type: inv migrate --app APP --name 2\n"),
+        ("manage", "No management command.\n  Type: inv manage -- help\n"),
+        ("dc", "No Compose command.\n  Type: inv dc -- help\n"),
+        *(
+            (
+                f"logs --tail={tail}",
+                f"--tail is '{tail}'.\n  Valid: a whole number of lines, or all.\n",
+            )
+            for tail in ("x", "-3", "1.5")
+        ),
+    ],
+)
+def test_a_wrong_value_is_64(
+    words: str, message: str, inv: Inv, recorder: Recorder, capsys: Capsys
+) -> None:
+    assert inv(*words.split()) == 64
+
+    assert capsys.readouterr().err == message
+    assert recorder.ran == []
+
+
+@pytest.mark.parametrize("verb", ["shell", "logs", "up"])
+def test_an_unknown_service_is_66(verb: str, inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+    recorder.on("up").say(code=1)
+    recorder.on("exec").say(code=1)
+
+    assert inv(verb, "--service", "web") == 66
+
+    assert capsys.readouterr().err == "There is no service 'web'.\n  Services: backend, db.\n"
+
+
+STOPPED = "backend is not running.\n  Type: inv up\n"
+NO_ENGINE = Answer(1, "", "Cannot connect to the Docker daemon\n")
+REFUSAL = 'level=warning\nfailed to read /x/.env: Invalid template: "hu${sh"'
+
+
+@pytest.mark.parametrize(
+    ("words", "answers", "code", "message"),
+    [
+        ("shell", {"exec": Answer(1, "", ""), "ps --services": Answer(0, "db\n", "")}, 66, STOPPED),
+        ("open", {"ps --all": Answer(0, "", "")}, 66, STOPPED),
+        (
+            "up",
+            {"up": Answer(17, "", ""), "ps --all": Answer(0, "", "")},
+            75,
+            "docker compose up ended with 17; the reason stands above.\n"
+            "  All that is known about it: .composed/shop/failures/NOW\n",
+        ),
+        (
+            "migrate",
+            {"run": Answer(1, "", ""), "docker version": NO_ENGINE},
+            69,
+            "The Docker Engine does not answer: Cannot connect to the Docker daemon\n"
+            "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
+            "  Start it: sudo systemctl start docker (or Docker Desktop)\n",
+        ),
+        (
+            "ps",
+            {"ps --all": Answer(15, "", "services.db.image must be a string\n")},
+            78,
+            "docker compose ps failed: services.db.image must be a string\n"
+            "  See what it reads: inv dc -- config\n",
+        ),
+        (  # the value is not shown
+            "ps",
+            {"ps --all": Answer(1, "", REFUSAL), "docker version": Answer(0, "26.1\n", "")},
+            78,
+            "Compose refuses an env file.\n  See which line: inv env --check\n",
+        ),
+    ],
+)
+def test_a_failure_of_docker_is_explained(
+    words: str,
+    answers: dict[str, Answer],
+    code: int,
+    message: str,
+    inv: Inv,
+    recorder: Recorder,
+    capsys: Capsys,
+) -> None:
+    for command, answer in answers.items():
+        recorder.on(*command.split()).give(answer)
+
+    assert inv(words) == code
+
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("verb", ["logs", "down", "build", "shell", "dc -- ps"])
+def test_a_missing_docker_command_is_69(
+    verb: str, inv: Inv, recorder: Recorder, capsys: Capsys
+) -> None:
+    recorder.on("docker").say(code=127)
+    recorder.on("docker", "version").say(code=127, err="No such file or directory")
+
+    assert inv(*verb.split()) == 69
+
+    assert capsys.readouterr().err.startswith("There is no docker command here.\n")
+
+
+@pytest.mark.parametrize("verb", ["up", "migrate", "shell"])
+def test_a_folder_of_another_user_is_77(
+    verb: str, inv: Inv, project: Project, capsys: Capsys
+) -> None:
+    (project.root / ".composed").touch()  # stands for one that belongs to root
+
+    assert inv(verb) == 77
+
+    assert "cannot be written: " in capsys.readouterr().err
+
+
+def test_a_failure_without_an_engine_records_no_mode(
+    inv: Inv, project: Project, recorder: Recorder
+) -> None:
+    recorder.on("ps", "--all").say(code=1)
+    recorder.on("docker", "version").say(code=1, err="no daemon")
+
+    assert inv("up") == 69
+
+    assert not (project.root / ".composed/shop/mode").exists()
+
+
+def test_a_port_that_is_no_number_is_78(inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKEND_PORT", "80a")
+
+    assert inv("up") == 78
+
+    assert capsys.readouterr().err == (
+        "BACKEND_PORT is '80a'.\n  Valid: a port from 1 to 65535, or 0 for any.\n"
+    )
+
+
+def test_a_missing_env_file_is_78(inv: Inv, project: Project, capsys: Capsys) -> None:
+    (project.root / ".env").unlink()
+
+    assert inv("ps") == 78
+
+    assert capsys.readouterr().err == f"There is no .env in {project.root}.\n  Type: inv up\n"
+
+
+def test_createsuperuser_without_a_terminal_names_the_missing_variable(
+    inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_USERNAME", "ada")
+    monkeypatch.setenv("DJANGO_SUPERUSER_EMAIL", "ada@example.org")
+
+    assert inv("createsuperuser") == 78
+
+    assert capsys.readouterr().err == (
+        "Without a terminal, DJANGO_SUPERUSER_PASSWORD must be set.\n"
+        "  Type: DJANGO_SUPERUSER_USERNAME=… DJANGO_SUPERUSER_EMAIL=… "
+        "DJANGO_SUPERUSER_PASSWORD=… inv createsuperuser\n"
+    )
+
+
+def test_down_with_volumes_refuses_without_a_terminal(
+    inv: Inv, recorder: Recorder, capsys: Capsys
+) -> None:
+    assert inv("down", "--volumes") == 77
+
+    assert recorder.ran == []
+    assert capsys.readouterr().err == (
+        "Remove all data of shop? No terminal to confirm on.\n"
+        "  To agree: inv down --volumes --yes\n"
+    )
+
+
+def test_test_without_sessions_or_nox_is_66(
+    inv: Inv, project: Project, recorder: Recorder, capsys: Capsys, monkeypatch: MonkeyPatch
+) -> None:
+    assert inv("test") == 66
+    (project.root / "noxfile.py").touch()
+    monkeypatch.setattr("composed.verbs.checks.find_spec", lambda _: None)
+    assert inv("test") == 66
+
+    assert recorder.ran == []
+    assert capsys.readouterr().err == (
+        f"There is no noxfile.py in {project.root}, so there are no sessions to run.\n"
+        "  Write one: https://nox.thea.codes, or leave `test` out of tasks.py\n"
+        f"{sys.executable} has no nox to run the sessions with.\n"
+        "  Install it: pip install nox\n"
+    )
+
+
+def _folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def _loop(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file)
+
+
+@pytest.mark.parametrize("words", [["env"], ["up"], ["ps"], ["--dry", "up"], ["env", "--check"]])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _folder,
+        _loop,
+        lambda file: file.write_bytes(b"\xff\xfeA\0=\0"),
+        lambda file: file.write_bytes(b"SECRET_KEY=a\0b\n"),
+        lambda file: file.write_text('SECRET_KEY="hush\n'),
+    ],
+)
+def test_an_unreadable_env_file_is_78_for_every_verb(
+    spoil: Callable[[Path], object], words: list[str], inv: Inv, project: Project, capsys: Capsys
+) -> None:
+    spoil(project.root / ".env")
+
+    assert inv(*words) == 78
+
+    out, err = capsys.readouterr()
+    assert ".env" in out + err
+    assert "hush" not in out + err
+
+
+def test_an_error_of_the_system_is_shown_without_a_traceback(
+    inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/there")
+
+    monkeypatch.setattr("composed.gateway._opened", full)
+
+    assert (inv("up"), inv("down")) == (74, 74)
+
+    err = capsys.readouterr().err
+    assert "mode cannot be written: No space left on device." in err
+    assert err.endswith("/there: No space left on device.\n")
+
+
+@pytest.mark.parametrize("name", ["~nobody-is-called-so/x", "x" * 300])
+def test_a_dump_with_an_impossible_path_is_66(name: str, inv: Inv, capsys: Capsys) -> None:
+    assert inv("db.restore", "--from", name) == 66
+
+    assert "There is no file " in capsys.readouterr().err
+
+
+def test_a_refused_restore_names_the_command_that_agrees(
+    inv: Inv, project: Project, capsys: Capsys
+) -> None:
+    file = project.root / "my dump"
+    file.write_bytes(b"PGDMP")
+
+    assert inv("db.restore", "--from", str(file), "--no-snapshot") == 77
+
+    again = f"inv db.restore --from '{file}' --no-snapshot --yes\n"
+    assert capsys.readouterr().err.endswith(again)
+
+
+def test_a_restart_of_an_unknown_service_leaves_no_mark(
+    inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    recorder.on("up").say(code=1)
+    recorder.on("docker", "version").say("26.1.5\n")
+
+    assert inv("restart", "--service", "nosuch") == 66
+
+    assert not (project.root / ".composed/shop/stopping").exists()
+
+
+def test_local_mode_is_a_way_out_when_the_engine_is_gone(
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    assert inv("up") == 0
+    monkeypatch.setenv("COMPOSED_MODE", "local")
+    recorder.on("docker", "version").say("26.1.5\n")
+    assert inv("ps") == 78
+
+    recorder.on("docker", "version").say(code=1, err="Cannot connect")
+
+    assert inv("ps") == 0
