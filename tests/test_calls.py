@@ -1,4 +1,4 @@
-"""Calls under way are told from abandoned ones by a lock that the kernel drops."""
+"""A lock that the kernel drops tells calls under way from abandoned calls."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ import pytest
 from composed.calls import Calls
 from composed.errors import Interrupted
 from composed.gateway import Gateway
+from tests.samples import ROOT
 
-ROOT = Path(__file__).parent.parent
 GATEWAY = Gateway(ROOT)
 
 
@@ -29,7 +29,7 @@ def test_a_call_that_fails_is_forgotten(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_call_is_abandoned_by_its_own_inv(tmp_path: Path) -> None:
+def test_an_interrupted_call_is_abandoned(tmp_path: Path) -> None:
     calls = Calls(GATEWAY, tmp_path)
     with pytest.raises(Interrupted), calls.under_way("db"):
         raise Interrupted
@@ -53,23 +53,18 @@ def test_a_killed_call_is_abandoned(tmp_path: Path) -> None:
     assert calls.abandoned() == {}
 
 
-def test_no_folder_is_no_call(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_calls(tmp_path: Path) -> None:
     assert Calls(GATEWAY, tmp_path / "none").abandoned() == {}
 
 
-def test_the_second_waits_and_says_for_whom(tmp_path: Path) -> None:
+def test_a_second_inv_waits_and_names_the_first(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from composed.gateway import Gateway\n"
         "with Gateway(Path()).lock(Path(sys.argv[1])): print('in')"
     )
+    argv, piped = [sys.executable, "-c", script, str(tmp_path / "lock")], subprocess.PIPE
     with GATEWAY.lock(tmp_path / "lock"):
-        second = subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path / "lock")],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        second = subprocess.Popen(argv, cwd=ROOT, stdout=piped, stderr=piped, text=True)
         assert second.stderr
         waiting = second.stderr.readline()
         assert second.poll() is None

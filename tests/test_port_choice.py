@@ -1,4 +1,4 @@
-"""A port that is taken gives way, or says whose it is."""
+"""A taken port is replaced, or refused with the name of the holder."""
 
 import io
 import os
@@ -42,25 +42,29 @@ def choose(project: Project) -> Choose:
     return run
 
 
-def add(project: Project, text: str) -> None:
-    with (project.root / ".env").open("a") as env:
-        env.write(text)
+@pytest.fixture
+def env(project: Project) -> Path:
+    return project.root / ".env"
 
 
-def test_the_next_free_port_is_kept_and_said(
-    choose: Choose, project: Project, capsys: Capsys
+def add(env: Path, text: str) -> None:
+    env.write_text(env.read_text() + text)
+
+
+def test_the_next_free_port_is_kept_with_a_message(
+    choose: Choose, env: Path, capsys: Capsys
 ) -> None:
-    before = (project.root / ".env").read_text()
+    before = env.read_text()
 
     assert choose({WEB: "BACKEND_PORT", DB: "DB_PORT"}) == {"BACKEND_PORT": 8002, "DB_PORT": 5434}
 
-    assert (project.root / ".env").read_text() == before + (
+    assert env.read_text() == before + (
         "# 8000 was taken: inv chose BACKEND_PORT=8002. Change it and it stays as it is.\n"
         "BACKEND_PORT=8002\n"
         "# 5433 was taken: inv chose DB_PORT=5434. Change it and it stays as it is.\n"
         "DB_PORT=5434\n"
     )
-    assert (project.root / ".env").stat().st_mode & 0o777 == 0o600
+    assert env.stat().st_mode & 0o777 == 0o600
     assert capsys.readouterr().err == (
         "Port 8000, for backend, is taken by other (PID 8000): "
         "using 8002, kept as BACKEND_PORT in .env.\n"
@@ -68,12 +72,12 @@ def test_the_next_free_port_is_kept_and_said(
     )
 
 
-def test_a_choice_may_be_made_again(choose: Choose, project: Project) -> None:
-    add(project, with_choice("EXTRA=1\n", "BACKEND_PORT", 7999, 8000))
+def test_a_choice_may_be_made_again(choose: Choose, project: Project, env: Path) -> None:
+    add(env, with_choice("EXTRA=1\n", "BACKEND_PORT", 7999, 8000))
 
     assert choose({WEB: "BACKEND_PORT"}) == {"BACKEND_PORT": 8002}
 
-    text = (project.root / ".env").read_text()
+    text = env.read_text()
     assert text.count("BACKEND_PORT") == 2
     assert load_settings(project)["BACKEND_PORT"] == "8002"
     assert "EXTRA=1\n# 8000 was taken" in text
@@ -92,9 +96,9 @@ EDITED = with_choice("", "BACKEND_PORT", 8000, 8005).replace("\nBACKEND_PORT=800
 
 
 @pytest.mark.parametrize("line", [OWN, EDITED, with_choice("", "BACKEND_PORT", 1, 2) + OWN])
-def test_a_line_of_the_users_own_is_left_alone(line: str, choose: Choose, project: Project) -> None:
-    add(project, line)
-    before = (project.root / ".env").read_text()
+def test_a_port_that_the_user_wrote_is_left_alone(line: str, choose: Choose, env: Path) -> None:
+    add(env, line)
+    before = env.read_text()
 
     with pytest.raises(PortTakenError) as caught:
         choose({WEB: "BACKEND_PORT"})
@@ -105,33 +109,33 @@ def test_a_line_of_the_users_own_is_left_alone(line: str, choose: Choose, projec
         "  Use another: BACKEND_PORT=8002 inv up\n"
         "  Or take BACKEND_PORT out of .env: inv then chooses one itself"
     )
-    assert (project.root / ".env").read_text() == before
+    assert env.read_text() == before
 
 
-def test_a_port_in_the_environment_was_meant(
-    choose: Choose, project: Project, monkeypatch: MonkeyPatch
+def test_a_port_in_the_environment_is_left_alone(
+    choose: Choose, env: Path, monkeypatch: MonkeyPatch
 ) -> None:
-    add(project, "BACKEND_PORT=0\n")
+    add(env, "BACKEND_PORT=0\n")
     monkeypatch.setenv("BACKEND_PORT", "8000")
 
     with pytest.raises(PortTakenError, match=r"\.\n  Use another: BACKEND_PORT=8002 inv up$"):
         choose({WEB: "BACKEND_PORT"})
 
 
-def test_who_insists_gets_what_is_taken_on_ipv6_alone(
-    choose: Choose, project: Project, recorder: Recorder
+def test_a_port_of_the_user_may_be_taken_on_ipv6(
+    choose: Choose, env: Path, recorder: Recorder
 ) -> None:
     recorder.taken = {("::1", 8000)}
-    add(project, OWN)
+    add(env, OWN)
 
     assert choose({WEB: "BACKEND_PORT"}) == {}
 
 
 @pytest.mark.parametrize("ci", [True, False])
 def test_strict_and_ci_choose_nothing(
-    ci: bool, choose: Choose, project: Project, monkeypatch: MonkeyPatch
+    ci: bool, choose: Choose, env: Path, monkeypatch: MonkeyPatch
 ) -> None:
-    before = (project.root / ".env").read_text()
+    before = env.read_text()
     if ci:
         monkeypatch.setenv("CI", "true")
 
@@ -143,10 +147,10 @@ def test_strict_and_ci_choose_nothing(
         "  Port 5433, for db, is taken by other (PID 5433).\n"
         "  Use another: BACKEND_PORT=8002 DB_PORT=5434 inv up"
     )
-    assert (project.root / ".env").read_text() == before
+    assert env.read_text() == before
 
 
-def test_a_port_without_a_setting_says_where_to_make_one(
+def test_a_port_without_a_setting_is_refused_with_the_line_to_write(
     choose: Choose, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(port_choice, "holder", lambda *_: "")
@@ -161,18 +165,18 @@ def test_a_port_without_a_setting_says_where_to_make_one(
     )
 
 
-def test_the_file_that_counts_is_the_one_written(project: Project) -> None:
+def test_a_choice_is_written_to_the_file_that_counts(project: Project, env: Path) -> None:
     second = project.root / "second.env"
     second.write_text("BACKEND_PORT=\n")
-    settings = Settings({}, (project.root / ".env", second))
+    settings = Settings({}, (env, second))
 
     give_way(Gateway(project.root), settings, {WEB: "BACKEND_PORT", DB: "DB_PORT"})
 
     assert second.read_text().endswith("\nBACKEND_PORT=8001\n")
-    assert (project.root / ".env").read_text().endswith("\nDB_PORT=5434\n")
+    assert env.read_text().endswith("\nDB_PORT=5434\n")
 
 
-def test_a_row_for_each_port(tmp_path: Path) -> None:
+def test_each_port_is_a_finding(tmp_path: Path) -> None:
     free = Published("web", "127.0.0.1", 81)
     gateway = Gateway(tmp_path)
 

@@ -1,13 +1,17 @@
-"""Whether ports are free, and the next one that is."""
+"""Ports that are taken: seen, passed over for the next free port, and named with their holder."""
 
 import errno
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
+from composed import machine
 from composed.gateway import Gateway
 from composed.machine import free_port
+from composed.ports import choice
+from composed.ports.choice import holder
 from composed.ports.published import Published, in_the_way, is_taken, next_free
 from tests.recorder import Recorder
 from tests.samples import MonkeyPatch
@@ -15,11 +19,11 @@ from tests.samples import MonkeyPatch
 GATEWAY = Gateway(Path())
 
 
-def listening(host: str, port: int = 0) -> socket.socket:
+def listening(host: str) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     if ":" in host:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    listener.bind((host, port))
+    listener.bind((host, 0))
     listener.listen()
     return listener
 
@@ -35,7 +39,7 @@ def listening(host: str, port: int = 0) -> socket.socket:
         ("::1", "127.0.0.1", False),
     ],
 )
-def test_a_port_is_taken_while_something_listens(listens: str, asked: str, taken: bool) -> None:
+def test_a_port_is_taken_while_a_process_listens(listens: str, asked: str, taken: bool) -> None:
     with listening(listens) as listener:
         port = listener.getsockname()[1]
         assert is_taken(GATEWAY, asked, port) is taken
@@ -43,24 +47,23 @@ def test_a_port_is_taken_while_something_listens(listens: str, asked: str, taken
     assert not is_taken(GATEWAY, asked, port)
 
 
-def test_one_that_localhost_leads_to_on_ipv6_is_in_the_way() -> None:
+def test_a_port_that_localhost_reaches_on_ipv6_is_in_the_way() -> None:
+    free = Published("web", "127.0.0.1", free_port("127.0.0.1"))
     with listening("::1") as listener:
-        at = Published("web", "127.0.0.1", listener.getsockname()[1])
-        assert in_the_way(GATEWAY, [at, Published("web", "127.0.0.1", free_port("127.0.0.1"))]) == [
-            at
-        ]
+        taken = Published("web", "127.0.0.1", listener.getsockname()[1])
+        assert in_the_way(GATEWAY, [taken, free]) == [taken]
 
 
-def test_without_ipv6_nothing_is_taken_there(monkeypatch: MonkeyPatch) -> None:
-    def no(*_: object) -> socket.socket:
+def test_without_ipv6_no_port_is_taken_there(monkeypatch: MonkeyPatch) -> None:
+    def refuse(*_: object) -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
-    monkeypatch.setattr("composed.machine.socket.socket", no)
+    monkeypatch.setattr("composed.machine.socket.socket", refuse)
 
     assert not is_taken(GATEWAY, "::1", 8000)
 
 
-def test_the_next_free_port_is_the_first_that_may_be_had(recorder: Recorder) -> None:
+def test_the_next_free_port_is_the_first_that_is_not_avoided(recorder: Recorder) -> None:
     recorder.taken = {8001}
 
     assert next_free(GATEWAY, "127.0.0.1", 8000) == 8002
@@ -68,5 +71,66 @@ def test_the_next_free_port_is_the_first_that_may_be_had(recorder: Recorder) -> 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_after_the_last_port_any_will_do(host: str) -> None:
+def test_after_the_last_port_any_free_port_is_next(host: str) -> None:
     assert 0 < next_free(GATEWAY, host, 65535) < 65535
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_process_is_named_with_its_pid(host: str) -> None:
+    with listening(host) as listener:
+        port = listener.getsockname()[1]
+        names = GATEWAY.listeners(port)
+
+        assert list(names) == [os.getpid()]
+        assert holder(GATEWAY, port) == f"{names[os.getpid()]} (PID {os.getpid()})"
+
+
+def test_a_bound_port_without_a_listener_has_no_holder(recorder: Recorder) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert holder(GATEWAY, bound.getsockname()[1]) == ""
+
+
+@pytest.mark.parametrize("listeners", [{}, {7: "docker-proxy"}, {8: "com.docker.backend"}])
+def test_a_container_is_named_instead_of_the_process_that_forwards(
+    listeners: dict[int, str], recorder: Recorder
+) -> None:
+    recorder.pids = lambda port: listeners
+    recorder.on("publish=8000").say("shop-db-1\tshop\n")
+
+    assert holder(GATEWAY, 8000) == "container shop-db-1 of Compose project shop"
+
+    recorder.on("publish=8000").say("alone\t\n")
+    assert holder(GATEWAY, 8000) == "container alone"
+
+
+def test_an_invisible_process_is_named_by_its_owner(
+    recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "owners", lambda _: {"1": 987654, "2": 0})
+    recorder.on("docker", "ps").say(code=1, err="Cannot connect to the Docker daemon")
+
+    assert holder(GATEWAY, 8000) == "a process of root"
+
+
+def test_without_proc_lsof_lists_the_listeners(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
+    lsof = Recorder()
+    lsof.on("lsof").say("p4711\ncnode\nf12\np4712\ncpython3.11\n")
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+    monkeypatch.setattr(Gateway, "ask", lsof.ask)
+
+    assert GATEWAY.listeners(8000) == {4711: "node", 4712: "python3.11"}
+    assert lsof.asked == [["lsof", "-nP", "-iTCP:8000", "-sTCP:LISTEN", "-Fpc"]]
+    assert holder(GATEWAY, 8000) == "node (PID 4711)"
+
+
+def test_a_process_that_has_just_ended_is_passed_over(
+    monkeypatch: MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "net").mkdir()
+    row = "0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 1000 0 4242 1"
+    (tmp_path / "net/tcp").write_text(f"sl local\n{row}\n")
+    (tmp_path / "77").mkdir()  # without fd
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+
+    assert GATEWAY.listeners(8000) == {}

@@ -1,7 +1,9 @@
 """Every verb sends exactly these commands."""
 
 import io
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -513,3 +515,22 @@ def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder, capsys: Cap
 
     assert "$ docker volume rm abc\n" in capsys.readouterr().err
     assert not [argv for argv in recorder.asked if "rm" in argv]
+
+
+SCRIPT = """
+import sys
+from composed.verbs import bytecode_kept
+
+sys.dont_write_bytecode = True
+with bytecode_kept():
+    print(sys.dont_write_bytecode)
+assert sys.dont_write_bytecode
+"""
+
+
+@pytest.mark.parametrize(("options", "forbidden"), [([], "False"), (["-B"], "True")])
+def test_verbs_keep_bytecode_unless_python_forbids_it(options: list[str], forbidden: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    argv = [sys.executable, *options, "-c", SCRIPT]
+
+    assert subprocess.check_output(argv, env=env, text=True).strip() == forbidden
