@@ -25,7 +25,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Replace the gateway; the stack seems to run."""
     recorder = Recorder()
     recorder.on("docker", "image", "inspect", "--format", "{{.Id}}").say("sha256:1\n")
-    # The running backend was made from the image as it is.
+    # The image of the running backend is current.
     recorder.on("docker", "inspect", "--format", "{{.Image}}…").say("sha256:1 shop-backend\n")
     recorder.on("ps", "--services").say("backend\ndb\n")
     recorder.on("compose", "version").say("2.26.1-4\n")

@@ -12,7 +12,7 @@ from composed.gateway import Answer
 
 @dataclass
 class Call:
-    """A command that the gateway was given; ``kind`` is ``run``, ``ask``, ``pipe`` or ``spawn``."""
+    """A command for the gateway; ``kind`` is ``run``, ``ask``, ``pipe`` or ``spawn``."""
 
     kind: str
     argv: list[str]
@@ -59,17 +59,17 @@ class FakePipe:
 
 
 class Recorder:
-    """Lists every command in ``calls``; one without a prepared answer ends with 0, silently."""
+    """Lists every command in ``calls``; without a prepared answer a command answers 0."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.taken: set[int | tuple[str, int]] = set()  # ports, at any or at one address
+        self.taken: set[int | tuple[str, int]] = set()  # ports, at any address or at an address
         self.pids: Callable[[int], dict[int, str]] = lambda port: {}  # listeners
         self.http: Callable[[str], tuple[int, str]] = lambda url: (0, "")
         self._rules: list[Rule] = []
 
     def on(self, *words: str) -> Rule:
-        """Prepare an answer to commands that have these words, one right after the other.
+        """Prepare an answer to commands that have these words side by side.
 
         ``…`` in a word stands for any text. The last rule that matches wins.
         """

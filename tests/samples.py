@@ -44,7 +44,7 @@ DB_ROW = {**PS_ROW, "Service": "db", "Publishers": []}
 
 OURS = Project.at(ROOT)
 
-# What .env.example leaves for each project to fill in.
+# The settings that .env.example leaves for each project to fill in.
 GENERATED = generated_names(OURS, declared((ROOT / ".env.example").read_text()))
 
 READY = '{"ready": true, "pending": [], "unknown": []}'
@@ -77,16 +77,15 @@ def ps_answer(*rows: Mapping[str, object]) -> str:
 
 
 def container(service: str = "backend", restarts: int = 0, **state: object) -> str:
-    """Return what ``docker inspect`` says of a container; ``Log`` is its health check's."""
-    log = state.pop("Log", [])
-    health = state.pop("Health", "starting")
-    about = {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z", "ExitCode": 0, **state}
-    about |= {"Health": {"Status": health, "Log": log}} if health else {}
-    return json.dumps({"id": service, "service": service, "state": about, "restarts": restarts})
+    """Return a container as ``docker inspect`` shows it; ``Log`` are the probes."""
+    log, health = state.pop("Log", []), state.pop("Health", "starting")
+    full = {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z", "ExitCode": 0, **state}
+    full |= {"Health": {"Status": health, "Log": log}} if health else {}
+    return json.dumps({"id": service, "service": service, "state": full, "restarts": restarts})
 
 
-def probe(at: str, said: str = "", code: int = 1) -> dict[str, object]:
-    return {"Start": at, "ExitCode": code, "Output": said}
+def probe(start: str, output: str = "", code: int = 1) -> dict[str, object]:
+    return {"Start": start, "ExitCode": code, "Output": output}
 
 
 def model(**ports: int) -> str:

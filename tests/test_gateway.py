@@ -62,7 +62,11 @@ def when_it_listens(monkeypatch: MonkeyPatch) -> Iterator[Callable[[int], None]]
     """Send this process, in the background, a signal as soon as the child listens."""
     before = signal.getsignal(signal.SIGUSR1)
     monkeypatch.setattr(signals, "_in_foreground", lambda: False)
-    yield lambda number: signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), number))
+
+    def send(number: int) -> None:
+        signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), number))
+
+    yield send
     signal.signal(signal.SIGUSR1, before)
 
 

@@ -136,7 +136,7 @@ def test_a_later_verb_uses_the_recorded_mode(
     inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
 ) -> None:
     inv("up")
-    monkeypatch.delenv("COMPOSED_MODE")  # an engine is set up: auto alone would take it
+    monkeypatch.delenv("COMPOSED_MODE")  # with an engine, auto would be docker mode
 
     assert inv("down") == 0
 

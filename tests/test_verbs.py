@@ -1,4 +1,4 @@
-"""Every verb sends exactly these commands."""
+"""The commands that every verb sends, and the messages of success."""
 
 import io
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from composed.calls import Calls
+from composed.docker.inside import ContainerInside
 from composed.docker.start import STARTS
 from composed.env.settings import load_settings
 from composed.errors import Interrupted
@@ -19,6 +20,7 @@ from tests.recorder import Call, Recorder
 from tests.samples import (
     DB_ROW,
     DC,
+    ENV,
     EXEC,
     MANAGE,
     PS_ROW,
@@ -34,8 +36,8 @@ UP = f"{DC} up --detach"
 
 
 @pytest.fixture(autouse=True)
-def _tree_of_an_ordinary_user(project: Project, monkeypatch: MonkeyPatch) -> None:
-    monkeypatch.setattr("composed.docker.inside.ContainerInside._owner", lambda _: [])
+def _source_of_an_ordinary_user(monkeypatch: MonkeyPatch) -> None:
+    monkeypatch.setattr(ContainerInside, "_owner", lambda _: [])
 
 
 @pytest.mark.parametrize(
@@ -121,9 +123,7 @@ def test_migrate_starts_a_stopped_database(inv: Inv, recorder: Recorder) -> None
 def test_only_verbs_that_write_source_files_run_as_the_owner(
     inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "composed.docker.inside.ContainerInside._owner", lambda _: ["--user", "0:0"]
-    )
+    monkeypatch.setattr(ContainerInside, "_owner", lambda _: ["--user", "0:0"])
     for verb in (["migrate"], ["makemigrations"], ["manage", "--", "check"]):
         inv(*verb)
 
@@ -382,13 +382,19 @@ def test_test_leaves_out_sessions_that_need_a_missing_engine(
     ) is not answers
 
 
-def test_the_next_verb_removes_leftovers_of_a_killed_verb(
-    inv: Inv, project: Project, recorder: Recorder
-) -> None:
-    calls = project.root / ".composed" / "shop" / "calls"
+@pytest.fixture
+def calls(project: Project) -> Path:
+    """Two records of calls whose ``inv`` is gone."""
+    calls = project.root / ".composed/shop/calls"
     calls.mkdir(parents=True)
     (calls / "aaa").touch()
     (calls / "bbb").write_text("backend")
+    return calls
+
+
+def test_the_next_verb_removes_leftovers_of_a_killed_verb(
+    inv: Inv, calls: Path, recorder: Recorder
+) -> None:
     recorder.on("label=composed.call=aaa").say("4711\n")
 
     inv("ps")
@@ -399,48 +405,37 @@ def test_the_next_verb_removes_leftovers_of_a_killed_verb(
 
 
 def test_a_call_that_cannot_be_cleaned_up_stays_recorded(
-    inv: Inv, project: Project, recorder: Recorder
+    inv: Inv, calls: Path, recorder: Recorder
 ) -> None:
-    calls = project.root / ".composed" / "shop" / "calls"
-    calls.mkdir(parents=True)
-    (calls / "aaa").touch()
-    (calls / "bbb").write_text("backend")
     gone = Answer(1, "", "Cannot connect to the Docker daemon")
-    recorder.on("ps", "--services").give(gone)
-    recorder.on("exec").give(gone)
-    recorder.on("label=…").give(gone)
+    for words in (["ps", "--services"], ["exec"], ["label=…"]):
+        recorder.on(*words).give(gone)
 
     inv("ps")
 
-    assert sorted(Calls(Gateway(project.root), calls).abandoned()) == ["aaa", "bbb"]
+    assert sorted(Calls(Gateway(Path()), calls).abandoned()) == ["aaa", "bbb"]
 
 
 PLAIN_ENV = "--env NO_COLOR=1 --env DJANGO_COLORS=nocolor"
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words", "command"),
+    ("setting", "verb", "command"),
     [
-        ("NO_COLOR", "1", "logs", "logs"),
-        ("TERM", "dumb", "logs", "logs"),
-        ("NO_COLOR", "1", "shell", f"exec --no-TTY --env COMPOSED_CALL=CALL {PLAIN_ENV}"),
-        ("TERM", "dumb", "shell", f"{PLAIN_ENV} --env TERM=dumb backend bash"),
-        ("NO_COLOR", "yes", "migrate", "--env NO_COLOR --env DJANGO_COLORS backend"),
-        ("TERM", "dumb", "migrate", "--env NO_COLOR --env DJANGO_COLORS --env TERM backend"),
+        ("NO_COLOR=1", "logs", "logs"),
+        ("TERM=dumb", "logs", "logs"),
+        ("NO_COLOR=1", "shell", f"exec --no-TTY --env COMPOSED_CALL=CALL {PLAIN_ENV}"),
+        ("TERM=dumb", "shell", f"{PLAIN_ENV} --env TERM=dumb backend bash"),
+        ("NO_COLOR=yes", "migrate", "--env NO_COLOR --env DJANGO_COLORS backend"),
+        ("TERM=dumb", "migrate", "--env NO_COLOR --env DJANGO_COLORS --env TERM backend"),
     ],
 )
 def test_plain_text_is_asked_of_compose_and_of_commands_inside(
-    name: str,
-    value: str,
-    words: str,
-    command: str,
-    inv: Inv,
-    recorder: Recorder,
-    monkeypatch: MonkeyPatch,
+    setting: str, verb: str, command: str, inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(name, value)
+    monkeypatch.setenv(*setting.split("="))
 
-    inv(words)
+    inv(verb)
 
     line = recorder.lines("run")[0]
     assert line.startswith(f"{DC} --ansi never --progress plain ")
@@ -491,14 +486,10 @@ def test_a_container_of_an_interrupted_call_is_removed(inv: Inv, recorder: Recor
 
 
 def test_compose_gets_every_env_file(
-    inv: Inv,
-    project: Project,
-    recorder: Recorder,
-    monkeypatch: MonkeyPatch,
-    tmp_path_factory: pytest.TempPathFactory,
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    elsewhere: Path = tmp_path_factory.mktemp("elsewhere") / "env"
-    elsewhere.write_text((project.root / ".env").read_text())
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "env"
+    elsewhere.write_text(ENV)
     monkeypatch.setenv("COMPOSE_ENV_FILES", f"{elsewhere},.env")
 
     inv("logs")

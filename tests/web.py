@@ -1,4 +1,4 @@
-"""A plain HTTP client for tests: one request, one connection, nothing followed."""
+"""A plain HTTP client for tests: a connection for each request; no redirect is followed."""
 
 import json
 from http.client import HTTPConnection
@@ -30,7 +30,7 @@ def request(
     headers: dict[str, str] | None = None,
     timeout: float = 30,
 ) -> Reply:
-    """Send ``data`` as it is when it is bytes, else as JSON."""
+    """Send ``data``: bytes unchanged, another object as JSON."""
     parts = urlsplit(url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     body = data if isinstance(data, bytes | None) else json.dumps(data).encode()
@@ -39,7 +39,7 @@ def request(
     try:
         connection.request(method, path or "/", body, given | (headers or {}))
         answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return Reply(answer.status, found, answer.read())
+        lower = {name.lower(): value for name, value in answer.getheaders()}
+        return Reply(answer.status, lower, answer.read())
     finally:
         connection.close()
