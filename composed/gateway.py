@@ -125,10 +125,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def pipe(self, argv: Sequence[str]) -> Iterator[Pipe]:
-        """Run ``argv`` while the block lasts, with streams; a process still alive is killed.
-
-        Raises :class:`NotFoundError` when the program is missing.
-        """
+        """Run ``argv`` until the end of the block; a missing program is :class:`NotFoundError`."""
         import tempfile  # noqa: PLC0415  # few verbs need temporary files, and `inv ps` is quick
 
         if self.echo:
@@ -226,10 +223,7 @@ class Gateway:
         return machine.processes_from_ps(self.ask(machine.PS).out)
 
     def kill(self, pid: int, number: signal.Signals) -> None:
-        """Send a signal to a process that may have ended.
-
-        Raises :class:`RefusedError` for another user's process.
-        """
+        """Send a signal to a process; :class:`RefusedError` if the process is another user's."""
         if self.dry:
             return
         try:
@@ -250,10 +244,9 @@ class Gateway:
         return [process.pid for process in self.processes() if process.parent == child.pid]
 
     def write(self, file: Path, text: str) -> None:
-        """Replace the text of a file; make its folders.
+        """Replace the text of a file, and make its folders.
 
-        Raises :class:`RefusedError` for another user's file, :class:`InputOutputError` for a
-        full disk.
+        Another user's file is a :class:`RefusedError`, a full disk an :class:`InputOutputError`.
         """
         if self.dry:
             return

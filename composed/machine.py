@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import socket
 from pathlib import Path
 from typing import NamedTuple
@@ -57,14 +58,7 @@ def listeners_from_proc(port: int) -> dict[int, str]:
 
 def listeners_from_lsof(text: str) -> dict[int, str]:
     """Return PID and name from ``lsof -F pc``: a line ``pPID``, then a line ``cNAME``."""
-    names: dict[int, str] = {}
-    pid = 0
-    for line in text.splitlines():
-        if line.startswith("p"):
-            pid = int(line[1:])
-        elif line.startswith("c"):
-            names[pid] = line[1:]
-    return names
+    return {int(pid): name for pid, name in re.findall(r"^p(\d+)\nc(.*)", text, re.MULTILINE)}
 
 
 def owners(port: int) -> dict[str, int]:

@@ -40,10 +40,6 @@ class Service:
         """Whether the service runs and no health check contradicts."""
         return self.state == "running" and self.health in ("", "healthy")
 
-    def as_json(self) -> dict[str, object]:
-        """Return the service for ``inv ps --json``."""
-        return asdict(self) | {"ports": {str(port): host for port, host in self.ports.items()}}
-
 
 @dataclass(frozen=True)
 class UpOptions:
@@ -71,11 +67,9 @@ class BuildOptions:
 class Stack(ABC):
     """A Django backend and its database, in one mode.
 
-    The parts do the work: ``runner`` the services, ``inside`` commands in the backend,
-    ``store`` the data, ``report`` the facts for a diagnosis. Only docker mode has a ``volume``,
-    and ``compose``, which runs Compose with the given words. Methods that run a command on the
-    user's terminal return its exit code; every failure of ours is a
-    :class:`~composed.errors.ComposedError`.
+    Only docker mode has a ``volume``, and ``compose``, which runs Compose with the given words.
+    Methods that run a command on the user's terminal return the exit code; every failure of ours
+    is a :class:`~composed.errors.ComposedError`.
     """
 
     mode: str
@@ -117,10 +111,7 @@ class Stack(ABC):
 
     @contextlib.contextmanager
     def stopping(self) -> Iterator[None]:
-        """Mark that services are being stopped; the mark outlives an interrupted ``inv``.
-
-        Such services go on stopping, and seem to run until then.
-        """
+        """Mark that services are being stopped; the mark outlives an interrupted ``inv``."""
         self.gateway.write(self.stop_mark, "")
         try:
             yield
@@ -160,10 +151,7 @@ class Runner(ABC):
 
     @abstractmethod
     def up(self, options: UpOptions) -> list[Service]:
-        """Start, wait, and return the services when all are ready.
-
-        Raises :class:`~composed.errors.NotReadyError` when a service fails.
-        """
+        """Start, and return the services once all are ready; else :class:`NotReadyError`."""
 
     @abstractmethod
     def restart(self, options: UpOptions) -> list[Service]:
@@ -232,9 +220,9 @@ class Store(ABC):
     def pointed_at(self, place: str) -> dict[str, str]:
         """Return the variables that point the backend at a copy: see :meth:`Database.copied`."""
 
-    @abstractmethod
     def has_data(self) -> bool:
         """Return whether there is a database that could be lost; start nothing."""
+        return bool(self.holdings())
 
     @abstractmethod
     def holdings(self) -> list[str]:
@@ -293,7 +281,7 @@ def as_table(stack: Stack, services: Sequence[Service]) -> str:
 
 def as_json(stack: Stack, services: Sequence[Service]) -> str:
     """Return name, mode and services as one JSON object."""
-    rows = [service.as_json() for service in services]
+    rows = [asdict(service) for service in services]
     return json.dumps({"project": stack.name, "mode": stack.mode, "services": rows}, indent=2)
 
 

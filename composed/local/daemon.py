@@ -106,10 +106,7 @@ class Daemon:
         return {process.pid for process in self._group()}
 
     def stop(self, *, seconds: float) -> None:
-        """Ask the program to end, wait for ``seconds``, then kill the rest of the group.
-
-        A ``kill -9`` of the leader leaves a group without a leader.
-        """
+        """Ask the program to end, wait for ``seconds``, then kill the rest of the group."""
         if start := self.running():
             self._gateway.kill(start.pid, signal.SIGTERM)
             end = time.monotonic() + seconds

@@ -88,8 +88,8 @@ class LocalRunner(Runner):
         if not self._daemon.running():
             return [Service(name, "exited", age=age)]
         health = "healthy" if _works(self._gateway.fetch(self._health(start))[0]) else "unhealthy"
-        ports = {start.port: f"{HOST}:{start.port}"}
-        return [Service(name, "running", health, age, ports, _url(start))]
+        address = f"{HOST}:{start.port}"
+        return [Service(name, "running", health, age, {start.port: address}, f"http://{address}")]
 
     def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
         """Show the log with ``tail``."""
@@ -169,29 +169,21 @@ class LocalRunner(Runner):
         broken = not runs or code == HTTPStatus.INTERNAL_SERVER_ERROR
         state = (f"answers {code}" if code else "does not answer") if runs else "has ended"
         probe = text if code and not ready else ""
-        hopeless = not ready and (broken or self._log_is_fatal(log))
-        return Look(self._project.backend, state, ready, hopeless=hopeless, said=probe)
-
-    def _log_is_fatal(self, log: Log) -> bool:
-        """Return whether the log says that the server will never answer."""
         words = self._words(log)
         cause = self._stack.explain(words)
-        return bool(cause and cause.fatal) or SERVER_ENDED in words
+        fatal = broken or SERVER_ENDED in words or bool(cause and cause.fatal)
+        hopeless = fatal and not ready
+        return Look(self._project.backend, state, ready, hopeless=hopeless, said=probe)
 
     def _words(self, log: Log) -> str:
         return of_now(self._daemon.log_after(log.up), self._daemon.log_after(log.server))
 
     def _health(self, start: Start) -> str:
-        return f"{_url(start)}{self._project.health}"
+        return f"http://{HOST}:{start.port}{self._project.health}"
 
 
 def _works(code: int) -> bool:
-    """Return whether a server with this answer works, even without the health path."""
-    return 0 < code < HTTPStatus.INTERNAL_SERVER_ERROR
-
-
-def _url(start: Start) -> str:
-    return f"http://{HOST}:{start.port}"
+    return 0 < code < HTTPStatus.INTERNAL_SERVER_ERROR  # the health path may be missing: 404
 
 
 def _age(seconds: float) -> str:

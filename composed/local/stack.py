@@ -69,10 +69,6 @@ class FileStore(Store):
         """Return the setting that names the file."""
         return {"SQLITE_PATH": place}
 
-    def has_data(self) -> bool:
-        """Return whether the file exists."""
-        return self._file.exists()
-
     def holdings(self) -> list[str]:
         """Return the path of the file."""
         return [str(self._file)] if self._file.exists() else []

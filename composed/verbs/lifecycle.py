@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from invoke import Context, task
@@ -39,9 +40,12 @@ def up(
     if build and no_build:
         raise ValueWrongError("--build and --no-build exclude each other.")
     stack = prepare_stack(c, make_env=True)
-    chosen = True if build else False if no_build else None
-    apply = partial(_migrate, stack) if migrate else None
-    options = UpOptions(service, chosen, _seconds(timeout), apply, strict_ports)
+    chosen = build or (False if no_build else None)
+    options = UpOptions(service, chosen, _seconds(timeout), strict_ports=strict_ports)
+    if migrate:
+        from composed.data.migrate import migrate as apply_migrations
+
+        options = replace(options, migrate=partial(apply_migrations, stack))
     stack.remember()
     try:
         _start(stack, lambda: stack.runner.up(options))
@@ -147,12 +151,6 @@ def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
             if complaint.fatal:
                 raise NotReadyError(complaint.sentence, f"Type: {complaint.cure}")
             print(f"\n{complaint.sentence}\n  Type: {complaint.cure}")
-
-
-def _migrate(stack: Stack) -> None:
-    from composed.data.migrate import migrate
-
-    migrate(stack)
 
 
 def _seconds(value: str) -> int:
