@@ -1,4 +1,4 @@
-"""Call records: a file for each command under way, so that the next verb cleans up a killed one."""
+"""Call records: a file for each command under way, by which the next verb cleans up."""
 
 import contextlib
 import fcntl
@@ -30,7 +30,7 @@ class Calls:
             yield "dry"
             return
         call = new_name()
-        draft = self._folder / f".{call}"  # invisible to other verbs until it is locked
+        draft = self._folder / f".{call}"  # invisible to a second verb until the lock is held
         self._gateway.write(draft, text)
         with draft.open("a+", encoding="utf-8") as record:
             fcntl.flock(record, fcntl.LOCK_EX)
@@ -46,7 +46,7 @@ class Calls:
             self.forget(call)
 
     def abandoned(self) -> dict[str, str]:
-        """Return the text of each call whose ``inv`` is gone."""
+        """Return the text of each record without a living ``inv``, by call."""
         texts = {}
         with contextlib.suppress(FileNotFoundError):
             for file in sorted(self._folder.glob("[!.]*")):
@@ -61,5 +61,5 @@ class Calls:
 
 
 def new_name() -> str:
-    """Return a name that no other call has."""
+    """Return a new name for a call."""
     return os.urandom(6).hex()

@@ -91,7 +91,7 @@ class DryRunEnded(Exit):
 
 
 def end_with(code: int) -> None:
-    """End the verb silently with the exit code of a command, which has printed its own error."""
+    """End the verb silently with the exit code of a command that has printed the error."""
     if code:
         # Popen counts a death by signal as negative; shells count from 128.
         raise Exit(None, code if code > 0 else 128 - code)

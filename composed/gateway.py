@@ -1,6 +1,6 @@
 """The gateway to the machine: processes, HTTP, ports, signals and the stack's own files.
 
-All effects of the verbs go through a :class:`Gateway`; tests replace its methods. A dry run
+All effects of the verbs go through a :class:`Gateway`; tests replace the methods. A dry run
 is decided here: commands are shown, nothing is started or written.
 """
 
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class Pipe:
-    """A process with its stdin and stdout as streams, so that memory stays flat.
+    """A process with stdin and stdout as streams, so that memory stays flat.
 
     A write to ``stdin`` raises BrokenPipeError when the process has ended.
     """
@@ -91,7 +91,7 @@ class Gateway:
                     cwd=cwd or self.cwd,
                     env={**os.environ, **(env or {})},
                     stdout=subprocess.PIPE if without else None,
-                    close_fds=False,  # a lock lasts as long as the child that it guards
+                    close_fds=False,  # a lock lasts as long as the child does
                 )
             except OSError as error:
                 say(f"{argv[0]}: {error.strerror}")
@@ -161,7 +161,7 @@ class Gateway:
         if self.echo:
             say(f"$ {shlex.join(argv)}")
         try:
-            with _broken_pipes_as_errors():  # the process may end before it has read its stdin
+            with _broken_pipes_as_errors():  # the process may end without reading stdin
                 done = subprocess.run(
                     argv,
                     cwd=cwd or self.cwd,
@@ -244,7 +244,7 @@ class Gateway:
         return [process.pid for process in self.processes() if process.parent == child.pid]
 
     def write(self, file: Path, text: str) -> None:
-        """Replace the text of a file, and make its folders.
+        """Replace the text of a file, and make the folders above.
 
         Another user's file is a :class:`RefusedError`, a full disk an :class:`InputOutputError`.
         """
@@ -260,7 +260,7 @@ class Gateway:
             ) from None
 
     def remove(self, path: Path) -> None:
-        """Remove a file, or a folder with its content; a missing path is fine."""
+        """Remove a file, or a folder with all content; a missing path is fine."""
         if self.dry:
             return
         if path.is_dir():
@@ -269,7 +269,7 @@ class Gateway:
             path.unlink(missing_ok=True)
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder and its parents."""
+        """Make a folder, and the folders above."""
         if not self.dry:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -298,7 +298,7 @@ class Gateway:
 
 
 def is_free(stream: IO[str]) -> bool:
-    """Take the lock of an open file if no process holds it; return whether it was free."""
+    """Take the lock of an open file if the lock is free; return whether that succeeded."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

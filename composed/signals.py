@@ -13,7 +13,7 @@ from types import FrameType
 
 from composed.errors import Interrupted
 
-# Long enough for Compose to take its containers back after a Ctrl-C of its own.
+# Long enough for Compose to take the containers back after a Ctrl-C from the terminal.
 SECONDS_BEFORE_PASSING_ON = 2.0
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -26,7 +26,7 @@ def handle_signals() -> None:
     beside Ctrl-C would skip every ``finally``.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:  # closed (`<&-`): the next file would get its number
+        if getattr(sys, name) is None:  # closed (`<&-`): the next file would get this number
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
             setattr(sys, name, open(number, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
     for number in _ENDING:
@@ -69,7 +69,7 @@ class Signals:
     """Signals received while a child runs, passed on to the child.
 
     ``children`` returns the PIDs of the child's children that need the signals too. With
-    ``insist`` a Ctrl-C is passed on even if the terminal should have sent it.
+    ``insist`` a Ctrl-C is passed on even where the terminal should have done so.
     """
 
     children: Callable[[subprocess.Popen[bytes]], list[int]]
@@ -79,13 +79,13 @@ class Signals:
     _timer: threading.Timer | None = None
 
     def belong_to(self, child: subprocess.Popen[bytes]) -> None:
-        """Pass on to the child the signals that came during its start, and all later signals."""
+        """Pass on to the child the signals that came during the start, and all later signals."""
         self._child = child
         for number in self.received:
             self._pass_on(number)
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the signal; pass the signal on unless the terminal has sent it to the child."""
+        """Remember the signal, and pass it on unless the terminal does so."""
         self.received.append(number)
         if number != signal.SIGINT or not _in_foreground():
             self._pass_on(number)
@@ -123,7 +123,7 @@ def signals_for_the_child(
 
 
 def _in_foreground() -> bool:
-    """Return whether the terminal sends its Ctrl-C to this process, and so to the children."""
+    """Return whether the terminal sends Ctrl-C to this process, and so to the children."""
     with contextlib.suppress(OSError), Path("/dev/tty").open("rb", buffering=0) as terminal:
         return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     return False

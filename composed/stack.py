@@ -1,4 +1,4 @@
-"""The interface of a stack, the same in every mode, and how its services are shown."""
+"""The interface of a stack, the same in every mode, and the tables of services."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from composed.gateway import Answer, Gateway
 from composed.project import Project
 from composed.terminal import table
 
-if TYPE_CHECKING:  # only a failure needs it
+if TYPE_CHECKING:  # only a failure needs explanations
     from composed.health.explanations import Explanation
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service as ``inv ps`` shows it; ``ports`` maps container ports to host addresses."""
+    """A service as in ``inv ps``; ``ports`` maps container ports to addresses of the host."""
 
     service: str
     state: str
@@ -93,7 +93,7 @@ class Stack(ABC):
         return self.project.folder(self.name)
 
     def explain(self, text: str, *, loading: bool = False) -> Explanation | None:
-        """Return the explanation for the text of a log or a health check, if one is known.
+        """Return the explanation for the text of a log or a health check, None if unknown.
 
         With ``loading``, the text is the answer of an application that does not load.
         """
@@ -102,7 +102,7 @@ class Stack(ABC):
         return explain(text, self.project, local=self.mode == "local", loading=loading)
 
     def remember(self) -> None:
-        """Record the mode, so that other verbs find this stack."""
+        """Record the mode, for later verbs."""
         self.gateway.write(self.folder / "mode", self.mode)
 
     def forget(self) -> None:
@@ -193,12 +193,12 @@ class Inside(ABC):
         """
 
     def ask_manage(self, *args: str) -> Answer:
-        """Return the answer of a management command, from the running backend if there is one."""
+        """Return the answer of a management command, from a running backend if possible."""
         return self.ask_one_off(*args)
 
     @abstractmethod
     def current_url(self) -> str:
-        """Return the URL of a running backend if its code is current, else ""."""
+        """Return the URL of a running backend with the current code, else ""."""
 
     @abstractmethod
     def shell(self, service: str, argv: Sequence[str]) -> int:
@@ -206,7 +206,7 @@ class Inside(ABC):
 
     @abstractmethod
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
-        """Open the database's own client, or run one ``command`` in it."""
+        """Open the client of the database, or run a single ``command`` there."""
 
 
 class Store(ABC):
@@ -280,7 +280,7 @@ def as_table(stack: Stack, services: Sequence[Service]) -> str:
 
 
 def as_json(stack: Stack, services: Sequence[Service]) -> str:
-    """Return name, mode and services as one JSON object."""
+    """Return name, mode and services as a JSON object."""
     rows = [asdict(service) for service in services]
     return json.dumps({"project": stack.name, "mode": stack.mode, "services": rows}, indent=2)
 

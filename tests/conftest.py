@@ -97,7 +97,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def inv(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Inv:
-    """Run ``inv`` with these words, as typed, and return its exit code."""
+    """Run ``inv`` with these words, as typed, and return the exit code."""
     monkeypatch.setattr("composed.verbs.handle_signals", lambda: None)
 
     def run(*words: str) -> int:

@@ -100,7 +100,7 @@ class Recorder:
         return [call for call in self.calls if call.kind == kind]
 
     def lines(self, kind: str) -> list[str]:
-        """The commands of a kind, each with a space between its words."""
+        """The commands of a kind, each as a line."""
         return [" ".join(call.argv) for call in self.of(kind)]
 
     def run(

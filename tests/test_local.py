@@ -140,7 +140,7 @@ def test_a_later_verb_uses_the_recorded_mode(
 
     assert inv("down") == 0
 
-    assert daemon.stops == 2  # one before the start
+    assert daemon.stops == 2  # the first before the start
 
 
 @pytest.mark.parametrize(

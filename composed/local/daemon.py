@@ -1,4 +1,4 @@
-"""One program in the background: started once, known again later, stopped with its children."""
+"""A program in the background: recorded when started, stopped with all children."""
 
 import json
 import os
@@ -18,8 +18,8 @@ SECONDS_BETWEEN_LOOKS = 0.05
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 LOG_BYTES_READ = 20_000  # some tracebacks
 
-# The shell writes the PID before it becomes the program: a `kill -9` of `inv` between the start
-# and the record leaves no program that nobody knows.
+# The shell writes the PID before the program replaces the shell: a `kill -9` of `inv` between
+# the start and the record leaves no unknown program.
 _NOTED = 'echo $$ > "$0" && exec "$@"'
 
 
@@ -121,7 +121,7 @@ class Daemon:
         self._pid.unlink(missing_ok=True)
 
     def _unrecorded(self) -> list[Process]:
-        """Return the group of a program whose ``inv`` was killed before the record."""
+        """Return the group of a program that an ``inv`` killed too early did not record."""
         try:
             pid = int(self._pid.read_text())
         except (OSError, ValueError):

@@ -24,7 +24,7 @@ UNASKED = (
 HOST = "127.0.0.1"
 LOG_LINES = 20
 PORT_LOST = "has lost its port to another process"
-STARTS = 5  # of a server whose port is taken again and again
+STARTS = 5  # while other processes take the port
 SIDE_FILES = ("", "-wal", "-shm", "-journal", MIGRATE_LOCK)
 
 
@@ -130,7 +130,7 @@ class LocalRunner(Runner):
         return self._daemon.last()
 
     def _port(self, *, strict: bool) -> int:
-        """Return the port of the settings, or the port chosen in its place."""
+        """Return the port of the settings, or the port chosen instead."""
         name = self._project.backend_port
         port = int(load_settings(self._project)[name])  # read anew: perhaps just chosen
         if not port:
@@ -139,13 +139,13 @@ class LocalRunner(Runner):
         taken = dict.fromkeys(in_the_way(self._gateway, [wanted]), name)
         if not taken:
             return port
-        from composed.ports.choice import give_way  # noqa: PLC0415  # nearly always it is free
+        from composed.ports.choice import give_way  # noqa: PLC0415  # rarely taken
 
         chosen = give_way(self._gateway, self._stack.settings, taken, strict=strict)
         return chosen.get(name, port)
 
     def _wait(self, start: Start | None, timeout: int, log: Log) -> bool:
-        """Return True when the server is ready, False when another process has its port."""
+        """Return True when the server is ready, False when another process has the port."""
         if not start:
             return False
         began = time.monotonic()

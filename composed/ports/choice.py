@@ -19,7 +19,7 @@ from composed.terminal import say
 # The value stands in the comment as well: a user who edits the line below takes the choice over.
 _CHOICE = r"^# \d+ was taken: inv chose {name}=(\d+)\. .*\n{name}=\1[ \t]*$"
 
-# Processes that listen for a container, whose name says more than theirs.
+# Processes that listen for a container: the name of the container says more.
 _FORWARDERS = ("docker", "com.docke", "rootlesskit", "slirp4netns", "vpnkit", "OrbStack", "limactl")
 _COLUMNS = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
 

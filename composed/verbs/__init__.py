@@ -1,4 +1,4 @@
-"""Every verb: a ``tasks.py`` imports its verbs from here."""
+"""Every verb, for a ``tasks.py`` to import."""
 
 import contextlib
 import functools
@@ -13,7 +13,7 @@ from invoke import Collection
 def bytecode_kept() -> Iterator[None]:
     """Let Python write bytecode of the modules that the block imports.
 
-    Invoke forbids bytecode (its ``--write-pyc``), so each verb would compile all modules anew:
+    Invoke forbids bytecode (see ``--write-pyc``), so each verb would compile all modules anew:
     25 ms. PYTHONDONTWRITEBYTECODE and ``-B`` are honoured.
     """
     before = sys.dont_write_bytecode

@@ -104,7 +104,7 @@ def ps(c: Context, json: bool = False) -> None:
 def logs(
     c: Context, service: list[str], follow: bool = False, tail: str = "", since: str = ""
 ) -> None:
-    """Show what the services wrote."""
+    """Show the logs of the services."""
     if tail not in ("", "all") and not (tail.isascii() and tail.isdecimal()):
         raise ValueWrongError(f"--tail is {tail!r}.", "Valid: a whole number of lines, or all.")
     end_with(prepare_stack(c).runner.logs(service, follow=follow, tail=tail, since=since))
