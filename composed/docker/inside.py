@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from composed.calls import Calls
 from composed.docker import engine
-from composed.docker.compose import Compose
+from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.leftovers import LABEL, MARK
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer
 from composed.stack import Inside, Stack

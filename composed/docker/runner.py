@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
-from composed.docker.owned import Owned
 from composed.docker.services import parse_ps
+from composed.docker.store import check_owners
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
 from composed.terminal import ERASE_LINE, is_plain
 
@@ -33,7 +33,7 @@ class ComposeRunner(Runner):
     def down(self, *, volumes: bool = False) -> int:
         """Remove containers and network, one-off containers too; with ``volumes`` the data."""
         if volumes:
-            Owned(self._dc, self._stack.name).check_volumes()
+            check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 

@@ -6,7 +6,6 @@ from composed.calls import Calls
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.inside import ContainerInside
-from composed.docker.leftovers import clean_up
 from composed.docker.runner import ComposeRunner
 from composed.docker.store import VolumeStore
 from composed.env.settings import Settings
@@ -57,5 +56,5 @@ class DockerStack(Stack):
     def clean_up(self) -> None:
         """Remove the containers, processes and databases of killed verbs."""
         if not self.gateway.dry:
-            clean_up(self._dc, self._calls)
+            self._dc.end_abandoned(self._calls)
             self._database.clean_up()

@@ -77,7 +77,7 @@ class Start:
         """Say whether ports were taken and others are chosen; raises when they may not be."""
         if self._gateway.dry:
             return False
-        self._dc.find([self._project.backend], model.services)
+        self._dc.check([self._project.backend], model.services)
         if not (taken := self._taken(model.published(self._options.services))):
             return False
         # Imported late: nearly every start finds its ports free.
