@@ -18,6 +18,7 @@ from composed.project import Project
 from tests.recorder import Call, Recorder
 from tests.samples import DB_ROW, DC, PS_ROW, RAW, Inv, model, ps_answer
 
+Answers: TypeAlias = dict[str, Answer]
 Capsys: TypeAlias = pytest.CaptureFixture[str]
 Patch: TypeAlias = pytest.MonkeyPatch
 
@@ -29,12 +30,19 @@ LOOK = (
     "docker run --rm --network none --user 0:0 --volume shop_db-data:/volume:ro --entrypoint sh "
     "postgres:15 -c"
 )
+
+
+def out(text: str) -> Answer:
+    """Return the answer of a command that prints this text."""
+    return Answer(0, text, "")
+
+
 REFUSED = Answer(2, "", 'FATAL:  password authentication failed for user "cp_user"\n')
 NO_ROLE = Answer(2, "", 'FATAL:  role "cp_user" does not exist\n')
 FAILS = Answer(1, "", "")
+NO_VOLUME = Answer(1, "", "no such volume")
 NO_ENGINE = Answer(1, "", "Cannot connect to the Docker daemon")
 FIFTEEN = "postgres (PostgreSQL) 15.18 (Debian 15.18-0)\n15\n"
-FACTS = '["version", "15.18"]\n["rows", "public.a", 3]\n["end", ""]\n'
 
 TO_17: dict[str, Any] = {
     "Env": ["PGDATA=/var/lib/postgresql/data"],
@@ -90,6 +98,11 @@ def _fitting_volume(recorder: Recorder) -> None:
     recorder.on("image", "inspect", "--format", "json").say("[]")
 
 
+def prepare(recorder: Recorder, answers: Answers) -> None:
+    for words, answer in answers.items():
+        recorder.on(*words.split()).give(answer)
+
+
 def looks(recorder: Recorder) -> list[str]:
     """Return the commands that look into a volume or ask the server."""
     return [line for line in recorder.lines("ask") if "docker run" in line or "psql" in line]
@@ -131,19 +144,22 @@ def test_the_password_is_in_no_argument_list(inv: Inv, recorder: Recorder) -> No
 
 
 def test_a_missing_volume_fits(inv: Inv, recorder: Recorder) -> None:
-    recorder.on("volume", "inspect").say("[]", code=1, err="no such volume")
+    recorder.on("volume", "inspect").give(NO_VOLUME)
 
     assert inv("up") == 0
 
     assert looks(recorder) == []
 
 
-def test_a_missing_image_is_pulled_on_the_terminal(inv: Inv, recorder: Recorder) -> None:
-    recorder.on("image", "inspect", "--format", "{{json .Config}}").say(code=1, err="No such image")
+@pytest.mark.parametrize(("code", "ran"), [(0, ["pull db", "up", "up"]), (1, ["pull db", "up"])])
+def test_a_missing_image_is_pulled_on_the_terminal(
+    code: int, ran: list[str], inv: Inv, recorder: Recorder
+) -> None:
+    prepare(recorder, {"…Config}}": FAILS, "pull db": Answer(code, "", "")})
 
     assert inv("up") == 0
 
-    assert recorder.ran[0][4:] == ["pull", "db"]
+    assert [" ".join(argv[4:6]).removesuffix(" --detach") for argv in recorder.ran] == ran
 
 
 def test_a_dry_run_checks_no_volume(inv: Inv, recorder: Recorder) -> None:
@@ -174,32 +190,28 @@ def test_a_one_off_container_needs_the_password(
 # --- versions and layouts ----------------------------------------------------
 
 
-KEEP = "Keep PostgreSQL 15: write POSTGRES_IMAGE=postgres:15 into .env"
-
-
 @pytest.mark.parametrize(
-    ("image", "major", "ways"),
-    [("postgres:17", 17, ["Move the data: inv db.upgrade"]), ("postgres:14", 14, [])],
+    ("major", "way"), [(17, "Move the data: inv db.upgrade\n  Keep "), (14, "Keep ")]
 )
 def test_another_major_version_is_refused_before_anything_starts(
-    image: str, major: int, ways: list[str], inv: Inv, recorder: Recorder, capsys: Capsys
+    major: int, way: str, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
+    image = f"postgres:{major}"
     recorder.on(".env", "config", "--format").say(configured("shop_db-data", image))
     recorder.on("docker", "run").say(f"postgres (PostgreSQL) {major}.1\n15\n")
 
     assert inv("up") == 78
 
     assert recorder.ran == []
-    problem = (
+    assert capsys.readouterr().err.startswith(
         f"Volume shop_db-data holds data of PostgreSQL 15; POSTGRES_IMAGE is {image}, which is "
-        f"{major}.\n  "
+        f"{major}.\n  {way}PostgreSQL 15: write POSTGRES_IMAGE=postgres:15 into .env\n"
     )
-    assert problem + "\n  ".join([*ways, KEEP]) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("out", ["", "postgres (PostgreSQL) 15.1\n", "15\n"])
-def test_an_unknown_version_is_left_to_postgresql(out: str, inv: Inv, recorder: Recorder) -> None:
-    recorder.on("docker", "run").say(out)
+@pytest.mark.parametrize("text", ["", "postgres (PostgreSQL) 15.1\n", "15\n"])
+def test_an_unknown_version_is_left_to_postgresql(text: str, inv: Inv, recorder: Recorder) -> None:
+    recorder.on("docker", "run").say(text)
 
     assert inv("up") == 0
 
@@ -248,22 +260,19 @@ WAYS = "inv down --volumes && inv up && inv db.restore --latest\n"
     ("answers", "problem", "before"),
     [
         (
-            {"--env PGPASSWORD": REFUSED},
+            {},
             "POSTGRES_PASSWORD is not the password of cp_user in volume shop_db-data.\n"
             "  Write the old value into .env: POSTGRES_PASSWORD=…\n",
             "",
         ),
         (
-            {
-                "--env PGPASSWORD": REFUSED,
-                "--no-psqlrc --quiet": Answer(0, "postgres\nold\ntest_old\n", ""),
-            },
+            {"--no-psqlrc --quiet": out("postgres\nold\ntest_old\n")},
             "POSTGRES_DB is 'task_db': there is no such database in volume shop_db-data.\n"
             "  Write the old value into .env: POSTGRES_DB=old\n",
             "POSTGRES_DB=old ",
         ),
         (
-            {"--env PGPASSWORD": REFUSED, "--no-psqlrc --quiet": NO_ROLE},
+            {"--no-psqlrc --quiet": NO_ROLE},
             "DB_USER is 'cp_user': there is no such user in volume shop_db-data.\n"
             "  Write the old value into .env: DB_USER=…\n",
             "DB_USER=… POSTGRES_DB=… ",
@@ -271,15 +280,9 @@ WAYS = "inv down --volumes && inv up && inv db.restore --latest\n"
     ],
 )
 def test_credentials_that_do_not_fit_are_refused_with_all_cures(
-    answers: dict[str, Answer],
-    problem: str,
-    before: str,
-    inv: Inv,
-    recorder: Recorder,
-    capsys: Capsys,
+    answers: Answers, problem: str, before: str, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
-    for words, answer in answers.items():
-        recorder.on(*words.split()).give(answer)
+    prepare(recorder, {"--env PGPASSWORD": REFUSED, **answers})
 
     assert inv("up") == 78
 
@@ -294,11 +297,10 @@ def test_credentials_in_list_form_are_named_by_their_settings(
     inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     config = written()
-    environment = config["services"]["db"]["environment"]
-    config["services"]["db"]["environment"] = [f"{n}={v}" for n, v in environment.items()]
-    recorder.on("config", "--no-interpolate").say(json.dumps(config))
-    recorder.on("--env", "PGPASSWORD").give(REFUSED)
-    recorder.on("--no-psqlrc", "--quiet").give(NO_ROLE)
+    db = config["services"]["db"]
+    db["environment"] = [f"{name}={value}" for name, value in db["environment"].items()]
+    prepare(recorder, {"config --no-interpolate": out(json.dumps(config))})
+    prepare(recorder, {"--env PGPASSWORD": REFUSED, "--no-psqlrc --quiet": NO_ROLE})
 
     assert inv("up") == 78
 
@@ -419,12 +421,10 @@ def newer(recorder: Recorder, monkeypatch: Patch) -> Recorder:
         return Answer(0, configured(volume, image, mount), "")
 
     recorder.on(".env", "config", "--format").do(model_of)
-    recorder.on("volume", "inspect", "shop_db-data-17").say(code=1, err="no such volume")
+    recorder.on("volume", "inspect", "shop_db-data-17").give(NO_VOLUME)
     recorder.on("--entrypoint", "sh", "postgres:17").say("postgres (PostgreSQL) 17.1\n15\n")
     recorder.on("run", "--detach").say("c1\n")
     recorder.on("pg_dumpall").say("\\restrict x\nCREATE ROLE cp_user;\nALTER ROLE cp_user;\n")
-    recorder.on("--dbname", "task_db").say(FACTS)
-    recorder.on("--dbname", "postgres").say()
     recorder.on("pg_dump").say("the dump")
     databases(monkeypatch, "task_db")
     monkeypatch.setattr(_Server, "contents", lambda *_: ({"public.a": 3}, "s 1"))
@@ -452,10 +452,9 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
     started = [call.env for call in commands if "POSTGRES_VOLUME" in call.env]
     assert started == [OLD, NEW]
     assert [argv[4:] for argv in newer.ran] == [["stop"]]
-    inside = "docker exec --interactive c1"
-    lines = newer.lines("pipe")
-    restore = f"{inside} pg_restore --username cp_user --exit-on-error --dbname postgres"
-    assert [line for line in lines if "pg_restore" in line] == [restore, f"{restore} --create"]
+    restore = "docker exec --interactive c1 pg_restore --username cp_user --exit-on-error --dbname"
+    restores = [line for line in newer.lines("pipe") if "pg_restore" in line]
+    assert restores == [f"{restore} postgres", f"{restore} postgres --create"]
     assert any("DO $do$ BEGIN CREATE ROLE cp_user; EXCEPTION" in script for script in newer.fed)
     assert not any("restrict" in script for script in newer.fed)
     values = env(project)
@@ -502,62 +501,30 @@ def test_a_difference_between_the_volumes_stops_the_upgrade(
 @pytest.mark.parametrize(
     ("answers", "code", "text"),
     [
-        pytest.param(
+        (
             {
-                "ps --quiet --filter volume=shop_db-data": Answer(0, "c8\nc9\n", ""),
-                "docker inspect --format … c8 c9": Answer(0, "\nother-db-1\n", ""),
+                "ps --quiet --filter volume=shop_db-data": out("c8\nc9\n"),
+                "docker inspect --format … c8 c9": out("\nother-db-1\n"),
             },
             77,
             "  Stop the container: docker stop other-db-1\n",
-            id="volume-in-use",
         ),
-        pytest.param(
-            {
-                "pg_isready": FAILS,
-                "docker inspect": Answer(0, "false\n", ""),
-                "docker logs": Answer(0, "", "FATAL: no\n"),
-            },
+        (
+            {"pg_isready": FAILS, "docker inspect": out("false\n"), "docker logs": out("FATAL\n")},
             75,
-            "PostgreSQL did not start. Its last lines:\n  FATAL: no",
-            id="server-does-not-start",
+            "PostgreSQL did not start. Its last lines:\n  FATAL\n",
         ),
-        pytest.param(
-            {"config --no-interpolate": Answer(0, json.dumps(RAW), "")},
-            78,
-            "name: ${POSTGRES_VOLUME:-shop_db-data}",
-            id="compose-file-without-settings",
-        ),
-        pytest.param(
-            {"…Config}} postgres:15": FAILS, "docker pull postgres:15": FAILS},
-            66,
-            "There is no image postgres:15.\n",
-            id="image-cannot-be-pulled",
-        ),
-        pytest.param(
-            {"docker run --rm": Answer(0, "sh: postgres: not found\n", "")},
-            66,
-            "does not say which PostgreSQL it is",
-            id="unknown-version",
-        ),
-        pytest.param(
-            {"volume inspect": Answer(1, "", "no such volume")},
-            66,
-            "There is no volume to upgrade.\n",
-            id="no-volume",
-        ),
-        pytest.param(
-            {"volume inspect": NO_ENGINE, "docker version": NO_ENGINE},
-            69,
-            "The Docker Engine does not answer",
-            id="no-engine",
-        ),
+        ({"--no-interpolate": out(json.dumps(RAW))}, 78, "name: ${POSTGRES_VOLUME:-shop_db-data}"),
+        ({"…Config}} postgres:15": FAILS, "docker pull": FAILS}, 66, "no image postgres:15.\n"),
+        ({"docker run --rm": out("sh: not found\n")}, 66, "does not say which PostgreSQL it is"),
+        ({"volume inspect": NO_VOLUME}, 66, "There is no volume to upgrade.\n"),
+        ({"volume inspect": NO_ENGINE, "docker version": NO_ENGINE}, 69, "does not answer"),
     ],
 )
 def test_an_upgrade_that_cannot_work_is_refused(
-    answers: dict[str, Answer], code: int, text: str, inv: Inv, newer: Recorder, capsys: Capsys
+    answers: Answers, code: int, text: str, inv: Inv, newer: Recorder, capsys: Capsys
 ) -> None:
-    for words, answer in answers.items():
-        newer.on(*words.split()).give(answer)
+    prepare(newer, answers)
 
     assert inv("db.upgrade") == code
 
@@ -608,40 +575,35 @@ def test_a_dry_run_changes_nothing(verb: str, inv: Inv, newer: Recorder) -> None
     assert (newer.ran, newer.piped) == ([], [])
 
 
-@pytest.fixture
-def upgrades(project: Project) -> Path:
-    """The folder of the upgrade records, with the record of a killed upgrade."""
-    folder = project.root / ".composed/shop/upgrades"
-    folder.mkdir(parents=True)
-    (folder / "c0ffee").write_text("shop_db-data-17")
-    return folder
-
-
 @pytest.mark.parametrize(
-    ("current", "removed"), [("shop_db-data-17", False), ("shop_db-data", True)]
+    ("current", "listed", "removed", "left"),
+    [
+        ("shop_db-data-17", out("shop_db-data\n"), False, []),
+        ("shop_db-data", out("shop_db-data\n"), True, []),
+        ("shop_db-data", out("shop_db-data-17\n"), True, ["c0ffee"]),
+        ("shop_db-data", FAILS, True, ["c0ffee"]),
+    ],
+    ids=["in-use", "removed", "cannot-be-removed", "no-answer"],
 )
-def test_the_new_volume_of_a_killed_upgrade_is_removed_unless_the_stack_uses_the_volume(
-    current: str, removed: bool, inv: Inv, recorder: Recorder, upgrades: Path
+def test_the_volume_of_a_killed_upgrade_stays_recorded_until_in_use_or_removed(
+    current: str,
+    listed: Answer,
+    removed: bool,
+    left: list[str],
+    inv: Inv,
+    recorder: Recorder,
+    project: Project,
 ) -> None:
+    upgrades = project.root / ".composed/shop/upgrades"
+    upgrades.mkdir(parents=True)
+    (upgrades / "c0ffee").write_text("shop_db-data-17")
     recorder.on(".env", "config", "--format").say(configured(current, "postgres:17"))
-    recorder.on("volume", "ls").say("shop_db-data\n")
-
-    assert inv("ps") == 0
-
-    assert ("docker volume rm shop_db-data-17" in recorder.lines("ask")) is removed
-    assert list(upgrades.iterdir()) == []
-
-
-@pytest.mark.parametrize("listed", [Answer(1, "", "down"), Answer(0, "shop_db-data-17\n", "")])
-def test_a_volume_that_cannot_be_removed_stays_recorded(
-    listed: Answer, inv: Inv, recorder: Recorder, upgrades: Path
-) -> None:
-    recorder.on(".env", "config", "--format").say(configured("shop_db-data", "postgres:17"))
     recorder.on("volume", "ls").give(listed)
 
     assert inv("ps") == 0
 
-    assert [file.name for file in upgrades.iterdir()] == ["c0ffee"]
+    assert ("docker volume rm shop_db-data-17" in recorder.lines("ask")) is removed
+    assert [file.name for file in upgrades.iterdir()] == left
 
 
 def test_the_error_hides_the_password_that_psql_repeats(
@@ -704,18 +666,9 @@ def test_a_model_without_a_volume_is_not_checked(inv: Inv, recorder: Recorder) -
     assert looks(recorder) == []
 
 
-def test_a_pull_that_fails_is_explained_by_up(inv: Inv, recorder: Recorder) -> None:
-    recorder.on("image", "inspect", "--format", "{{json .Config}}").say(code=1, err="No such image")
-    recorder.on("pull", "db").say(code=1)
-
-    assert inv("up") == 0
-
-    assert [argv[4] for argv in recorder.ran] == ["pull", "up"]
-
-
 def test_an_existing_volume_is_not_overwritten(inv: Inv, newer: Recorder, project: Project) -> None:
     newer.on("volume", "inspect", "shop_db-data-17").say("[]")
-    newer.on("volume", "inspect", "shop_db-data-17-2").say(code=1, err="no such volume")
+    newer.on("volume", "inspect", "shop_db-data-17-2").give(NO_VOLUME)
 
     assert inv("db.upgrade") == 0
 
