@@ -40,7 +40,6 @@ def out(text: str) -> Answer:
 REFUSED = Answer(2, "", 'FATAL:  password authentication failed for user "cp_user"\n')
 NO_ROLE = Answer(2, "", 'FATAL:  role "cp_user" does not exist\n')
 FAILS = Answer(1, "", "")
-NO_VOLUME = Answer(1, "", "no such volume")
 NO_ENGINE = Answer(1, "", "Cannot connect to the Docker daemon")
 FIFTEEN = "postgres (PostgreSQL) 15.18 (Debian 15.18-0)\n15\n"
 
@@ -92,6 +91,7 @@ def _fitting_volume(recorder: Recorder) -> None:
     """Answer as an engine with a volume of PostgreSQL 15 that fits."""
     recorder.on(".env", "config", "--format").say(configured("shop_db-data", "postgres:15"))
     recorder.on("config", "--no-interpolate").say(json.dumps(written()))
+    recorder.on("volume", "ls").say("shop_db-data shop\n")
     recorder.on("image", "inspect", "--format", "{{json .Config}}").say(json.dumps(TO_17))
     recorder.on("docker", "run").say(FIFTEEN)
     recorder.on("--no-psqlrc", "--quiet").say("postgres\ntask_db\n")
@@ -144,7 +144,7 @@ def test_the_password_is_in_no_argument_list(inv: Inv, recorder: Recorder) -> No
 
 
 def test_a_missing_volume_fits(inv: Inv, recorder: Recorder) -> None:
-    recorder.on("volume", "inspect").give(NO_VOLUME)
+    recorder.on("volume", "ls").say()
 
     assert inv("up") == 0
 
@@ -421,7 +421,6 @@ def newer(recorder: Recorder, monkeypatch: Patch) -> Recorder:
         return Answer(0, configured(volume, image, mount), "")
 
     recorder.on(".env", "config", "--format").do(model_of)
-    recorder.on("volume", "inspect", "shop_db-data-17").give(NO_VOLUME)
     recorder.on("--entrypoint", "sh", "postgres:17").say("postgres (PostgreSQL) 17.1\n15\n")
     recorder.on("run", "--detach").say("c1\n")
     recorder.on("pg_dumpall").say("\\restrict x\nCREATE ROLE cp_user;\nALTER ROLE cp_user;\n")
@@ -517,8 +516,8 @@ def test_a_difference_between_the_volumes_stops_the_upgrade(
         ({"--no-interpolate": out(json.dumps(RAW))}, 78, "name: ${POSTGRES_VOLUME:-shop_db-data}"),
         ({"…Config}} postgres:15": FAILS, "docker pull": FAILS}, 66, "no image postgres:15.\n"),
         ({"docker run --rm": out("sh: not found\n")}, 66, "does not say which PostgreSQL it is"),
-        ({"volume inspect": NO_VOLUME}, 66, "There is no volume to upgrade.\n"),
-        ({"volume inspect": NO_ENGINE, "docker version": NO_ENGINE}, 69, "does not answer"),
+        ({"volume ls": out("")}, 66, "There is no volume to upgrade.\n"),
+        ({"volume ls": NO_ENGINE, "docker version": NO_ENGINE}, 69, "does not answer"),
     ],
 )
 def test_an_upgrade_that_cannot_work_is_refused(
@@ -667,8 +666,7 @@ def test_a_model_without_a_volume_is_not_checked(inv: Inv, recorder: Recorder) -
 
 
 def test_an_existing_volume_is_not_overwritten(inv: Inv, newer: Recorder, project: Project) -> None:
-    newer.on("volume", "inspect", "shop_db-data-17").say("[]")
-    newer.on("volume", "inspect", "shop_db-data-17-2").give(NO_VOLUME)
+    newer.on("volume", "ls").say("shop_db-data shop\nshop_db-data-17 shop\n")
 
     assert inv("db.upgrade") == 0
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from composed.calls import Calls
 from composed.docker import engine
 from composed.docker.model import SEE_MODEL, Model
-from composed.errors import NotFoundError, SettingError, end_with
-from composed.gateway import Gateway
+from composed.errors import InputOutputError, NotFoundError, SettingError, end_with
+from composed.gateway import Answer, Gateway
 from composed.terminal import is_plain
 
 CONFIGURATION_FAILED = (14, 15)  # exit codes of Compose: a file is missing or wrong
 
+PROJECT_LABEL = "com.docker.compose.project"  # the label of everything that belongs to a project
 # A call record names a one-off container by a label, a process in a service by a variable.
 LABEL, MARK = "composed.call", "COMPOSED_CALL"
 
@@ -107,6 +108,20 @@ class Compose:
                     f"Services: {', '.join(sorted(known))}.",
                     *([setting] if key else []),
                 )
+
+    def volumes(self) -> dict[str, str]:
+        """Return the project of every volume on the engine, by name; "" for none."""
+        form = f'{{{{.Name}}}} {{{{.Label "{PROJECT_LABEL}"}}}}'
+        argv = ["docker", "volume", "ls", "--format", form]
+        lines = self.output(argv, self.gateway.ask(argv)).splitlines()
+        return {name: owner for name, _, owner in (line.partition(" ") for line in lines)}
+
+    def output(self, argv: Sequence[str], answer: Answer) -> str:
+        """Return the stdout of a docker command; raise a ComposedError when the command failed."""
+        if answer.code == 0:
+            return answer.out
+        problem = f"{' '.join(argv)} failed: {answer.err.strip()}"
+        raise engine.problem(self.gateway) or InputOutputError(problem)
 
     def end_abandoned(self, calls: Calls) -> None:
         """End calls whose ``inv`` was killed; a call that cannot be ended stays recorded."""

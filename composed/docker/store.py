@@ -1,19 +1,15 @@
 """The data of a stack in docker mode: a database service on a volume."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from composed.calls import Calls
 from composed.database import Database
-from composed.docker import engine
-from composed.docker.compose import Compose
+from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.model import setting_of
-from composed.errors import InputOutputError, RefusedError
-from composed.gateway import Answer, Gateway
+from composed.errors import RefusedError
 from composed.stack import Stack, Store
-
-LABEL = "com.docker.compose.project"
 
 # How to list and remove each kind; containers first, since they use the rest.
 KINDS = (
@@ -49,12 +45,11 @@ class VolumeStore(Store):
         """Return whether a named volume of the service exists; True where it mounts none."""
         mounts = self._dc.model().service(self._database.name).mounts
         names = [mount.volume for mount in mounts if mount.volume]
-        return not names or not _owners(self._dc.gateway).keys().isdisjoint(names)
+        return not names or not self._dc.volumes().keys().isdisjoint(names)
 
     def holdings(self) -> list[str]:
         """Return the volumes of the project, with the old volumes of upgrades."""
-        owners = _owners(self._dc.gateway).items()
-        return [name for name, owner in owners if owner == self._stack.name]
+        return [name for name, owner in self._dc.volumes().items() if owner == self._stack.name]
 
     def destroy(self) -> int:
         """Remove everything that Compose knows, then everything with the project's label.
@@ -65,11 +60,12 @@ class VolumeStore(Store):
         with self._stack.locked(), self._stack.stopping():
             if code := self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local"):
                 return code
-            gateway, label = self._dc.gateway, f"label={LABEL}={self._stack.name}"
+            gateway, label = self._dc.gateway, f"label={PROJECT_LABEL}={self._stack.name}"
             for listing, removal in KINDS:
-                if names := _ask(gateway, *listing, "--filter", label).split():
-                    argv = ["docker", *removal, *dict.fromkeys(names)]
-                    _output(gateway, argv, gateway.do(argv))
+                argv = ["docker", *listing, "--filter", label]
+                if ids := self._dc.output(argv, gateway.ask(argv)).split():
+                    argv = ["docker", *removal, *dict.fromkeys(ids)]
+                    self._dc.output(argv, gateway.do(argv))
         return 0
 
 
@@ -78,7 +74,7 @@ def check_owners(dc: Compose, project: str) -> None:
 
     Compose removes a volume by its name, whatever the label.
     """
-    owners = _owners(dc.gateway)
+    owners = dc.volumes()
     for key, volume in dc.model().volumes.items():
         owner = owners.get(volume.name, "")
         if owner not in ("", project) and not volume.external:
@@ -90,22 +86,3 @@ def check_owners(dc: Compose, project: str) -> None:
                 if setting
                 else f"Give {key} another name in the Compose file",
             )
-
-
-def _owners(gateway: Gateway) -> dict[str, str]:
-    """Return the project of every volume on the engine; "" for none."""
-    form = f'{{{{.Name}}}} {{{{.Label "{LABEL}"}}}}'
-    lines = _ask(gateway, "volume", "ls", "--format", form).splitlines()
-    return {name: owner for name, _, owner in (line.partition(" ") for line in lines)}
-
-
-def _ask(gateway: Gateway, *args: str) -> str:
-    argv = ["docker", *args]
-    return _output(gateway, argv, gateway.ask(argv))
-
-
-def _output(gateway: Gateway, argv: Sequence[str], answer: Answer) -> str:
-    if answer.code == 0:
-        return answer.out
-    problem = f"{' '.join(argv)} failed: {answer.err.strip()}"
-    raise engine.problem(gateway) or InputOutputError(problem)

@@ -191,7 +191,7 @@ class VolumeChanges(Volume):
         a setting forbids the upgrade, :class:`RefusedError` when every name is taken.
         """
         current = check.volume
-        if current is None or not volume.exists(self._gateway, current.name):
+        if current is None or current.name not in self._dc.volumes():
             raise NotFoundError("There is no volume to upgrade.", "Type: inv up")
         config = self._pulled(current.image)
         versions = volume.versions(self._gateway, current)
@@ -266,9 +266,9 @@ class VolumeChanges(Volume):
         project = settings["COMPOSE_PROJECT_NAME"]
         base = value if value.replace(PROJECT, project) == current else current
         base = f"{base.removesuffix(f'-{versions.data}')}-{versions.server}"
+        volumes = self._dc.volumes()
         for candidate in (base, *(f"{base}-{number}" for number in range(2, 99))):
-            name = candidate.replace(PROJECT, project)
-            if not volume.exists(self._gateway, name):
+            if (name := candidate.replace(PROJECT, project)) not in volumes:
                 return candidate, name
         raise RefusedError(f"There are too many volumes {base}.", "Remove some: docker volume rm …")
 

@@ -12,7 +12,7 @@ from composed.docker.compose import Compose
 from composed.docker.model import Model, setting_of
 from composed.docker.volume.credentials import Credentials, Server
 from composed.env.file import write_env
-from composed.errors import ComposedError, InputOutputError, SettingError
+from composed.errors import ComposedError, SettingError
 from composed.findings import Finding
 from composed.gateway import Gateway
 
@@ -91,7 +91,7 @@ class VolumeCheck:
                 f"{setting} is {self.volume.mount}, where {image} does not keep its data.",
                 f"Write {setting}={mount} into .env",
             )
-        if not exists(gateway, self.volume.name):
+        if self.volume.name not in self._dc.volumes():
             return False
         check_versions(self.volume, versions(gateway, self.volume), settings.image)
         return True
@@ -148,16 +148,6 @@ def volume_of(model: Model, name: str) -> DataVolume | None:
 def settings_of(written: Model, service: str) -> DataVolume:
     """Return the settings in a written model; "" for a value that no setting decides."""
     return DataVolume(*map(setting_of, volume_of(written, service) or ("", "", "")))
-
-
-def exists(gateway: Gateway, name: str) -> bool:
-    """Return whether the engine has the volume; raise when the engine gives no answer."""
-    answer = gateway.ask(["docker", "volume", "inspect", name])
-    if answer.code and "no such volume" not in answer.err.lower():
-        raise engine.problem(gateway) or InputOutputError(
-            f"docker volume inspect failed: {answer.err.strip()}"
-        )
-    return answer.code == 0
 
 
 def configured(gateway: Gateway, image: str) -> dict[str, Any]:
