@@ -1,4 +1,4 @@
-"""The model of Compose: its services, ports and settings, in every form that Compose prints."""
+"""The model of Compose: services, ports and settings, in every form that Compose prints."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def services(**services: object) -> Model:
 
 
 def web(**about: object) -> ComposeService:
-    """Return the service of a model with one service."""
+    """Return the service ``web`` of a model."""
     return services(web=about).service("web")
 
 
@@ -68,7 +68,7 @@ def test_a_wrong_shape_is_named_without_the_value(
 
     assert str(raised.value) == (
         f"In the Compose model, {place} is {kind} instead of {wanted}.\n"
-        "  See what it reads: inv dc -- config"
+        "  See the model: inv dc -- config"
     )
 
 
@@ -196,7 +196,7 @@ def test_the_dependencies_of_a_service_publish_ports_too(needs: object) -> None:
         ("$NAME", "NAME"),
         ("${NAME:-x}", "NAME"),
         ("${NAME:?type inv env}", "NAME"),
-        ("${NAME", "NAME"),  # as Compose 2.26 has a mount, cut short at a colon
+        ("${NAME", "NAME"),  # Compose 2.26 cuts a mount short at a colon
         ("${NAME:-${OTHER}_x}", "NAME"),
         ("$$$NAME", "NAME"),
         ("$$NAME", ""),
@@ -219,7 +219,7 @@ def test_a_text_comes_from_the_setting_that_starts_the_text(text: str, name: str
         ({"published": "${WEB_PORT:-8000}", "target": 80}, "WEB_PORT"),
         ("8000:80", ""),
         ("$$SET:80", ""),
-        ("${WHERE}:80", ""),  # an address and a port in one: not a port to choose
+        ("${WHERE}:80", ""),  # an address and a port: no port to choose
         ("${WEB_PORT:-9000}:80", ""),
         ({"target": 80}, ""),
     ],

@@ -465,7 +465,7 @@ def test_a_configuration_that_compose_refuses_is_78_in_its_words(
 
     assert capsys.readouterr().err == (
         "docker compose ps failed: services.db.image must be a string\n"
-        "  See what it reads: inv dc -- config\n"
+        "  See the model: inv dc -- config\n"
     )
 
 

@@ -74,7 +74,7 @@ def written() -> dict[str, Any]:
     config: dict[str, Any] = json.loads(json.dumps(RAW))
     config["services"]["db"] |= {
         "image": "${POSTGRES_IMAGE:-postgres:15}",
-        # As Compose 2.26 has it, cut short at a colon.
+        # Compose 2.26 cuts the target short at a colon.
         "volumes": [{"type": "volume", "source": "db-data", "target": "${POSTGRES_MOUNT"}],
         "environment": {
             "POSTGRES_USER": "${DB_USER}",
@@ -515,7 +515,11 @@ def test_a_difference_between_the_volumes_stops_the_upgrade(
         ),
         ({"--no-interpolate": out(json.dumps(RAW))}, 78, "name: ${POSTGRES_VOLUME:-shop_db-data}"),
         ({"…Config}} postgres:15": FAILS, "docker pull": FAILS}, 66, "no image postgres:15.\n"),
-        ({"docker run --rm": out("sh: not found\n")}, 66, "does not say which PostgreSQL it is"),
+        (
+            {"docker run --rm": out("sh: not found\n")},
+            66,
+            "PostgreSQL version of postgres:17 is unknown",
+        ),
         ({"volume ls": out("")}, 66, "There is no volume to upgrade.\n"),
         ({"volume ls": NO_ENGINE, "docker version": NO_ENGINE}, 69, "does not answer"),
     ],

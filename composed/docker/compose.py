@@ -86,7 +86,7 @@ class Compose:
         return Model.resolved(self.ask("config", "--format", "json", env=env))
 
     def written_model(self) -> Model:
-        """Return the model before interpolation, with ``${NAME}`` in its values."""
+        """Return the model before interpolation, with ``${NAME}`` in the values."""
         return Model.written(self.ask("config", "--no-interpolate", "--format", "json"))
 
     def running(self) -> list[str]:
@@ -124,7 +124,7 @@ class Compose:
         raise engine.problem(self.gateway) or InputOutputError(problem)
 
     def end_abandoned(self, calls: Calls) -> None:
-        """End calls whose ``inv`` was killed; a call that cannot be ended stays recorded."""
+        """End the calls of killed verbs; a call that cannot be ended stays recorded."""
         for call, service in calls.abandoned().items():
             if self._kill(service, call) if service else self._remove_one_off(call):
                 calls.forget(call)

@@ -1,4 +1,4 @@
-"""The database service in docker mode: started when needed, checked against its volume."""
+"""The database service in docker mode: start, comparison with the volume, leftovers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ if TYPE_CHECKING:  # few verbs need them
 
 
 class DatabaseService:
-    """The database service of a stack, its volume and its PostgreSQL.
-
-    ``restores`` and ``upgrades`` record the databases and volumes that a killed verb leaves.
-    """
+    """The database service; ``restores`` and ``upgrades`` record the leftovers of killed verbs."""
 
     def __init__(self, stack: Stack, dc: Compose) -> None:
         self._stack, self._dc = stack, dc
@@ -31,7 +28,7 @@ class DatabaseService:
         self._runs = False  # seen by this verb already: a second question would be slow
 
     def start(self) -> bool:
-        """Start the service; return whether it was down before."""
+        """Start the service; return whether the service was down before."""
         if self._stack.gateway.dry or self._runs:
             return False
         services = self._stack.runner.ps()
@@ -43,14 +40,14 @@ class DatabaseService:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop the service while the block runs, and start it afterwards."""
+        """Stop the service while the block runs."""
         self._dc.run_or_end("stop", self.name)
         self._runs = False
         yield
         self.start()
 
     def postgresql(self, call: str) -> PostgreSQL:
-        """Return the live database; its programs are marked with the ``call``."""
+        """Return the live database; ``call`` marks the programs of PostgreSQL."""
         from composed.data.postgres import PostgreSQL  # noqa: PLC0415
         from composed.data.psql import Psql  # noqa: PLC0415
 
@@ -61,7 +58,7 @@ class DatabaseService:
         return PostgreSQL(psql, name, self.restores)
 
     def volume_check(self, model: Model | None = None) -> VolumeCheck:
-        """Return the check of the volume against a Compose model, by default the current one."""
+        """Return the check of the volume in a Compose model, by default in the current model."""
         from composed.docker.volume.volume import VolumeCheck  # noqa: PLC0415
 
         file = self._stack.folder / "volume.json"
@@ -84,7 +81,7 @@ class DatabaseService:
         volume.remember()
 
     def clean_up(self) -> None:
-        """Undo restores and upgrades whose ``inv`` was killed."""
+        """Undo restores and upgrades of killed verbs."""
         for call in self.restores.abandoned():
             with contextlib.suppress(ComposedError):  # the database is down: later
                 self.postgresql("heal").heal(call)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from composed.errors import SettingError
 from composed.ports.published import ANYWHERE, Published
 
-SEE_MODEL = "See what it reads: inv dc -- config"
+SEE_MODEL = "See the model: inv dc -- config"
 
 # ${NAME}, ${NAME:-default} and $NAME, as Compose writes them. $$ is a plain $. The closing
 # brace is optional: Compose 2.26 cuts a mount's target short at the colon of ${NAME:-default}.
@@ -53,7 +53,7 @@ class Port(NamedTuple):
 
 
 class Build(NamedTuple):
-    """The build context of an image, its Dockerfile and its labels."""
+    """The build context of an image, the Dockerfile and the labels."""
 
     context: Path
     dockerfile: Path
@@ -87,14 +87,14 @@ class ComposeService(NamedTuple):
 
     @property
     def runs_postgresql(self) -> bool:
-        """Whether the name of the image, or of the last base of its build, is PostgreSQL's."""
+        """Whether the image, or the last base image of the build, has a name of PostgreSQL."""
         images = [self.image, *(self.build.bases()[-1:] if self.build else ())]
         names = (image.rpartition("/")[2].partition(":")[0] for image in images)
         return any(_POSTGRESQL.search(name) for name in names)
 
     @property
     def starts(self) -> str:
-        """The command of the service, or of its Dockerfile where the model has none."""
+        """The command of the service, from the Dockerfile where the model has no command."""
         text = self.build.text() if self.build else ""
         return self.command or " ".join(re.findall(r"(?im)^(?:CMD|ENTRYPOINT)\s.*", text))
 
@@ -141,7 +141,7 @@ class Model:
         ]
 
     def setting_of_port(self, port: Published, values: Mapping[str, str]) -> str:
-        """Return the setting, of those in ``values``, that chooses a port in a written model."""
+        """Return the setting that, by its value in ``values``, chooses a port; "" for none."""
         texts = (entry.published for entry in self.service(port.service).ports)
         settings = (setting for text in texts for setting in _SETTING.findall(text))
         chosen = (n for n, default in settings if (values.get(n) or default) == str(port.port))
@@ -229,7 +229,7 @@ def _port(port: _Value) -> Port:
 
 @dataclass(frozen=True)
 class _Value:
-    """A value of the model and its place, such as ``services.web.ports``."""
+    """A value of the model; a ``place`` is like ``services.web.ports``."""
 
     data: Any
     place: str

@@ -28,7 +28,7 @@ class VolumeStore(Store):
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:
-        """Yield PostgreSQL; when the block raises, its programs inside are ended."""
+        """Yield PostgreSQL; end the programs in the container when the block raises."""
         self._database.start()
         try:
             with self._calls.under_way(self._database.name, keep_failed=True) as call:
@@ -38,11 +38,11 @@ class VolumeStore(Store):
             raise
 
     def pointed_at(self, place: str) -> dict[str, str]:
-        """Return the setting that the Compose file's ``${…}`` takes the name from."""
+        """Return the setting that gives the Compose file the name of the database."""
         return {self._stack.project.database_name: place}
 
     def has_data(self) -> bool:
-        """Return whether a named volume of the service exists; True where it mounts none."""
+        """Return whether a named volume of the service exists; True without a named volume."""
         mounts = self._dc.model().service(self._database.name).mounts
         names = [mount.volume for mount in mounts if mount.volume]
         return not names or not self._dc.volumes().keys().isdisjoint(names)
@@ -70,19 +70,15 @@ class VolumeStore(Store):
 
 
 def check_owners(dc: Compose, project: str) -> None:
-    """Raise :class:`RefusedError` when a volume of the model belongs to another project.
-
-    Compose removes a volume by its name, whatever the label.
-    """
+    """Raise :class:`RefusedError` for another project's volume: Compose removes by name."""
     owners = dc.volumes()
     for key, volume in dc.model().volumes.items():
         owner = owners.get(volume.name, "")
         if owner not in ("", project) and not volume.external:
             written = dc.written_model().volumes.get(key)
             setting = setting_of(written.name) if written else ""
+            cure = f"Give {key} another name in the Compose file"
             raise RefusedError(
                 f"Volume {volume.name} belongs to another project, {owner}.",
-                f"Name one of your own: {setting} in .env"
-                if setting
-                else f"Give {key} another name in the Compose file",
+                f"Name one of your own: {setting} in .env" if setting else cure,
             )

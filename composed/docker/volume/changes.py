@@ -48,14 +48,11 @@ SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequence
 _RESTRICTED = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
 # The new server has roles already: the superuser, and the roles of init scripts.
 _ROLE = re.compile(r"^(CREATE ROLE .*;)$", re.MULTILINE)
-_UNLESS_THERE = r"DO $do$ BEGIN \1 EXCEPTION WHEN duplicate_object THEN NULL; END $do$;"
+_UNLESS_EXISTS = r"DO $do$ BEGIN \1 EXCEPTION WHEN duplicate_object THEN NULL; END $do$;"
 
 
 class Plan(NamedTuple):
-    """The old and the new volume, the settings that choose a volume, the value for the env file.
-
-    The new volume's name in the env file, ``value``, may hold ``${COMPOSE_PROJECT_NAME}``.
-    """
+    """An upgrade; ``value`` is the name of the new volume in the form of the env file."""
 
     old: DataVolume
     new: DataVolume
@@ -71,7 +68,7 @@ class _Server:
         self.psql = Psql(gateway, self._inside, user, note=NOTE)
 
     def database(self, name: str) -> PostgreSQL:
-        return PostgreSQL(self.psql, name, Calls(self.psql.gateway, Path()))
+        return PostgreSQL(self.psql, name, Calls(self._gateway, Path()))
 
     def contents(self, database: str) -> tuple[Mapping[str, int], str]:
         """Return the rows of each table, and the last value of each sequence."""
@@ -156,7 +153,11 @@ class VolumeChanges(Volume):
         return server.rename_user()
 
     def upgrade(self, old_image: str) -> list[str]:
-        """Copy into a new volume, write the volume into the env file, return the report."""
+        """Copy into a new volume, write the volume into the env file, return the report.
+
+        Raises :class:`NotFoundError` without a volume or an image, :class:`SettingError` when
+        a setting forbids the upgrade, :class:`RefusedError` when the old volume is in use.
+        """
         check = self._database.volume_check()
         if check.server is None:
             return []
@@ -185,11 +186,7 @@ class VolumeChanges(Volume):
         ]
 
     def _plan(self, check: VolumeCheck, old_image: str) -> Plan | None:
-        """Return the plan; None when the volume fits its image.
-
-        Raises :class:`NotFoundError` without a volume or an image, :class:`SettingError` when
-        a setting forbids the upgrade, :class:`RefusedError` when every name is taken.
-        """
+        """Return the plan; None when the volume fits the image."""
         current = check.volume
         if current is None or current.name not in self._dc.volumes():
             raise NotFoundError("There is no volume to upgrade.", "Type: inv up")
@@ -198,7 +195,7 @@ class VolumeChanges(Volume):
         settings = volume.settings_of(self._dc.written_model(), self._database.name)
         if not all(versions):
             raise NotFoundError(
-                f"{current.image} does not say which PostgreSQL it is, "
+                f"The PostgreSQL version of {current.image} is unknown, "
                 f"or volume {current.name} holds no data."
             )
         if versions.server <= versions.data:
@@ -228,7 +225,7 @@ class VolumeChanges(Volume):
             old.database(wanted.database).heal()  # a killed restore may have left copies
             answer = self._gateway.ask(old.psql.program("pg_dumpall", "--globals-only"))
             roles = _RESTRICTED.sub("", _output("pg_dumpall", answer))
-            new.psql.sql(_ROLE.sub(_UNLESS_THERE, roles))
+            new.psql.sql(_ROLE.sub(_UNLESS_EXISTS, roles))
             for name in old.psql.sql(DATABASES).splitlines():
                 _copy_database(old.psql, new.psql, name)
                 if old.contents(name) != new.contents(name):
@@ -252,7 +249,7 @@ class VolumeChanges(Volume):
         """Return the configuration of an image; pull a missing image."""
         config = volume.configured(self._gateway, image)
         if not config and self._gateway.run(["docker", "pull", image]):
-            cure = "Name it: inv db.upgrade --old-image IMAGE"
+            cure = "Name the old image: inv db.upgrade --old-image IMAGE"
             raise NotFoundError(f"There is no image {image}.", cure)
         return config or volume.configured(self._gateway, image)
 
@@ -284,7 +281,7 @@ class VolumeChanges(Volume):
         if volume.volume_of(model, self._database.name) != wanted:
             raise SettingError(
                 f"The Compose file does not let settings choose {wanted}.",
-                f"Write there, for {self._database.name}: "
+                f"Write for service {self._database.name}: "
                 f"image: ${{{settings.image or 'POSTGRES_IMAGE'}:-{wanted.image}}}, "
                 f"${{{settings.mount or 'POSTGRES_MOUNT'}:-{wanted.mount}}} and, for its volume, "
                 f"name: ${{{settings.name or 'POSTGRES_VOLUME'}:-{wanted.name}}}",

@@ -71,7 +71,7 @@ class VolumeCheck:
         write_env(self._file, json.dumps(self._current(), indent=2))
 
     def check_volume(self) -> bool:
-        """Return whether the volume exists; raise :class:`SettingError` if the image cannot use it.
+        """Return whether the volume exists; raise :class:`SettingError` on a misfit.
 
         A missing image is pulled, as Compose would do.
         """
@@ -160,7 +160,7 @@ def configured(gateway: Gateway, image: str) -> dict[str, Any]:
 
 
 def versions(gateway: Gateway, volume: DataVolume) -> Versions:
-    """Look into an existing volume with its image, which must be on the engine."""
+    """Look into a volume; the volume and the image must be on the engine."""
     mounted = ("--volume", f"{volume.name}:/volume:ro", "--entrypoint", "sh")
     alone = ("--rm", "--network", "none", "--user", "0:0")
     answer = gateway.ask(["docker", "run", *alone, *mounted, volume.image, "-c", _LOOK])
@@ -171,15 +171,15 @@ def versions(gateway: Gateway, volume: DataVolume) -> Versions:
     return Versions(*(int(match[1]) if match else 0 for match in (server, data)))
 
 
-def check_versions(volume: DataVolume, found: Versions, setting: str) -> None:
+def check_versions(volume: DataVolume, versions: Versions, setting: str) -> None:
     """Raise :class:`SettingError` when both versions are known and differ."""
     setting = setting or "The image"
-    if all(found) and found.server != found.data:
+    if all(versions) and versions.server != versions.data:
         raise SettingError(
-            f"Volume {volume.name} holds data of PostgreSQL {found.data}; "
-            f"{setting} is {volume.image}, which is {found.server}.",
-            *(["Move the data: inv db.upgrade"] if found.server > found.data else []),
-            f"Keep PostgreSQL {found.data}: write {setting}=postgres:{found.data} into .env",
+            f"Volume {volume.name} holds data of PostgreSQL {versions.data}; "
+            f"{setting} is {volume.image}, which is {versions.server}.",
+            *(["Move the data: inv db.upgrade"] if versions.server > versions.data else []),
+            f"Keep PostgreSQL {versions.data}: write {setting}=postgres:{versions.data} into .env",
         )
 
 
