@@ -8,7 +8,7 @@ import pytest
 
 from composed.data.psql import Psql
 from composed.docker.volume import volume
-from composed.docker.volume.changes import DATABASES, _Server
+from composed.docker.volume.changes import DATABASES, _TemporaryServer
 from composed.docker.volume.credentials import Misfit, Server
 from composed.docker.volume.volume import DataVolume
 from composed.env.file import with_value
@@ -426,7 +426,7 @@ def newer(recorder: Recorder, monkeypatch: Patch) -> Recorder:
     recorder.on("pg_dumpall").say("\\restrict x\nCREATE ROLE cp_user;\nALTER ROLE cp_user;\n")
     recorder.on("pg_dump").say("the dump")
     databases(monkeypatch, "task_db")
-    monkeypatch.setattr(_Server, "contents", lambda *_: ({"public.a": 3}, "s 1"))
+    monkeypatch.setattr(_TemporaryServer, "contents", lambda *_: ({"public.a": 3}, "s 1"))
     return recorder
 
 
@@ -492,7 +492,7 @@ def test_a_difference_between_the_volumes_stops_the_upgrade(
     inv: Inv, newer: Recorder, monkeypatch: Patch
 ) -> None:
     counts = iter(range(9))
-    monkeypatch.setattr(_Server, "contents", lambda *_: ({"a": next(counts)}, ""))
+    monkeypatch.setattr(_TemporaryServer, "contents", lambda *_: ({"a": next(counts)}, ""))
 
     assert inv("db.upgrade") == 65
 

@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     value: str
 
 
-class _Server:
+class _TemporaryServer:
     """A server in the container ``id_``, with the superuser ``user``."""
 
     def __init__(self, gateway: Gateway, id_: str, user: str) -> None:
@@ -301,12 +301,12 @@ class VolumeChanges(Volume):
             )
 
     @contextlib.contextmanager
-    def _server(self, user: str, call: str, env: Mapping[str, str]) -> Iterator[_Server]:
+    def _server(self, user: str, call: str, env: Mapping[str, str]) -> Iterator[_TemporaryServer]:
         """Start the service once more, without ports and without a name on the network."""
         options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}")
         argv = self._dc.argv("run", *options, self._database.name)
         started = _output("docker compose run", self._gateway.ask(argv, env=env))
-        server = _Server(self._gateway, started.split()[-1], user)
+        server = _TemporaryServer(self._gateway, started.split()[-1], user)
         server.wait()
         yield server
         server.stop()
