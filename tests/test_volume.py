@@ -54,7 +54,7 @@ FROM_18: dict[str, Any] = {
 
 
 def configured(name: str, image: str, mount: str = "/var/lib/postgresql/data") -> str:
-    """Return a model whose database has this volume and image."""
+    """Return a resolved model; the database has this volume and image."""
     config: dict[str, Any] = json.loads(model(backend=0, db=0))
     config["services"]["db"] |= {
         "image": image,
