@@ -1,6 +1,4 @@
-"""The check of the env contract: what the env files set against what the project declares."""
-
-from __future__ import annotations
+"""The check of the env contract: the env files against the declarations of the project."""
 
 import difflib
 import os
@@ -11,8 +9,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding
 
-from composed.doctor.env_form import check_form
-from composed.doctor.env_readings import check_readings
+from composed.doctor.env_form import check_form, check_readings
 from composed.doctor.env_uses import COMPOSE_FILE, Uses, uses
 from composed.env.settings import (
     Settings,
@@ -28,9 +25,7 @@ from composed.gateway import Gateway
 from composed.project import Project
 from composed.redaction import is_secret
 
-__all__ = ["check_env"]
-
-# What Compose and Docker read from an env file themselves.
+# Names that Compose and Docker read from an env file themselves.
 _PREDEFINED = {
     *(f"COMPOSE_{name}" for name in ("ANSI", "BAKE", "CONVERT_WINDOWS_PATHS", "ENV_FILES")),
     *(f"COMPOSE_{name}" for name in ("DISABLE_ENV_FILE", "EXPERIMENTAL", "FILE", "MENU")),
@@ -40,7 +35,7 @@ _PREDEFINED = {
     *(f"DOCKER_{name}" for name in ("DEFAULT_PLATFORM", "HOST", "TLS_VERIFY")),
     "BUILDKIT_PROGRESS",
 }
-# What every process has, settings or not.
+# Names in the environment of every process.
 _OF_THE_SYSTEM = {"HOME", "LANG", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER"}
 
 _PLACEHOLDER = re.compile(
@@ -57,55 +52,51 @@ _RENEW = "Empty it, then: inv env (a database keeps the old password)"
 def check_env(
     project: Project, gateway: Gateway, environ: Mapping[str, str] = os.environ
 ) -> list[Finding]:
-    """Return what is right and wrong with the settings; writes nothing, needs no engine.
+    """Return the findings about the settings; writes nothing, needs no engine.
 
     Compares ``.env.example``, the env files, the Compose files and the project's
-    ``settings_files``. No value of a secret is in what is returned.
+    ``settings_files``. No finding holds a secret.
     """
-    files = env_files(project, environ)
+    files, rows = env_files(project, environ), []
     texts: dict[Path, str] = {}
-    found = [row for file in files for row in _read(file, texts)]
-    found += [row for file, text in texts.items() for row in check_form(gateway, file, text)]
+    for file in files:
+        try:
+            texts[file] = read_text(file)
+        except ComposedError as error:
+            rows.append(_unread(file, error))
+    rows += [row for file, text in texts.items() for row in check_form(gateway, file, text)]
     lines = [line for text in texts.values() for line in bindings(text)]
     assigned = {line.key: line for line in lines if line.key and line.value is not None}
     try:
-        # What is no assignment has a row of its own by now.
-        drafts = dict.fromkeys(files, "") | {file: _right(text) for file, text in texts.items()}
+        # Lines that are no assignment have a finding already.
+        drafts = dict.fromkeys(files, "") | {file: _valid(text) for file, text in texts.items()}
         settings = load_settings(project, environ, drafts)
     except ComposedError as error:
-        return [*found, _refused(project.example, error)]
+        return [*rows, _unread(project.example, error)]
     whole = len(texts) == len(files) and not any(line.error for line in lines)
-    # A file that Compose would refuse has a row already; the rest is compared without.
+    # Compose refuses a faulty file, which has a finding already: compare the rest without files.
     read = list(texts) if whole else [Path(os.devnull)]
     used, unread = uses(project, gateway, read)
     example = example_of(project) if project.example.exists() else None
     contract = _Contract(example, settings, assigned, used, environ)
-    found += [*contract.findings(whole=whole), *unread]
-    return found + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
+    rows += [*contract.findings(whole=whole), *unread]
+    return rows + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
 
 
-def _read(file: Path, texts: dict[Path, str]) -> Iterator[Finding]:
-    """Add the file's text to ``texts``, or say why not."""
-    try:
-        texts[file] = read_text(file)
-    except ComposedError as error:
-        yield _refused(file, error)
-
-
-def _refused(file: Path, error: ComposedError) -> Finding:
+def _unread(file: Path, error: ComposedError) -> Finding:
     if not os.path.lexists(file):
         cure = "inv env" if file.name == ".env" else "Make it, or take it out of COMPOSE_ENV_FILES"
         return Finding(file.name, "wrong", "missing: there is no such file", cure)
     return Finding.of(file.name, error)
 
 
-def _right(text: str) -> str:
+def _valid(text: str) -> str:
     return "".join(line.original.string for line in bindings(text) if not line.error)
 
 
 @dataclass(frozen=True)
 class _Contract:
-    """Who names which setting: ``.env.example``, the env files, the Compose files, the server."""
+    """The settings in ``.env.example``, the env files, the Compose files and the server."""
 
     example: Mapping[str, str] | None
     settings: Settings
@@ -114,9 +105,9 @@ class _Contract:
     environ: Mapping[str, str]
 
     def findings(self, *, whole: bool) -> list[Finding]:
-        """Return a row for each setting that something is wrong with, or one that none is.
+        """Return the faults of the settings, or a finding that there are none.
 
-        What is missing counts only when the env files are ``whole``.
+        Missing settings count only if the env files are ``whole``.
         """
         rows = [*self._malformed(), *self._unknown(), *self._empty(), *self._placeholders()]
         rows += self._missing() if whole else ()
@@ -125,7 +116,7 @@ class _Contract:
         return [*rows, *self._undeclared()]
 
     def shared(self) -> dict[str, Binding]:
-        """Return what others than Compose read too, who would see a ``${NAME}`` as it stands."""
+        """Return all lines but a ``${NAME}`` that only Compose reads, and resolves."""
         return {
             name: line
             for name, line in self.assigned.items()
@@ -138,11 +129,11 @@ class _Contract:
                 yield Finding(name, "wrong", f"malformed: it {seen}", cure)
 
     def _missing(self) -> Iterator[Finding]:
-        ours = {problem.name for problem in self.settings.problems() if not problem.given}
-        for name in ours:
+        missing = {problem.name for problem in self.settings.problems() if not problem.given}
+        for name in missing:
             yield Finding(name, "wrong", "missing: it has no default", "inv env")
         for name in self.used.required:
-            if name not in ours and not {**self.settings.values, **self.environ}.get(name):
+            if name not in missing and not {**self.settings.values, **self.environ}.get(name):
                 seen = "missing: a Compose file requires it"
                 yield Finding(name, "wrong", seen, f"Write it in .env: {name}=…")
 
@@ -184,5 +175,5 @@ class _Contract:
 
 
 def _knows(known: Collection[str], name: str) -> bool:
-    """Say whether the name is known, or is that of a file with the secret in it."""
+    """Return whether the name is known, or names a file with a known secret."""
     return name in known or name.removesuffix("_FILE") in known

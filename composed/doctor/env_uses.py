@@ -1,6 +1,4 @@
-"""Which settings a project's own files use, found without running them."""
-
-from __future__ import annotations
+"""The settings that a project's own files use, found without running the files."""
 
 import ast
 import re
@@ -14,36 +12,34 @@ from composed.findings import Finding
 from composed.gateway import NOT_FOUND, Gateway
 from composed.project import Project
 
-__all__ = ["COMPOSE_FILE", "Uses", "names_read", "uses"]
-
 COMPOSE_FILE = "a Compose file"
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-# os.environ.get(…), os.getenv(…); env.bool(…) as with django-environ, config(…) with
-# python-decouple. A plain `environ` can be a WSGI request's.
+# os.environ.get(…), os.getenv(…), env.bool(…) of django-environ, config(…) of python-decouple.
+# A plain `environ` can belong to a WSGI request.
 _READER = re.compile(r"os\.(environ(\.get|\.pop)?|getenv)|\w*env(\.\w+)?|config", re.IGNORECASE)
 
 
 class Uses(NamedTuple):
-    """Who reads each setting, and those that a Compose file requires: ``${NAME:?}``."""
+    """The reader of each setting, and the settings that a Compose file requires: ``${NAME:?}``."""
 
     readers: Mapping[str, str]
     required: Sequence[str]
 
 
 def uses(project: Project, gateway: Gateway, files: Sequence[Path]) -> tuple[Uses, list[Finding]]:
-    """Return what reads settings, and a row for each that could not be looked into.
+    """Return the readers of settings, and a finding for each file that could not be read.
 
     ``files`` are the env files, which may name other Compose files.
     """
     variables, unread = _compose_variables(gateway, files)
     readers = dict.fromkeys(variables, COMPOSE_FILE)
+    paths: tuple[Path, ...] = ()
     try:
-        files_of_settings = project.settings_paths
+        paths = project.settings_paths
     except ComposedError as error:
         unread.append(Finding.of("source", error))
-        files_of_settings = ()
-    for file in files_of_settings:
+    for file in paths:
         try:
             readers |= dict.fromkeys(names_read(file.read_text(encoding="utf-8")), file.name)
         except (OSError, SyntaxError, UnicodeDecodeError) as error:
@@ -56,34 +52,33 @@ def uses(project: Project, gateway: Gateway, files: Sequence[Path]) -> tuple[Use
 def _compose_variables(
     gateway: Gateway, files: Sequence[Path]
 ) -> tuple[dict[str, bool], list[Finding]]:
-    """Ask ``docker compose config --variables``, which needs no engine; True is required.
+    """Return each variable of the Compose files, and whether it is required; needs no engine.
 
-    What Compose complains about is not repeated: it quotes values.
+    No finding repeats an error text of Compose, which quotes values.
     """
-    # With a name that is right for sure: the one in the settings may not be.
+    # A project name of our own: the setting may be malformed.
     words = ("--project-name", "check", "config", "--variables")
     answer = gateway.ask(Compose(gateway, files).argv(*words))
     if answer.code == NOT_FOUND:
         return {}, [Finding("Compose files", "ok", "not compared: there is no docker here")]
     if answer.code:
         old = "unknown flag" in answer.err
-        why = "Compose lists their variables from 2.26 on" if old else "Compose fails"
+        reason = "Compose lists their variables from 2.26 on" if old else "Compose fails"
         cure = "docker compose config --variables"
-        return {}, [Finding("Compose files", "warning", f"not compared: {why}", cure)]
+        return {}, [Finding("Compose files", "warning", f"not compared: {reason}", cure)]
     rows = [row.split() for row in answer.out.splitlines()[1:]]
     return {name: required == "true" for name, required, *_ in rows}, []
 
 
 def names_read(source: str) -> set[str]:
-    """Return the environment variables that Python source reads by their names.
+    """Return the names of the environment variables that Python source reads.
 
-    Names that stand in ``os.environ["NAME"]``, ``os.getenv("NAME")``, ``env("NAME")``,
-    ``env.bool("NAME")``, and in calls of the file's own functions that read the variable
-    their caller names. Raises :class:`SyntaxError`.
+    Names stand in ``os.environ["NAME"]``, ``os.getenv("NAME")``, ``env("NAME")``,
+    ``env.bool("NAME")``, and in calls of the source's own functions that read the variable
+    named by an argument. Raises :class:`SyntaxError`.
     """
     nodes = list(ast.walk(ast.parse(source)))
-    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
-    own = {function.name for function in functions if _reads_what_it_is_told(function)}
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and _is_reader(node)}
     if any(isinstance(node, ast.ImportFrom) and node.module == "os" for node in nodes):
         own |= {"environ", "environ.get"}
     asked = (key for node in nodes for key in _keys(node, own))
@@ -91,20 +86,21 @@ def names_read(source: str) -> set[str]:
     return {name for name in names if _NAME.fullmatch(name)}
 
 
-def _reads_what_it_is_told(function: ast.FunctionDef) -> bool:
+def _is_reader(function: ast.FunctionDef) -> bool:
+    """Return whether the function reads the variable that an argument names."""
     keys = [key for node in ast.walk(function) for key in _keys(node)]
-    told = {argument.arg for argument in function.args.args}
-    return any(isinstance(key, ast.Name) and key.id in told for key in keys)
+    arguments = {argument.arg for argument in function.args.args}
+    return any(isinstance(key, ast.Name) and key.id in arguments for key in keys)
 
 
 def _keys(node: ast.AST, own: Container[str] = ()) -> Iterator[ast.expr]:
-    """Return what the node looks up in the environment, if it does; ``own`` names do it too."""
+    """Yield the key if the node looks up a variable; ``own`` are names of further readers."""
     if isinstance(node, ast.Subscript):
-        asked, key = node.value, node.slice
+        reader, key = node.value, node.slice
     elif isinstance(node, ast.Call) and node.args:
-        asked, key = node.func, node.args[0]
+        reader, key = node.func, node.args[0]
     else:
         return
-    name = ast.unparse(asked)
+    name = ast.unparse(reader)
     if name in own or _READER.fullmatch(name):
         yield key
