@@ -74,15 +74,6 @@ def test_an_empty_setting_has_its_default() -> None:
     assert Settings({"DB_PORT": ""}, (), {"DB_PORT": "5433"})["DB_PORT"] == "5433"
 
 
-def test_a_choice_names_the_valid_values() -> None:
-    settings = Settings({"COMPOSED_MODE": "dokcer"}, (Path(".env"),))
-
-    with pytest.raises(SettingError) as caught:
-        settings.choice("COMPOSED_MODE", "auto", "docker")
-
-    assert str(caught.value) == "COMPOSED_MODE is 'dokcer'.\n  Valid: auto, docker."
-
-
 @pytest.mark.parametrize(
     ("name", "value", "valid"),
     [
@@ -90,6 +81,7 @@ def test_a_choice_names_the_valid_values() -> None:
         *(("WEB_CONCURRENCY", count, "a whole number") for count in ("two", "-2", "1.5", "0")),
         *(("APP_UID", user, "the number of a user") for user in ("me", "-1")),
         *((name, "maybe", "true or false") for name in ("DEBUG", "HTTPS_ONLY")),
+        ("COMPOSED_MODE", "dokcer", "auto, docker, local."),
         *(("COMPOSE_PROJECT_NAME", name, "lower-case letters") for name in ("../x", "Shop", "-a")),
     ],
 )

@@ -46,7 +46,6 @@ _WEAK = re.compile(
     r"(pass(word|wd)?|secret|admin|root|postgres|test|example|default|qwerty|letmein|\d{1,8})\d{0,4}",
     re.IGNORECASE,
 )
-_RENEW = "Empty it, then: inv env (a database keeps the old password)"
 
 
 def check_env(
@@ -109,8 +108,7 @@ class _Contract:
 
         Missing settings count only if the env files are ``whole``.
         """
-        rows = [*self._malformed(), *self._unknown(), *self._empty(), *self._placeholders()]
-        rows += self._missing() if whole else ()
+        rows = [*self._malformed_or_missing(whole=whole), *self._unknown(), *self._empty_or_weak()]
         if self.assigned and not rows:
             rows = [Finding("settings", "ok", f"{len(self.assigned)} set, all known")]
         return [*rows, *self._undeclared()]
@@ -123,17 +121,17 @@ class _Contract:
             if self.used.readers.get(name) != COMPOSE_FILE or "${" not in (line.value or "")
         }
 
-    def _malformed(self) -> Iterator[Finding]:
+    def _malformed_or_missing(self, *, whole: bool) -> Iterator[Finding]:
+        missing = set()
         for name, seen, cure, given in self.settings.problems():
             if given:
                 yield Finding(name, "wrong", f"malformed: it {seen}", cure)
-
-    def _missing(self) -> Iterator[Finding]:
-        missing = {problem.name for problem in self.settings.problems() if not problem.given}
-        for name in missing:
-            yield Finding(name, "wrong", "missing: it has no default", "inv env")
-        for name in self.used.required:
-            if name not in missing and not {**self.settings.values, **self.environ}.get(name):
+            elif whole:
+                missing.add(name)
+                yield Finding(name, "wrong", "missing: it has no default", "inv env")
+        values = {**self.settings.values, **self.environ}
+        for name in self.used.required if whole else ():
+            if name not in missing and not values.get(name):
                 seen = "missing: a Compose file requires it"
                 yield Finding(name, "wrong", seen, f"Write it in .env: {name}=…")
 
@@ -157,16 +155,14 @@ class _Contract:
                 seen = f"undeclared: {reader} reads it, .env.example has no such name"
                 yield Finding(name, "warning", seen, cure)
 
-    def _empty(self) -> Iterator[Finding]:
+    def _empty_or_weak(self) -> Iterator[Finding]:
         for name, line in self.assigned.items():
-            if not line.value and (default := self.settings.defaults.get(name)):
+            value, default = line.value or "", self.settings.defaults.get(name)
+            renew = "Empty it, then: inv env (a database keeps the old password)"
+            cure = renew if name in self.settings.generated else "Write your own"
+            if default and not value:
                 yield Finding(name, "warning", f"empty: its default counts, {default}")
-
-    def _placeholders(self) -> Iterator[Finding]:
-        for name, line in self.assigned.items():
-            value = line.value or ""
-            cure = _RENEW if name in self.settings.generated else "Write your own"
-            if _PLACEHOLDER.fullmatch(value):
+            elif _PLACEHOLDER.fullmatch(value):
                 yield Finding(name, "wrong", "placeholder: a text to be replaced", cure)
             elif value and is_secret(name) and value == (self.example or {}).get(name):
                 yield Finding(name, "warning", "placeholder: the value of .env.example", cure)

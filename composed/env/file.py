@@ -1,6 +1,5 @@
 """Makes and completes ``.env``: project name, uid and gid, secrets. Values in the file stay."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -8,13 +7,16 @@ import re
 import secrets
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from composed.env.copies import COMMENT, NAME, ORIGIN
 from composed.env.settings import assignments, example_of, generated_names, read_text
 from composed.errors import RefusedError
 from composed.project import Project
+
+Make: TypeAlias = Callable[[], Mapping[str, str]]
 
 
 def generated(project: Project, *, rootless: bool) -> dict[str, str]:
@@ -42,9 +44,7 @@ def project_name(root: Path) -> str:
     return f"{name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
 
 
-def complete_env(
-    project: Project, file: Path, make: Callable[[], Mapping[str, str]]
-) -> tuple[str, list[str]]:
+def complete_env(project: Project, file: Path, make: Make) -> tuple[str, list[str]]:
     """Return the text that ``file`` should have, and the names of the settings that are added.
 
     A missing file starts as ``.env.example``, or empty. ``make`` returns the values, and is
@@ -62,9 +62,7 @@ def complete_env(
     return text, missing
 
 
-def settle(
-    project: Project, origin: Path | None, text: str, make: Callable[[], Mapping[str, str]]
-) -> tuple[str, list[str]]:
+def settle(project: Project, origin: Path | None, text: str, make: Make) -> tuple[str, list[str]]:
     """Return the env file's text with this folder recorded, and the names of changed settings.
 
     In a copy of the folder ``origin``, the stack gets another name, and the ids of the owner
@@ -107,7 +105,9 @@ def write_env(file: Path, text: str) -> bool:
     file = Path(os.path.realpath(file))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(file) as draft:
+        with tempfile.TemporaryDirectory(prefix=f"{file.name}.", dir=file.parent) as folder:
+            draft = Path(folder, file.name)
+            draft.touch(mode=0o600)
             draft.write_text(text, encoding="utf-8")
             if file.exists():
                 draft.replace(file)
@@ -119,17 +119,6 @@ def write_env(file: Path, text: str) -> bool:
             return True
     except OSError as error:
         raise RefusedError(f"{file} cannot be written: {error.strerror}.") from None
-
-
-@contextlib.contextmanager
-def _beside(file: Path) -> Iterator[Path]:
-    """Yield an empty file in the same folder, gone afterwards; mkstemp sets mode 0600."""
-    handle, name = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def set_value(text: str, name: str, line: str) -> str:

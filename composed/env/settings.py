@@ -13,15 +13,7 @@ from dotenv.parser import Binding, parse_stream
 from composed.errors import RefusedError, SettingError
 from composed.project import Project
 
-# Settings that the verbs read, for a project whose .env.example does not name them.
-_FALLBACKS = {
-    "COMPOSED_MODE": "auto",
-    "GUNICORN_GRACEFUL_TIMEOUT": "30",  # Gunicorn's own default
-}
-
 _SAVE = "Save it as plain UTF-8."
-
-_DECLARATION = re.compile(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
 
 class Problem(NamedTuple):
@@ -56,12 +48,6 @@ class Settings:
         """Return the last env file that sets the name, else the first env file."""
         naming = [file for file in self.files if name in assignments(read_text(file))]
         return naming[-1] if naming else self.files[0]
-
-    def choice(self, name: str, *valid: str) -> str:
-        """Return the value; raises :class:`SettingError` unless ``valid`` has the value."""
-        if (value := self[name]) in valid:
-            return value
-        raise SettingError(f"{name} is {value!r}.", f"Valid: {', '.join(valid)}.")
 
     def check(self) -> None:
         """Raise :class:`SettingError` for the first problem."""
@@ -118,7 +104,7 @@ def _kind(name: str, default: str) -> _Kind | None:
 
 def declared(example: str) -> dict[str, str]:
     """Return name and default of each ``NAME=value`` or ``# NAME=value`` in ``.env.example``."""
-    return dict(_DECLARATION.findall(example))
+    return dict(re.findall(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=(.*)$", example, re.MULTILINE))
 
 
 def example_of(project: Project) -> dict[str, str]:
@@ -153,7 +139,9 @@ def load_settings(
     """
     files, drafts = env_files(project, environ), drafts or {}
     example = example_of(project)
-    fallbacks = {**_FALLBACKS, project.backend_port: "8000", "SQLITE_PATH": project.sqlite}
+    # Settings that the verbs read, for a project whose .env.example does not name them.
+    fallbacks = {"COMPOSED_MODE": "auto", "GUNICORN_GRACEFUL_TIMEOUT": "30"}  # Gunicorn's default
+    fallbacks |= {project.backend_port: "8000", "SQLITE_PATH": project.sqlite}
     values = dict(example)
     for file in files:
         values |= assignments(drafts[file] if file in drafts else read_text(file), file.name)
