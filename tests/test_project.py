@@ -1,7 +1,5 @@
 """What a project says of itself in its ``pyproject.toml``."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
