@@ -52,7 +52,7 @@ def open_stack(
     project: Project, gateway: Gateway, drafts: Mapping[Path, str] | None = None
 ) -> Stack:
     """Return the stack as it is, and change nothing; raises as :func:`prepare_stack` does."""
-    settings = load_settings(project, drafts=drafts)
+    settings = load_settings(project, drafts=drafts or {})
     settings.check()
     mode = choose_mode(settings, recorded=_reachable(project, settings, gateway))
     project = _with_services(project, settings, gateway, mode)

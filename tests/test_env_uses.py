@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from composed.doctor.env_uses import names_read, uses
+from composed.doctor.env_check import names_read, uses
 from composed.findings import Finding
 from composed.gateway import Answer, Gateway
 from composed.project import Project
@@ -57,12 +57,12 @@ def test_compose_is_asked_for_the_variables(project: Project, recorder: Recorder
     recorder.on("--variables").say(VARIABLES)
     server = replace(project, settings_files=())
 
-    used, unread = uses(server, Gateway(project.root), [project.root / ".env"])
+    readers, required, unread = uses(server, Gateway(project.root), [project.root / ".env"])
 
     words = ["--env-file", ".env", "--project-name", "check", "config", "--variables"]
     assert recorder.asked == [["docker", "compose", *words]]
-    assert used.readers == dict.fromkeys(("POSTGRES_DB", "SECRET_KEY"), "a Compose file")
-    assert (used.required, unread) == (["SECRET_KEY"], [])
+    assert readers == dict.fromkeys(("POSTGRES_DB", "SECRET_KEY"), "a Compose file")
+    assert (required, unread) == (["SECRET_KEY"], [])
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_compose_files_without_a_list_of_variables_have_a_finding(
 ) -> None:
     recorder.on("--variables").give(answer)
 
-    used, rows = uses(replace(project, settings_files=()), Gateway(project.root), [])
+    readers, required, rows = uses(replace(project, settings_files=()), Gateway(project.root), [])
 
-    assert used == ({}, [])
+    assert (readers, required) == ({}, [])
     assert [(row.what, row.state) for row in rows] == [("Compose files", state)]
     assert rows[0].seen.startswith(f"not compared: {reason}")
     assert "hush" not in str(rows)
@@ -91,7 +91,7 @@ def test_a_settings_file_that_cannot_be_read_has_a_finding(project: Project) -> 
     (project.tree / "broken.py").write_text("def (")
     server = replace(project, settings_files=("broken.py", "absent.py"))
 
-    _used, rows = uses(server, Gateway(project.root), [])
+    _, _, rows = uses(server, Gateway(project.root), [])
 
     cure = "Correct it, or name yours in [tool.composed] settings_files"
     syntax = "not compared: invalid syntax (<unknown>, line 1)"

@@ -16,12 +16,8 @@ from composed.env.settings import env_files
 from composed.errors import ComposedError
 from composed.findings import Finding, State, any_wrong
 from composed.gateway import Gateway
-from composed.health.explanations import (
-    PENDING_MIGRATIONS,
-    REFUSED_HOST,
-    UNKNOWN_MIGRATIONS,
-    Explanation,
-)
+from composed.health import explanations
+from composed.health.explanations import Explanation
 from composed.health.readiness import names_in, settled
 from composed.modes import open_stack
 from composed.project import Project
@@ -75,11 +71,10 @@ def _answers(stack: Stack) -> Iterator[Finding]:
 
 
 def complaints(stack: Stack, url: str) -> Iterator[Explanation]:
-    """Yield the faults that the running backend at ``url`` reports.
+    """Yield the faults of the backend at ``url``; only one if the application does not load.
 
-    Only one fault if the application does not load. Else migrations can be pending, or
-    unknown to the project's files (Django is asked for pending migrations in a project
-    without ``ready``), and the backend can refuse the host name that a browser would send.
+    Migrations can be pending (Django is asked in a project without ``ready``), or unknown to
+    the project's files. The backend can refuse the host name that a browser would send.
     """
     project, path = stack.project, stack.project.ready
     code, body = settled(stack.gateway, f"{url}{path}") if path else (0, "")
@@ -90,9 +85,9 @@ def complaints(stack: Stack, url: str) -> Iterator[Explanation]:
         return
     pending = names_in(body, PENDING)
     if pending := unapplied(stack) if pending is None else pending:
-        yield PENDING_MIGRATIONS.explain(project, {"names": f": {few(pending)}"})
+        yield explanations.PENDING_MIGRATIONS.explain(project, {"names": f": {few(pending)}"})
     if unknown := names_in(body, UNKNOWN):
         words = {"names": few(unknown), "name": unknown[0].rpartition(".")[2]}
-        yield UNKNOWN_MIGRATIONS.explain(project, words)
+        yield explanations.UNKNOWN_MIGRATIONS.explain(project, words)
     if stack.gateway.fetch(f"{url}/")[0] == HTTPStatus.BAD_REQUEST:
-        yield REFUSED_HOST.explain(project, {"host": str(urlsplit(url).hostname)})
+        yield explanations.REFUSED_HOST.explain(project, {"host": str(urlsplit(url).hostname)})

@@ -1,16 +1,17 @@
 """The check of the env contract: the env files against the declarations of the project."""
 
+import ast
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv.parser import Binding
 
+from composed.docker.compose import Compose
 from composed.doctor.env_form import check_form, check_readings
-from composed.doctor.env_uses import COMPOSE_FILE, Uses, uses
 from composed.env.settings import (
     Settings,
     bindings,
@@ -21,10 +22,16 @@ from composed.env.settings import (
 )
 from composed.errors import ComposedError
 from composed.findings import Finding
-from composed.gateway import Gateway
+from composed.gateway import NOT_FOUND, Gateway
 from composed.project import Project
 from composed.redaction import is_secret
 
+COMPOSE_FILE = "a Compose file"
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+# os.environ.get(…), os.getenv(…), env.bool(…) of django-environ, config(…) of python-decouple.
+# A plain `environ` can belong to a WSGI request.
+_READER = re.compile(r"os\.(environ(\.get|\.pop)?|getenv)|\w*env(\.\w+)?|config", re.IGNORECASE)
 # Names that Compose and Docker read from an env file themselves.
 _PREDEFINED = {
     *(f"COMPOSE_{name}" for name in ("ANSI", "BAKE", "CONVERT_WINDOWS_PATHS", "ENV_FILES")),
@@ -75,9 +82,9 @@ def check_env(
     whole = len(texts) == len(files) and not any(line.error for line in lines)
     # Compose refuses a faulty file, which has a finding already: compare the rest without files.
     read = list(texts) if whole else [Path(os.devnull)]
-    used, unread = uses(project, gateway, read)
+    readers, required, unread = uses(project, gateway, read)
     example = example_of(project) if project.example.exists() else None
-    contract = _Contract(example, settings, assigned, used, environ)
+    contract = _Contract(example, settings, assigned, readers, required, environ)
     rows += [*contract.findings(whole=whole), *unread]
     return rows + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
 
@@ -100,7 +107,8 @@ class _Contract:
     example: Mapping[str, str] | None
     settings: Settings
     assigned: Mapping[str, Binding]
-    used: Uses
+    readers: Mapping[str, str]
+    required: Sequence[str]
     environ: Mapping[str, str]
 
     def findings(self, *, whole: bool) -> list[Finding]:
@@ -118,7 +126,7 @@ class _Contract:
         return {
             name: line
             for name, line in self.assigned.items()
-            if self.used.readers.get(name) != COMPOSE_FILE or "${" not in (line.value or "")
+            if self.readers.get(name) != COMPOSE_FILE or "${" not in (line.value or "")
         }
 
     def _malformed_or_missing(self, *, whole: bool) -> Iterator[Finding]:
@@ -130,13 +138,13 @@ class _Contract:
                 missing.add(name)
                 yield Finding(name, "wrong", "missing: it has no default", "inv env")
         values = {**self.settings.values, **self.environ}
-        for name in self.used.required if whole else ():
+        for name in self.required if whole else ():
             if name not in missing and not values.get(name):
                 seen = "missing: a Compose file requires it"
                 yield Finding(name, "wrong", seen, f"Write it in .env: {name}=…")
 
     def _unknown(self) -> Iterator[Finding]:
-        known = {*(self.example or ()), *self.settings.defaults, *self.used.readers, *_PREDEFINED}
+        known = {*(self.example or ()), *self.settings.defaults, *self.readers, *_PREDEFINED}
         for name in self.assigned:
             if not _knows(known, name):
                 near = difflib.get_close_matches(name, known, 1)
@@ -148,7 +156,7 @@ class _Contract:
             seen = "missing: nothing says which settings there are"
             yield Finding(".env.example", "warning", seen, "Write it: every name and its default")
             return
-        for name, reader in self.used.readers.items():
+        for name, reader in self.readers.items():
             if not _knows({*self.example, *_PREDEFINED, *_OF_THE_SYSTEM}, name):
                 near = difflib.get_close_matches(name, self.example, 1)
                 cure = f"Add it to .env.example{f', or is it {near[0]}?' if near else ''}"
@@ -173,3 +181,84 @@ class _Contract:
 def _knows(known: Collection[str], name: str) -> bool:
     """Return whether the name is known, or names a file with a known secret."""
     return name in known or name.removesuffix("_FILE") in known
+
+
+def uses(
+    project: Project, gateway: Gateway, files: Sequence[Path]
+) -> tuple[dict[str, str], list[str], list[Finding]]:
+    """Return the reader of each setting, the settings that a Compose file requires, and findings.
+
+    ``files`` are the env files, which may name other Compose files. No project code is run.
+    """
+    variables, unread = _compose_variables(gateway, files)
+    readers = dict.fromkeys(variables, COMPOSE_FILE)
+    paths: tuple[Path, ...] = ()
+    try:
+        paths = project.settings_paths
+    except ComposedError as error:
+        unread.append(Finding.of("source", error))
+    for file in paths:
+        try:
+            readers |= dict.fromkeys(names_read(file.read_text(encoding="utf-8")), file.name)
+        except (OSError, SyntaxError, UnicodeDecodeError) as error:
+            seen = f"not compared: {getattr(error, 'strerror', None) or error}"
+            cure = "Correct it, or name yours in [tool.composed] settings_files"
+            unread.append(Finding(project.relative(file), "warning", seen, cure))
+    return readers, [name for name, required in variables.items() if required], unread
+
+
+def _compose_variables(
+    gateway: Gateway, files: Sequence[Path]
+) -> tuple[dict[str, bool], list[Finding]]:
+    """Return each variable of the Compose files, and whether it is required; needs no engine.
+
+    No finding repeats an error text of Compose, which quotes values.
+    """
+    # A project name of our own: the setting may be malformed.
+    words = ("--project-name", "check", "config", "--variables")
+    answer = gateway.ask(Compose(gateway, files).argv(*words))
+    if answer.code == NOT_FOUND:
+        return {}, [Finding("Compose files", "ok", "not compared: there is no docker here")]
+    if answer.code:
+        old = "unknown flag" in answer.err
+        reason = "Compose lists their variables from 2.26 on" if old else "Compose fails"
+        cure = "docker compose config --variables"
+        return {}, [Finding("Compose files", "warning", f"not compared: {reason}", cure)]
+    rows = [row.split() for row in answer.out.splitlines()[1:]]
+    return {name: required == "true" for name, required, *_ in rows}, []
+
+
+def names_read(source: str) -> set[str]:
+    """Return the names of the environment variables that Python source reads.
+
+    Names stand in ``os.environ["NAME"]``, ``os.getenv("NAME")``, ``env("NAME")``,
+    ``env.bool("NAME")``, and in calls of the source's own functions that read the variable
+    named by an argument. Raises :class:`SyntaxError`.
+    """
+    nodes = list(ast.walk(ast.parse(source)))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and _is_reader(node)}
+    if any(isinstance(node, ast.ImportFrom) and node.module == "os" for node in nodes):
+        own |= {"environ", "environ.get"}
+    asked = (key for node in nodes for key in _keys(node, own))
+    names = {str(key.value) for key in asked if isinstance(key, ast.Constant)}
+    return {name for name in names if _NAME.fullmatch(name)}
+
+
+def _is_reader(function: ast.FunctionDef) -> bool:
+    """Return whether the function reads the variable that an argument names."""
+    keys = [key for node in ast.walk(function) for key in _keys(node)]
+    arguments = {argument.arg for argument in function.args.args}
+    return any(isinstance(key, ast.Name) and key.id in arguments for key in keys)
+
+
+def _keys(node: ast.AST, own: Container[str] = ()) -> Iterator[ast.expr]:
+    """Yield the key if the node looks up a variable; ``own`` are names of further readers."""
+    if isinstance(node, ast.Subscript):
+        reader, key = node.value, node.slice
+    elif isinstance(node, ast.Call) and node.args:
+        reader, key = node.func, node.args[0]
+    else:
+        return
+    name = ast.unparse(reader)
+    if name in own or _READER.fullmatch(name):
+        yield key

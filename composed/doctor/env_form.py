@@ -19,7 +19,7 @@ _FAULTS = {"$": "a $", "\\": "a backslash", '"': "a quote", "'": "a quote", "#":
 
 def check_form(gateway: Gateway, file: Path, text: str) -> list[Finding]:
     """Return the faults of a file with this text, or a finding that there are none."""
-    rows = [*_lines(file.name, bindings(text)), *_raw(file), *_privacy(gateway, file)]
+    rows = [*_lines(file.name, bindings(text)), *_bytes_and_privacy(gateway, file)]
     return rows or [Finding(file.name, "ok", "well-formed, private")]
 
 
@@ -49,17 +49,13 @@ def _lines(file: str, lines: Sequence[Binding]) -> Iterator[Finding]:
                 yield Finding(place, "warning", seen, "Use letters, digits and _")
 
 
-def _raw(file: Path) -> Iterator[Finding]:
-    """Yield a finding for bytes that Windows adds, and that a shell keeps in the values."""
-    data = file.read_bytes()
+def _bytes_and_privacy(gateway: Gateway, file: Path) -> Iterator[Finding]:
+    data = file.read_bytes()  # a shell keeps the bytes that Windows adds
     if data.startswith(b"\xef\xbb\xbf"):
         yield Finding(file.name, "warning", "begins with a byte order mark", "Save as plain UTF-8")
     if b"\r" in data:
         seen = "lines end with a carriage return (CRLF)"
         yield Finding(file.name, "warning", seen, f"sed -i 's/\\r$//' {file.name}")
-
-
-def _privacy(gateway: Gateway, file: Path) -> Iterator[Finding]:
     mode = file.stat().st_mode & 0o777
     if mode & 0o077:
         yield Finding(file.name, "warning", f"readable by others: {mode:04o}", f"chmod 600 {file}")

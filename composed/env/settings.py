@@ -128,17 +128,14 @@ def env_files(project: Project, environ: Mapping[str, str] = os.environ) -> tupl
 
 
 def load_settings(
-    project: Project,
-    environ: Mapping[str, str] = os.environ,
-    drafts: Mapping[Path, str] | None = None,
+    project: Project, environ: Mapping[str, str] = os.environ, drafts: Mapping[Path, str] = {}
 ) -> Settings:
     """Read the settings; raises :class:`SettingError` when an env file is missing.
 
     ``drafts`` are texts of env files that a dry run has not written. The process environment
     stays as it is: a setting there would win over Compose's ``--env-file``.
     """
-    files, drafts = env_files(project, environ), drafts or {}
-    example = example_of(project)
+    files, example = env_files(project, environ), example_of(project)
     # Settings that the verbs read, for a project whose .env.example does not name them.
     fallbacks = {"COMPOSED_MODE": "auto", "GUNICORN_GRACEFUL_TIMEOUT": "30"}  # Gunicorn's default
     fallbacks |= {project.backend_port: "8000", "SQLITE_PATH": project.sqlite}
