@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 _NAME = re.compile(
-    r"PASS(WORD|WD|PHRASE)?$|SECRET|TOKEN|CREDENTIAL|(^|_)KEYS?($|_)|_PWD$|_DSN$", re.IGNORECASE
+    r"(?i)PASS(WORD|WD|PHRASE)?$|SECRET|TOKEN|CREDENTIAL|(^|_)KEYS?($|_)|_PWD$|_DSN$"
 )
 _URL = re.compile(r"[\w+.-]+://[^\s/:@]*:([^\s/@]+)@")
 # NAME=value, "NAME": "value", NAME: 'value' anywhere in a text.

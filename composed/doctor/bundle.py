@@ -54,10 +54,9 @@ def write_bundle(stack: Stack, happened: str = "") -> Path:
         **stack.report.evidence(),
     }
     settings = stack.settings.values
-    named = [settings.get(name, "") for name in stack.project.secrets]
-    redact = Redaction(
-        {**os.environ, **settings}, [*named, *_secret_files(stack), *stack.report.secrets()]
-    )
+    secrets = [settings.get(name, "") for name in stack.project.secrets]
+    secrets += [*_secret_files(stack), *stack.report.secrets()]
+    redact = Redaction({**os.environ, **settings}, secrets)
     for text in texts.values():
         redact.learn(text)
     folder = _new_folder(stack.folder / "failures")

@@ -46,8 +46,7 @@ _PREDEFINED = {
 _OF_THE_SYSTEM = {"HOME", "LANG", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER"}
 
 _PLACEHOLDER = re.compile(
-    r"<.*>|change[-_ ]?(me|it|this).*|your[-_ ].*|replace[-_ ].*|django-insecure-.*|todo|x{3,}",
-    re.IGNORECASE,
+    r"(?i)<.*>|change[-_ ]?(me|it|this).*|your[-_ ].*|replace[-_ ].*|django-insecure-.*|todo|x{3,}"
 )
 _WEAK = re.compile(
     r"(pass(word|wd)?|secret|admin|root|postgres|test|example|default|qwerty|letmein|\d{1,8})\d{0,4}",

@@ -64,7 +64,9 @@ class Settings:
                 seen = f"has no value in {self.files[-1].name}"
                 yield Problem(name, seen, "Type: inv env", given=False)
         for name, default in {**dict.fromkeys(self.generated, ""), **self.defaults}.items():
-            value, kind = self.values.get(name, ""), _kind(name, default)
+            value = self.values.get(name, "")
+            is_port = name.rpartition("_")[2] == "PORT" and default.isdecimal()
+            kind = _PORT if is_port else _NAMED.get(name)  # None: only the server knows the kind
             if kind and value and not kind.matches(value):
                 yield Problem(name, f"is {value!r}", f"Valid: {kind.valid}.")
 
@@ -94,12 +96,6 @@ _NAMED = {
     "COMPOSE_PROJECT_NAME": _NAME,
     "COMPOSED_MODE": _MODE,
 }
-
-
-def _kind(name: str, default: str) -> _Kind | None:
-    """Return the kind of a setting; None for a setting that only the server knows."""
-    is_port = name.rpartition("_")[2] == "PORT" and default.isdecimal()
-    return _PORT if is_port else _NAMED.get(name)
 
 
 def declared(example: str) -> dict[str, str]:
