@@ -1,4 +1,4 @@
-"""A copied folder gets a stack of its own, a moved one keeps it."""
+"""A copied folder gets a stack of its own, a moved folder keeps the stack."""
 
 import os
 import shutil

@@ -157,5 +157,5 @@ def test_a_bundle_holds_the_findings(
     assert inv("doctor", "--bundle") == 0
 
     folder = project.root / ".composed" / "shop" / "failures" / "NOW"
-    assert f"Written down: {folder}" in capsys.readouterr().err
+    assert f"Bundle: {folder}" in capsys.readouterr().err
     assert "Docker Engine" in (folder / "doctor.txt").read_text()

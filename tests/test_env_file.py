@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_written_is_77(tmp_path: Path) -> None:
         ('SECRET_KEY = ""', "SECRET_KEY=made"),
     ],
 )
-def test_an_empty_value_is_filled_where_it_stands(line: str, filled: str, project: Project) -> None:
+def test_an_empty_value_is_filled_in_place(line: str, filled: str, project: Project) -> None:
     file = project.root / ".env"
     file.write_text("".join(f"{name}=x\n" for name in GENERATED if name != "SECRET_KEY") + line)
 

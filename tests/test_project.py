@@ -330,7 +330,7 @@ def test_a_port_on_every_address_has_a_url_that_opens(hosts: list[str], url: str
     assert service.url == url
 
 
-def test_services_without_a_key_are_found_in_the_compose_file(
+def test_services_without_a_key_come_from_the_compose_file(
     inv: Inv, recorder: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unnamed = replace(project, backend="", database="")

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which wins, what is refused."""
+"""Settings: the order of their sources, and the values that are refused."""
 
 from pathlib import Path
 

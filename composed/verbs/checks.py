@@ -21,7 +21,7 @@ from composed.verbs.inside import after_dashes
     }
 )
 def env(c: Context, check: bool = False, json: bool = False) -> None:
-    """Make .env, or fill in what is empty or missing there; nothing is overwritten."""
+    """Make .env, or fill in empty and missing values there; nothing is overwritten."""
     if json and not check:
         raise ValueWrongError("--json goes with --check.", "Type: inv env --check --json")
     project, gateway = Project.of(c), gateway_of(c)
@@ -38,8 +38,8 @@ def env(c: Context, check: bool = False, json: bool = False) -> None:
 @task(
     help={
         "json": "Print JSON, for programs.",
-        "bundle": "Write it down too, with logs and configuration, without secrets; and what "
-        "follows --, as what has happened.",
+        "bundle": "Write a bundle too: findings, logs, configuration, without secrets; words "
+        "after -- describe the failure.",
     }
 )
 def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
@@ -53,13 +53,13 @@ def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
         from composed.doctor.bundle import write_bundle
 
         happened = " ".join(after_dashes())
-        say(f"Written down: {write_bundle(open_stack(project, gateway), happened)}")
+        say(f"Bundle: {write_bundle(open_stack(project, gateway), happened)}")
     end_with(NotReadyError.exit_code if any_wrong(findings) else 0)
 
 
 @task
 def test(c: Context) -> None:
-    """Run every nox session that this machine can; what follows -- goes to nox."""
+    """Run every nox session that this machine can; words after -- go to nox."""
     project, gateway = Project.of(c), gateway_of(c)
     if not (project.root / "noxfile.py").exists():
         raise NotFoundError(
