@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dotenv.parser import Binding
@@ -70,17 +70,14 @@ def _bytes_and_privacy(gateway: Gateway, file: Path) -> Iterator[Finding]:
 
 
 def check_readings(
-    gateway: Gateway,
-    files: Sequence[Path],
-    assigned: Mapping[str, Binding],
-    environ: Mapping[str, str],
+    gateway: Gateway, files: Sequence[Path], lines: Mapping[str, Binding], environ: Container[str]
 ) -> list[Finding]:
     """Return the values that Compose and python-dotenv read differently, or that none are.
 
-    ``assigned`` are the lines that count, by name. Names in ``environ`` are left out: the
+    ``lines`` are the lines that count, by name. Names in ``environ`` are left out: the
     environment wins over both. Nothing is compared without Docker.
     """
-    names = [name for name in assigned if _is_usable(name) and name not in environ]
+    names = [name for name in lines if _is_usable(name) and name not in environ]
     # Compose resolves a model that names each setting, without an engine. The model gets a
     # project name of its own: the setting may be malformed.
     asked = {name: f"${{{name}-}}" for name in names if name != "COMPOSE_PROJECT_NAME"}
@@ -88,12 +85,12 @@ def check_readings(
     words = ("--project-name", "check", "--file", "-", "config", "--format", "json")
     answer = gateway.ask(Compose(gateway, files).argv(*words), text=model)
     if refuses_env_file(answer.err):
-        return _refused(gateway, assigned)
+        return _refused(gateway, lines)
     if answer.code:  # no Docker, no Compose
         return []
     values = Model.resolved(answer.out).service("check").environment
-    lines = [(name, assigned[name]) for name in names if name in values]
-    rows = [_difference(name, line) for name, line in lines if values[name] != line.value]
+    compared = [(name, lines[name]) for name in names if name in values]
+    rows = [_difference(name, line) for name, line in compared if values[name] != line.value]
     return rows or [Finding("readings", "ok", f"alike in {len(values)} values")] * bool(values)
 
 
@@ -104,7 +101,7 @@ def _difference(name: str, line: Binding) -> Finding:
     return Finding(name, "warning", seen, _cure(name, line))
 
 
-def _refused(gateway: Gateway, assigned: Mapping[str, Binding]) -> list[Finding]:
+def _refused(gateway: Gateway, lines: Mapping[str, Binding]) -> list[Finding]:
     """Return the lines that Compose refuses; each is tried alone: Compose quotes only values.
 
     If python-dotenv accepts a line, the reason is a ``$``: ``${`` without an end, or
@@ -112,7 +109,7 @@ def _refused(gateway: Gateway, assigned: Mapping[str, Binding]) -> list[Finding]
     """
     words = ["--env-file", "/dev/stdin", "--project-name", "check", "--file", "/dev/null", "config"]
     seen, rows = "malformed: Compose refuses the $ in its value", []
-    for name, line in assigned.items():
+    for name, line in lines.items():
         text = line.original.string
         answer = gateway.ask(["docker", "compose", *words], text=text) if "$" in text else None
         if answer and refuses_env_file(answer.err):

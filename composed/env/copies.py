@@ -1,8 +1,7 @@
 """Tells a copied project folder, which needs a stack of its own, from a moved folder.
 
-A comment in the env file records the folder of the stack. In a copied folder, or with an env
-file copied into another clone, the recorded folder still exists. After a move the recorded
-folder is gone, and the stack belongs to the new place.
+A comment in the env file records the folder of the stack. The recorded folder still exists
+beside a copied folder or env file. After a move the recorded folder is gone.
 """
 
 import json
