@@ -211,11 +211,11 @@ def _configured(root: Path) -> dict[str, Any]:
     try:
         table: Any = tomllib.loads(text.decode())
     except ValueError as error:
-        raise SettingError(f"{file} is no TOML: {error}.") from None
+        raise SettingError(f"{file} is not valid TOML: {error}.") from None
     for name in ("tool", "composed"):
         table = table.get(name, {})
         if not isinstance(table, dict):
-            raise SettingError(f"{name} in {file} is no table.", "Write: [tool.composed]")
+            raise SettingError(f"{name} in {file} is not a table.", "Write: [tool.composed]")
     return dict(table)
 
 
@@ -224,7 +224,7 @@ def _checked(project: Project, key: str, value: object) -> Any:
     known = [field.name for field in fields(project) if field.name != "root"]
     if key not in known:
         raise SettingError(
-            f"pyproject.toml sets {key!r} in [tool.composed], which is no name there.",
+            f"pyproject.toml sets {key!r} in [tool.composed], which is not a key.",
             f"Valid: {', '.join(known)}.",
         )
     given: Any = tuple(value) if isinstance(value, list) else value

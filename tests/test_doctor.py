@@ -57,7 +57,7 @@ def test_settings_that_cannot_be_read_are_a_finding(doctor: Doctor, project: Pro
     code, rows = doctor()
 
     assert code == 75
-    assert "it is no UTF-8 text" in rows["stack"]["seen"]
+    assert "it is not UTF-8 text" in rows["stack"]["seen"]
 
 
 def test_the_table_shows_the_findings(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:

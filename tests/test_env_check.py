@@ -70,7 +70,7 @@ def test_a_missing_file_is_the_only_finding(project: Project) -> None:
         ("SECRET_KEY=", "wrong", "missing: it has no default", "inv env"),
         ("DB_PROT=1", "warning", "unknown: nothing reads it", "Rename it: DB_PORT"),
         ("C=1", "warning", "unknown: nothing reads it", "Remove it, or write it in .env.example"),
-        ("DB_PORT=", "warning", "empty: its default counts, 5433", ""),
+        ("DB_PORT=", "warning", "empty: the default 5433 counts", ""),
         (
             *("DB_PORT=http", "wrong", "malformed: it is 'http'"),
             "Valid: a port from 1 to 65535, or 0 for any.",
@@ -86,7 +86,7 @@ def test_a_setting_that_is_missing_unknown_empty_or_malformed(
 
     row = (line.partition("=")[0], state, seen, cure)
     assert row in rows
-    assert all("stands in line" in further.seen for further in rows if further != row)
+    assert all("is set in line" in further.seen for further in rows if further != row)
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY_FILE", "COMPOSE_PROFILES", "COMPOSED_MODE"])
@@ -221,7 +221,7 @@ def test_without_docker_the_rest_is_checked(project: Project, recorder: Recorder
         ("\nbad line\n", ".env, line 9", "wrong", "malformed: no assignment"),
         ('A="hush\n', ".env, line 8", "wrong", "malformed: no assignment"),
         ("DEBUG\n", ".env, line 8", "warning", "malformed: DEBUG without ="),
-        ("POSTGRES_DB=x\n", ".env, line 8", "warning", "POSTGRES_DB stands in line 4"),
+        ("POSTGRES_DB=x\n", ".env, line 8", "warning", "POSTGRES_DB is set in line 4"),
         ("a-b=1\n", ".env, line 8", "warning", "malformed: no Compose file can"),
         ("DEBUG=1\r\n", ".env", "warning", "lines end with a carriage return"),
     ],
@@ -324,4 +324,4 @@ def test_a_project_without_an_example_has_a_finding(project: Project) -> None:
 
     (row,) = (row for row in check(project) if row.what == ".env.example")
 
-    assert row[1:3] == ("warning", "missing: nothing says which settings there are")
+    assert row[1:3] == ("warning", "missing: there is no list of the settings")

@@ -93,7 +93,7 @@ def test_an_unknown_key_is_78(key: str, of: Of) -> None:
         of(f"[tool.composed]\n{key} = 'web'\n")
 
     assert str(caught.value).startswith(
-        f"pyproject.toml sets {key!r} in [tool.composed], which is no name there.\n"
+        f"pyproject.toml sets {key!r} in [tool.composed], which is not a key.\n"
         "  Valid: backend, database, source, manage, "
     )
     assert caught.value.code == 78

@@ -83,8 +83,8 @@ def check_env(
     read = list(texts) if whole else [Path(os.devnull)]
     readers, required, unread = uses(project, gateway, read)
     example = example_of(project) if project.example.exists() else None
-    contract = _Contract(example, settings, assigned, readers, required, environ)
-    rows += [*contract.findings(whole=whole), *unread]
+    contract = _Contract(example, settings, assigned, readers, required, environ, whole)
+    rows += [*contract.findings(), *unread]
     return rows + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
 
 
@@ -101,7 +101,10 @@ def _valid(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Contract:
-    """The settings in ``.env.example``, the env files, the Compose files and the server."""
+    """The settings in ``.env.example``, the env files, the Compose files and the server.
+
+    Missing settings count only if the env files are ``whole``.
+    """
 
     example: Mapping[str, str] | None
     settings: Settings
@@ -109,13 +112,11 @@ class _Contract:
     readers: Mapping[str, str]
     required: Sequence[str]
     environ: Mapping[str, str]
+    whole: bool
 
-    def findings(self, *, whole: bool) -> list[Finding]:
-        """Return the faults of the settings, or a finding that there are none.
-
-        Missing settings count only if the env files are ``whole``.
-        """
-        rows = [*self._malformed_or_missing(whole=whole), *self._unknown(), *self._empty_or_weak()]
+    def findings(self) -> list[Finding]:
+        """Return the faults of the settings, or a finding that there are none."""
+        rows = [*self._malformed_or_missing(), *self._unknown(), *self._empty_or_weak()]
         if self.assigned and not rows:
             rows = [Finding("settings", "ok", f"{len(self.assigned)} set, all known")]
         return [*rows, *self._undeclared()]
@@ -128,16 +129,16 @@ class _Contract:
             if self.readers.get(name) != COMPOSE_FILE or "${" not in (line.value or "")
         }
 
-    def _malformed_or_missing(self, *, whole: bool) -> Iterator[Finding]:
+    def _malformed_or_missing(self) -> Iterator[Finding]:
         missing = set()
         for name, seen, cure, given in self.settings.problems():
             if given:
                 yield Finding(name, "wrong", f"malformed: it {seen}", cure)
-            elif whole:
+            elif self.whole:
                 missing.add(name)
                 yield Finding(name, "wrong", "missing: it has no default", "inv env")
         values = {**self.settings.values, **self.environ}
-        for name in self.required if whole else ():
+        for name in self.required if self.whole else ():
             if name not in missing and not values.get(name):
                 seen = "missing: a Compose file requires it"
                 yield Finding(name, "wrong", seen, f"Write it in .env: {name}=…")
@@ -152,8 +153,8 @@ class _Contract:
 
     def _undeclared(self) -> Iterator[Finding]:
         if self.example is None:
-            seen = "missing: nothing says which settings there are"
-            yield Finding(".env.example", "warning", seen, "Write it: every name and its default")
+            seen = "missing: there is no list of the settings"
+            yield Finding(".env.example", "warning", seen, "Write every name with its default")
             return
         for name, reader in self.readers.items():
             if not _knows({*self.example, *_PREDEFINED, *_OF_THE_SYSTEM}, name):
@@ -168,13 +169,13 @@ class _Contract:
             renew = "Empty it, then: inv env (a database keeps the old password)"
             cure = renew if name in self.settings.generated else "Write your own"
             if default and not value:
-                yield Finding(name, "warning", f"empty: its default counts, {default}")
+                yield Finding(name, "warning", f"empty: the default {default} counts")
             elif _PLACEHOLDER.fullmatch(value):
                 yield Finding(name, "wrong", "placeholder: a text to be replaced", cure)
             elif value and is_secret(name) and value == (self.example or {}).get(name):
                 yield Finding(name, "warning", "placeholder: the value of .env.example", cure)
             elif is_secret(name) and _WEAK.fullmatch(value):
-                yield Finding(name, "warning", "placeholder: a word that is tried first", cure)
+                yield Finding(name, "warning", "placeholder: a word that is easy to guess", cure)
 
 
 def _knows(known: Collection[str], name: str) -> bool:

@@ -40,8 +40,8 @@ def _lines(file: str, lines: Sequence[Binding]) -> Iterator[Finding]:
             seen = f"malformed: {key} without = sets nothing"
             yield Finding(place, "warning", seen, f"Write {key}=…")
         elif key and key in first:
-            seen = f"{key} stands in line {first[key]} too; the last one counts"
-            yield Finding(place, "warning", seen, "Remove one of them")
+            seen = f"{key} is set in line {first[key]} too; the last line counts"
+            yield Finding(place, "warning", seen, "Remove a line")
         if key:
             first.setdefault(key, number)
             if not _is_usable(key):

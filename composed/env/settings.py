@@ -185,7 +185,7 @@ def read_text(file: Path) -> str:
     except PermissionError:
         raise RefusedError(f"{file} is not yours to read.", f"sudo chown $USER {file}") from None
     except UnicodeDecodeError:
-        raise SettingError(f"{file} cannot be read: it is no UTF-8 text.", _SAVE) from None
+        raise SettingError(f"{file} cannot be read: it is not UTF-8 text.", _SAVE) from None
     except OSError as error:
         raise SettingError(f"{file} cannot be read: {error.strerror}.") from None
     if "\0" in text:
