@@ -52,7 +52,7 @@ def open_stack(
     project: Project, gateway: Gateway, drafts: Mapping[Path, str] | None = None
 ) -> Stack:
     """Return the stack as it is, and change nothing; raises as :func:`prepare_stack` does."""
-    settings = load_settings(project, drafts=drafts)
+    settings = load_settings(project, drafts=drafts or {})
     settings.check()
     mode = choose_mode(settings, recorded=_reachable(project, settings, gateway))
     project = _with_services(project, settings, gateway, mode)
@@ -94,7 +94,7 @@ def choose_mode(
     gets an empty SQLite file by surprise. Where none is, it is local mode, but
     not in CI, which would test something else than it says.
     """
-    asked = settings.choice("COMPOSED_MODE", "auto", *STACKS)
+    asked = settings["COMPOSED_MODE"]
     if recorded and asked not in ("auto", recorded):
         raise SettingError(
             f"COMPOSED_MODE is {asked!r}, but this stack runs in {recorded} mode.",
@@ -127,7 +127,7 @@ def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False)
     With ``talk``, say also when there was nothing to do.
     """
     # Most verbs make nothing, and `secrets` takes a while to import.
-    from composed.env.file import complete_env, generated, write_env  # noqa: PLC0415
+    from composed.env.file import complete_env, generated, settle, write_env  # noqa: PLC0415
 
     def make() -> dict[str, str]:
         return generated(project, rootless=engine.is_rootless(gateway))
@@ -135,7 +135,7 @@ def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False)
     file, there = env_files(project)[0], copies.original(project)
     before = read_text(file) if file.exists() else None
     text, names = complete_env(project, file, make)
-    text, changed = copies.settle(project, there, text, make)
+    text, changed = settle(project, there, text, make)
     done = f"{'Made' if before is None else 'Completed'} {file.name}: {', '.join(names)}"
     if gateway.dry:
         if before is None or names:

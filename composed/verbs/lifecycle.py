@@ -138,9 +138,9 @@ def open_(c: Context) -> None:
 
 def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
     """Start and show what runs; what is known about a failure is kept."""
-    from composed.doctor.bundle import kept
+    from composed.doctor.bundle import bundle_on_failure
 
-    with kept(stack):
+    with bundle_on_failure(stack):
         _show(stack, start())
 
 
@@ -171,7 +171,7 @@ def _show(stack: Stack, services: Sequence[Service]) -> None:
 
 def _show_complaints(stack: Stack, url: str) -> None:
     """Print the complaints; raises :class:`NotReadyError` for a fatal complaint."""
-    from composed.doctor.complaints import complaints
+    from composed.doctor.doctor import complaints
 
     for complaint in complaints(stack, url):
         if complaint.fatal:
