@@ -17,8 +17,7 @@ import pytest
 from composed.contract import HEALTH_CHECK, MIGRATE_LOCK, NOT_LOADED, PENDING, SERVER_ENDED, UNKNOWN
 from composed.docker import images
 from composed.health.explanations import explain
-from composed.health.readiness import names_in
-from composed.health.waiting import of_now
+from composed.health.waiting import log_of_this_start, names_in
 from composed.project import Project
 from tests.samples import OURS, ROOT
 
@@ -76,7 +75,7 @@ def test_the_end_of_the_development_server_is_found_in_the_log() -> None:
         process.send_signal(signal.SIGTERM)
 
     last_words = f"\nits last words\n{SERVER_ENDED} 78, the next change starts it again"
-    assert of_now(new="", log=log) == last_words
+    assert log_of_this_start(new="", log=log) == last_words
 
 
 def test_the_loader_logs_a_traceback_that_is_explained(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_stack_that_runs_is_not_changed_over() -> None:
         (
             Answer(1, "", "permission denied while trying to connect to the Docker daemon\n"),
             Answer(0, "", ""),
-            "The Docker Engine refuses you: "
+            "The Docker Engine refuses access: "
             "permission denied while trying to connect to the Docker daemon\n"
             "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
             "  Join its group, then log in again: sudo usermod -aG docker $USER",
@@ -148,13 +148,13 @@ def test_a_stack_that_runs_is_not_changed_over() -> None:
         (
             Answer(0, "24.0.7\n", ""),
             Answer(0, "", ""),
-            "The Docker Engine is 24.0.7; 25 is the oldest.\n"
+            "The Docker Engine is 24.0.7; the oldest that works is 25.\n"
             "  Install it: https://docs.docker.com/engine/install",
         ),
         (
             Answer(0, "26.1", ""),
             Answer(0, "v2.24.3\n", ""),
-            "Compose is v2.24.3; 2.24.4 is the oldest.\n"
+            "Compose is v2.24.3; the oldest that works is 2.24.4.\n"
             "  Install it: https://docs.docker.com/compose/install",
         ),
     ],
@@ -231,7 +231,7 @@ def test_compose_1_alone_is_said(well: Recorder) -> None:
     well.on("docker-compose", "version").say("1.29.2\n")
 
     said = str(engine.problem(GATEWAY))
-    assert said.startswith("Compose is here as docker-compose alone (1.29.2); it has to be ")
+    assert said.startswith("Compose is installed only as docker-compose (1.29.2), not as ")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_compose_1_alone_is_said(well: Recorder) -> None:
         ([], [], "Join its group, then log in again: sudo usermod -aG docker $USER"),
         ([], ["me"], "You are in its group since your last login; log in again, or type: "),
         ([7], ["me"], "You are in its group; see who may use the socket: ls -l "),
-        (None, [], "No group may use it: ask root, with sudo, or install it rootless"),
+        (None, [], "No group has access: use sudo, or install a rootless engine"),
     ],
 )
 def test_a_refused_socket_is_told_by_the_group(
@@ -271,7 +271,7 @@ def test_an_engine_of_ones_own_is_preferred_to_a_refused_one(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     recorder.on("docker", "version").say(code=1, err="permission denied while trying\n")
 
-    assert str(engine.problem(GATEWAY)).endswith("take it: docker context use rootless")
+    assert str(engine.problem(GATEWAY)).endswith("use it: docker context use rootless")
 
 
 def test_a_context_that_does_not_answer_is_named(
@@ -308,7 +308,7 @@ def test_doctor_is_told_what_is_not(well: Recorder, monkeypatch: pytest.MonkeyPa
         install,
     )
     assert disk.seen == "The disk of the Docker Engine (/var/lib/docker) is full: 1 MB are free."
-    assert disk.cure == "See what takes it: docker system df"
+    assert disk.cure == "See its contents: docker system df"
 
 
 def test_doctor_looks_no_further_than_an_engine_that_is_silent(recorder: Recorder) -> None:

@@ -34,7 +34,7 @@ CONNECTION = 'connection to server at "db" (10.0.0.2), port 5432 failed: '
 WHERE = "server/task_api/urls.py:12: "
 
 SHOWN = [
-    ("disk full", "OSError: [Errno 28] No space left on device", "The disk is full"),
+    ("disk full", "OSError: [Errno 28] No space left on device", "The disk of the "),
     (
         "source that the container may not read",
         f"{LOADING}{FRAMES}PermissionError: [Errno 13] Permission denied: '/app/task_api/urls.py'",
@@ -82,7 +82,7 @@ SHOWN = [
     (
         "dependency missing in a stale image",
         f"{LOADING}{FRAMES}ModuleNotFoundError: No module named 'psycopg2.extras'",
-        f"{WHERE}server/requirements.txt names psycopg2.extras, but what runs was installed ",
+        f"{WHERE}server/requirements.txt names psycopg2.extras, but the installed packages ",
     ),
     (
         "syntax error",
@@ -127,7 +127,7 @@ COMPLAINTS = [
     (
         UNKNOWN_MIGRATIONS,
         {"names": "a.0009_x, b.0002_y", "name": "0009_x"},
-        "The database has migrations that the files have not: a.0009_x, b.0002_y. ",
+        "The database has migrations without a file: a.0009_x, b.0002_y. ",
     ),
     (
         REFUSED_HOST,

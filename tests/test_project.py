@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from invoke import Config, Context
 
-from composed.docker.services import parse_ps
+from composed.docker.runner import parse_ps
 from composed.env.file import complete_env, generated
 from composed.env.settings import load_settings
 from composed.errors import SettingError

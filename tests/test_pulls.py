@@ -23,9 +23,15 @@ DAEMON = "Error response from daemon: "
             "toomanyrequests: You have reached your pull rate limit.",
             "its registry's limit is reached",
         ),
-        ("denied", "its registry refuses you, or has no such image"),
-        ("unauthorized: authentication required", "its registry refuses you, or has no such image"),
-        ("pull access denied for x, repository does not exist", "its registry refuses you, or has"),
+        ("denied", "its registry refuses access, or has no such image"),
+        (
+            "unauthorized: authentication required",
+            "its registry refuses access, or has no such image",
+        ),
+        (
+            "pull access denied for x, repository does not exist",
+            "its registry refuses access, or has",
+        ),
         ("manifest unknown", "there is no such image"),
         ('Get "https://r/v2/": dial tcp: lookup r: no such host', "its registry cannot be reached"),
         ("failed to register layer: write /x: no space left on device", "the disk is full"),

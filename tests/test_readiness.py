@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from composed.gateway import Gateway
-from composed.health.readiness import names_in
+from composed.health.waiting import names_in
 
 GATEWAY = Gateway(Path())
 

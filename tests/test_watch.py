@@ -169,7 +169,7 @@ def test_what_was_removed_meanwhile_is_said(
 
     assert inv("up") == 75
 
-    assert capsys.readouterr().err.startswith("What was started is gone.\n  Type: inv up\n")
+    assert capsys.readouterr().err.startswith("The started containers are gone.\n  Type: inv up\n")
 
 
 def test_no_health_is_believed_at_the_second_look_alone(inv: Inv, looks: Looks) -> None:
@@ -203,7 +203,7 @@ def test_who_kept_compose_from_starting_is_named(
     assert capsys.readouterr().err.startswith(
         "Starting db, 0 s: it ended with 1.\n"
         "  Its last lines:\n    No space left on device\n"
-        "  The disk is full, the engine's or this machine's.\n"
+        "  The disk of the engine or of this machine is full.\n"
         "  Type: docker system df\n"
     )
 

@@ -1,7 +1,5 @@
 """Commands inside the containers of docker mode."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +12,6 @@ from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer
 from composed.stack import Inside, Stack
 from composed.terminal import plain_environment
-
-__all__ = ["ContainerInside"]
 
 
 class ContainerInside(Inside):

@@ -18,7 +18,7 @@ from composed.findings import Finding, State, any_wrong
 from composed.gateway import Gateway
 from composed.health import explanations
 from composed.health.explanations import Explanation
-from composed.health.readiness import names_in, settled
+from composed.health.waiting import names_in, settled
 from composed.modes import open_stack
 from composed.project import Project
 from composed.stack import Stack, url_of

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from composed.contract import MIGRATE_LOCK, SERVER_ENDED
 from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
-from composed.health.readiness import settled
-from composed.health.waiting import Look, not_ready, of_now, wait
+from composed.health.waiting import Look, log_of_this_start, not_ready, settled, wait
 from composed.local.daemon import Daemon, Start
 from composed.local.server import ServerPrograms, with_own_python
 from composed.ports.published import Published, in_the_way
@@ -26,7 +25,6 @@ UNASKED = (
     "For PostgreSQL, install Docker (https://docs.docker.com/engine/install)."
 )
 HOST = "127.0.0.1"
-LOG_LINES = 20
 PORT_LOST = "has lost its port to another"
 STARTS = 5  # of a server whose port is taken again and again
 SIDE_FILES = ("", "-wal", "-shm", "-journal", MIGRATE_LOCK)
@@ -166,9 +164,8 @@ class LocalRunner(Runner):
         if look:
             step = f"Waiting for {look.service} to become healthy"
             explain = self._stack.explain
-            cause = explain(look.said, loading=True) or explain(self._words(log))
-            lines = self._daemon.said(0).splitlines()[-LOG_LINES:]
-            raise not_ready(f"{step}, {int(time.monotonic() - began)} s", look, lines, cause)
+            cause = explain(look.output, loading=True) or explain(self._words(log))
+            raise not_ready(step, began, look, self._daemon.said(0), cause)
         return True
 
     def _look(self, start: Start, log: Log) -> Look:
@@ -181,9 +178,9 @@ class LocalRunner(Runner):
         # A 500 holds the traceback of an application that does not load.
         broken = not runs or code == HTTPStatus.INTERNAL_SERVER_ERROR
         state = (f"answers {code}" if code else "does not answer") if runs else "has ended"
-        said = text if code and not ready else ""
+        output = text if code and not ready else ""
         hopeless = not ready and (broken or self._log_is_fatal(log))
-        return Look(self._project.backend, state, ready, hopeless=hopeless, said=said)
+        return Look(self._project.backend, state, ready, hopeless=hopeless, output=output)
 
     def _log_is_fatal(self, log: Log) -> bool:
         """Return whether the log says that the server will never answer."""
@@ -192,7 +189,7 @@ class LocalRunner(Runner):
         return bool(cause and cause.fatal) or SERVER_ENDED in words
 
     def _words(self, log: Log) -> str:
-        return of_now(self._daemon.said(log.up), self._daemon.said(log.server))
+        return log_of_this_start(self._daemon.said(log.up), self._daemon.said(log.server))
 
     def _health(self, start: Start) -> str:
         return f"{_url(start)}{self._project.health}"

@@ -99,13 +99,13 @@ FAULTS = [
     ),
     Fault(
         "worker boot failure",
-        "A worker ended while it loaded the application, without an error of Python's.",
+        "A worker ended while it loaded the application, without a Python error.",
         cure="inv manage -- check",
         text="import os; os._exit(3)",
     ),
     Fault(
         "worker killed",
-        "A process was killed from outside, by the look of it because memory ran out.",
+        "A process was killed from outside, probably because memory ran out.",
         cure="WEB_CONCURRENCY=1 inv up",
         text="import os; os.kill(os.getpid(), 9)",
     ),
