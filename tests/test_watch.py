@@ -100,7 +100,7 @@ def test_the_answers_of_an_earlier_start_of_it_do_not_count(
     at = "1970-01-01T02:00:00.000000001Z"
     starting = container(StartedAt=at, Log=before)
     looks(starting, container(StartedAt=at, Log=before, Health="healthy"))
-    monkeypatch.setattr("composed.docker.watch.time.time", lambda: 7200.0)
+    monkeypatch.setattr("composed.docker.start.time.time", lambda: 7200.0)
 
     assert inv("up") == 0
 
@@ -109,7 +109,7 @@ def test_of_a_container_that_is_new_everything_counts(
     inv: Inv, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks(container(StartedAt="1970-01-01T02:00:00Z", Log=[OLD, probe("2", BROKEN)]))
-    monkeypatch.setattr("composed.docker.watch.time.time", lambda: 7200.0)
+    monkeypatch.setattr("composed.docker.start.time.time", lambda: 7200.0)
 
     assert inv("up") == 75
 

@@ -71,10 +71,7 @@ def is_rootless(gateway: Gateway) -> bool:
 
 
 def problem(gateway: Gateway) -> EngineError | None:
-    """Return the fault of the engine or of Compose, None when both answer.
-
-    Asked only after a failure, so that a verb that works loses no time.
-    """
+    """Return the fault of the engine or of Compose, None when both answer and are new enough."""
     return _engine_problem(_engine_version(gateway)) or _compose_problem(gateway)
 
 

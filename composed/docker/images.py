@@ -38,16 +38,12 @@ def recipe(model: Model) -> Recipe:
     """Return the recipe of the images that are built with the label :data:`LABEL`."""
     import hashlib  # noqa: PLC0415  # `inv ps` has no use for it
 
-    builds = [
-        (service, service.build)
-        for service in model.services.values()
-        if service.build and LABEL in service.build.labels
-    ]
-    images = {
-        service.name: service.image or f"{model.name}-{service.name}" for service, _ in builds
-    }
-    files = {name: file for build in builds for name, file in _sources(*build)}
-    digest = hashlib.sha256()
+    files: dict[str, Path] = {}
+    images, digest = {}, hashlib.sha256()
+    for service in model.services.values():
+        if service.build and LABEL in service.build.labels:
+            images[service.name] = service.image or f"{model.name}-{service.name}"
+            files |= dict(_sources(service, service.build))
     for name, file in files.items():
         content, runs = file.read_bytes(), os.access(file, os.X_OK)
         digest.update(f"{name}\0{runs:d}\0{len(content)}\0".encode())
@@ -82,11 +78,7 @@ def stale_rows(gateway: Gateway, current: Recipe) -> list[Finding]:
 
 
 def _sources(service: ComposeService, build: Build) -> Iterator[tuple[str, Path]]:
-    """Yield the Dockerfile and the files of the build context that count.
-
-    All of them count, unless the context is mounted over the image's copy: then only
-    the files that the Dockerfile names, such as a lock.
-    """
+    """Yield Dockerfile and build context; of a mounted context, only files the Dockerfile names."""
     context, dockerfile = build.context, build.dockerfile
     if not dockerfile.is_file():
         return  # a Git repository, for example

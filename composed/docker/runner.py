@@ -76,13 +76,10 @@ class ComposeRunner(Runner):
 
 
 def parse_ps(lines: str, backend: str) -> list[Service]:
-    """Return the services in the output of ``docker compose ps --format json``.
-
-    One-off containers are left out; ``backend`` is the service that gets a URL.
-    """
+    """Return the services of ``docker compose ps --format json``; ``backend`` gets a URL."""
     rows = (json.loads(line) for line in lines.splitlines() if line.strip())
-    services = [_service(row, backend) for row in rows if "oneoff=True" not in row["Labels"]]
-    return sorted(services, key=lambda service: service.service)
+    lasting = [_service(row, backend) for row in rows if "oneoff=True" not in row["Labels"]]
+    return sorted(lasting, key=lambda service: service.service)
 
 
 def _service(row: Mapping[str, object], backend: str) -> Service:

@@ -1,26 +1,32 @@
 """One start of the stack: free ports, current images, and the wait until all is ready."""
 
-from __future__ import annotations
-
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from datetime import datetime
 
+from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker import engine
 from composed.docker.compose import Compose
+from composed.docker.containers import Container, Probe, inspect
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
+from composed.health.waiting import Look, log_of_this_start, not_ready, wait
 from composed.ports.published import in_the_way
 from composed.stack import Service, Stack, UpOptions
-from composed.terminal import say
-
-if TYPE_CHECKING:  # a start that finds all healthy needs no watch
-    from composed.docker.watch import Watch
+from composed.terminal import ERASE_LINE, say
 
 STARTS = 5  # attempts of an `up` whose ports are taken again and again
+LINES_READ = "200"
+LOOKS_BETWEEN_LOGS = 10
+# A server that cannot serve, as our health check, curl, wget and urllib print it.
+_BROKEN = re.compile(
+    rf"^{HEALTH_CHECK}500|\berror: 500\b|HTTP Error 500|HTTP/1\.\d 500|^{SERVER_ENDED}",
+    re.MULTILINE,
+)
 
 
 class Start:
@@ -54,7 +60,7 @@ class Start:
         awaited = [service for service in services if not names or service.service in names]
         if all(service.health == "healthy" for service in awaited):
             return services
-        self._watch(awaited).wait(self._options.timeout)
+        Watch(self._stack, self._dc, awaited, self._began).wait(self._options.timeout)
         return self._stack.runner.ps()
 
     def error(self, code: int) -> ComposedError:
@@ -64,7 +70,7 @@ class Start:
         return (
             pull_problem(self._gateway, self._dc.model(), code)
             or engine.disk_problem(self._gateway)
-            or self._watch(self._stack.runner.ps()).culprit()
+            or Watch(self._stack, self._dc, self._stack.runner.ps(), self._began).culprit()
             or NotReadyError(f"docker compose up ended with {code}; the reason stands above.")
         )
 
@@ -88,12 +94,6 @@ class Start:
         give_way(self._gateway, self._stack.settings, named, avoid=avoid, strict=strict)
         return True
 
-    def _watch(self, services: Sequence[Service]) -> Watch:
-        from composed.docker.watch import Watch  # noqa: PLC0415
-
-        ids = [service.container for service in services]
-        return Watch(self._dc, self._stack.explain, ids, self._began)
-
     def _build(self, current: Recipe) -> list[str]:
         """Return the option of Compose, which alone would build only missing images."""
         build = self._options.build
@@ -104,3 +104,110 @@ class Start:
         if build is False:
             return ["--no-build"]
         return ["--build"] if build or old else []
+
+
+class Watch:
+    """Looks at containers; old probes do not count: their cause may be corrected since.
+
+    Old are the probes of the first look, unless this ``up`` has started the container. Their
+    start times are not compared with our clock, which may differ from the engine's.
+    ``began`` is the ``time.monotonic`` at which this ``up`` began.
+    """
+
+    def __init__(self, stack: Stack, dc: Compose, services: list[Service], began: float) -> None:
+        self._explain, self._dc, self._began, self._looks = stack.explain, dc, began, 0
+        ids = [service.container for service in services]
+        self._first = {container.id: container for container in inspect(dc.gateway, ids)}
+
+    def wait(self, timeout: int) -> None:
+        """Return when all containers are ready; raise :class:`NotReadyError` when one fails.
+
+        ``timeout`` is in seconds since the start of the first container: builds and
+        downloads do not count.
+        """
+        if not self._first:
+            raise NotReadyError("The started containers are gone.", "Type: inv up")
+        ages = [_age(container) for container in self._first.values() if self._is_new(container)]
+        if look := wait(self._look, time.monotonic() - max(ages, default=0.0) + timeout):
+            goal = "become healthy" if look.has_health else "run"
+            raise self._error(f"Waiting for {look.service} to {goal}", look)
+
+    def culprit(self) -> NotReadyError | None:
+        """Return the error of the container that kept Compose from starting the others."""
+        containers = self._first.values()
+        # An exit explains more than bad health, and bad health more than a pause.
+        suspects = [container for container in containers if container.ended]
+        suspects += [container for container in containers if container.health == "unhealthy"]
+        suspects += [container for container in containers if container.state == "paused"]
+        if not suspects:
+            return None
+        look = _judged(suspects[0], suspects[0].probes, hopeless=True)
+        return self._error(f"Starting {look.service}", look)
+
+    def _look(self) -> list[Look]:
+        self._looks += 1
+        current = {container.id: container for container in inspect(self._dc.gateway, self._first)}
+        return [
+            self._compare(first, current.get(id_) or first._replace(state="gone", health=""))
+            for id_, first in self._first.items()
+        ]
+
+    def _compare(self, first: Container, current: Container) -> Look:
+        old = () if self._is_new(first) else {probe.start for probe in first.probes}
+        new = [probe for probe in current.probes if probe.start not in old]
+        hopeless = not current.ready and (
+            current.ended
+            or current.state in ("paused", "gone")
+            or current.restarts > first.restarts
+            or self._is_failing(current, new)
+            # Not at every look, since Compose takes long to show a log.
+            or (not self._looks % LOOKS_BETWEEN_LOGS and self._is_fatal(self._new_log(first)))
+        )
+        return _judged(current, new, hopeless=hopeless)
+
+    def _is_failing(self, current: Container, new: Sequence[Probe]) -> bool:
+        """Return whether the health check fails: twice at a start, since a reload may go on."""
+        if current.health == "unhealthy" and new:
+            return not new[-1].ok
+        return len(new) > 1 and all(not p.ok and self._is_fatal(p.output) for p in new[-2:])
+
+    def _is_fatal(self, text: str) -> bool:
+        explanation = self._explain(text)
+        return bool(explanation and explanation.fatal) or bool(_BROKEN.search(text))
+
+    def _error(self, step: str, look: Look) -> NotReadyError:
+        first = next(c for c in self._first.values() if c.service == look.service)
+        log = self._new_log(first, whole=look.state.startswith("ended"))
+        killed = "\nOOMKilled" if "out of memory" in look.state else ""
+        cause = self._explain(look.output) or self._explain(log + killed)
+        return not_ready(step, self._began, look, self._log(look.service), cause)
+
+    def _is_new(self, first: Container) -> bool:
+        """Return whether this ``up`` has started the container."""
+        return 0 <= _age(first) <= time.monotonic() - self._began
+
+    def _new_log(self, first: Container, *, whole: bool = False) -> str:
+        """Return the log since this ``up`` began; with ``whole``, since the container started."""
+        since = first.started
+        if first.probes and not whole and not self._is_new(first):
+            since = first.probes[-1].start
+        new = self._log(first.service, "--since", since)
+        return log_of_this_start(new, self._log(first.service))
+
+    def _log(self, service: str, *since: str) -> str:
+        options = ("--no-color", "--no-log-prefix", "--tail", LINES_READ, *since)
+        return self._dc.ask("logs", *options, service).replace(ERASE_LINE, "")
+
+
+def _judged(container: Container, probes: Sequence[Probe], *, hopeless: bool) -> Look:
+    output = probes[-1].output if probes and not probes[-1].ok else ""
+    state, has_health = container.in_words(hopeless=hopeless), bool(container.health)
+    return Look(container.service, state, container.ready, has_health, hopeless, output)
+
+
+def _age(container: Container) -> float:
+    """Return the seconds since the container started; -1 when the engine names no time."""
+    try:
+        return time.time() - datetime.fromisoformat(container.started).timestamp()
+    except ValueError:
+        return -1.0

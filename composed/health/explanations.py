@@ -29,12 +29,12 @@ class Cause(NamedTuple):
     """
 
     name: str
-    pattern: str
     sentence: str
-    cure: str
-    fatal: bool = True
-    local: str = ""
+    cure: str = "inv up"
+    pattern: str = ""
     error: str = ""
+    local: str = ""
+    fatal: bool = True
     only_if: Callable[[re.Match[str], Project], bool] = lambda _match, _project: True
 
     def explain(
@@ -94,14 +94,13 @@ _LOADING = (
 # The answers of a running backend show these three causes too.
 PENDING_MIGRATIONS = Cause(
     "pending migrations",
-    r'relation "\S+" does not exist|no such table: \S+',
     "Pending migrations{names}",
     "inv migrate",
+    pattern=r'relation "\S+" does not exist|no such table: \S+',
     fatal=False,
 )
 UNKNOWN_MIGRATIONS = Cause(
     "migration in the database that is not in the files",
-    "",
     "The database has migrations without a file: {names}. They come from a newer version or "
     "from another branch; find it.",
     "git log --all --oneline -- '*/{name}.py'",
@@ -109,9 +108,8 @@ UNKNOWN_MIGRATIONS = Cause(
 )
 REFUSED_HOST = Cause(
     "DisallowedHost",
-    r"Invalid HTTP_HOST header: '(?P<host>[^']+)'",
     "Django refuses the host name {host}: add it to ALLOWED_HOSTS in {hosts_file}.",
-    "inv up",
+    pattern=r"Invalid HTTP_HOST header: '(?P<host>[^']+)'",
     fatal=False,
 )
 
@@ -119,104 +117,96 @@ REFUSED_HOST = Cause(
 CAUSES = (
     Cause(
         "disk full",
-        r"(?i:No space left on device|database or disk is full)",
         "The disk of the engine or of this machine is full.",
         "docker system df",
+        pattern=r"(?i:No space left on device|database or disk is full)",
         local="df -h .",
     ),
     Cause(
         "source that the container may not read",
-        r"^(?=.*\[Errno 13\]).*'(?P<path>/[^']+)'",
         "{backend} may not read its source: the folder is mounted, and belongs to another user.",
         "chmod -R a+rX {source} && inv restart",
+        pattern=r"^(?=.*\[Errno 13\]).*'(?P<path>/[^']+)'",
         only_if=_is_mounted,
     ),
     Cause(
         "wrong password, or a volume made with another",
-        r'password authentication failed for user "(?P<user>[^"]+)"',
         "The database refuses the password of {user}: the volume keeps its first password. "
         "Write that password into .env, or change the password of the volume.",
         "inv db.credentials",
+        pattern=r'password authentication failed for user "(?P<user>[^"]+)"',
     ),
     Cause(
         "database missing",
-        r'database "(?P<name>[^"]+)" does not exist',
         "The volume was made with another {database_name}, and has no database {name}.",
         "inv db.credentials",
+        pattern=r'database "(?P<name>[^"]+)" does not exist',
     ),
     Cause(
         "volume of another PostgreSQL version",
-        r"initialized by PostgreSQL version (?P<old>\d+),? which is not compatible with this "
-        r"version (?P<new>\d+)",
         "The volume holds the data of PostgreSQL {old}, the image is PostgreSQL {new}.",
         "inv db.upgrade",
+        pattern=r"initialized by PostgreSQL version (?P<old>\d+),? which is not compatible with "
+        r"this version (?P<new>\d+)",
     ),
     Cause(
         "database refused",
-        r'(?:connection to server at "(?P<host>[^"]+)".* failed: (?:Connection refused|timeout)'
-        r"|could not translate host name)",
         "The database does not take connections: it is down, still starting, or elsewhere.",
         "inv logs --service {database}",
-        fatal=False,
+        pattern=r'connection to server at "[^"]+".* failed: (?:Connection refused|timeout)'
+        r"|could not translate host name",
         local="inv logs",
+        fatal=False,
     ),
     PENDING_MIGRATIONS,
     UNKNOWN_MIGRATIONS,
     Cause(
         "setting missing or wrong",
-        rf"^(?P<error>{INVALID_SETTING}.*)",
         "{error} Correct it in .env.",
-        "inv up",
+        pattern=rf"^(?P<error>{INVALID_SETTING}.*)",
         error=r"(?:\w+\.)*ImproperlyConfigured: (?P<error>[A-Z][A-Z0-9_]*[A-Z0-9]\b.*)",
     ),
     Cause(
         "dependency missing in a stale image",
-        "",
         "{place}{requirements} names {module}, but the installed packages are older.",
         "inv up --build",
-        local="pip install --requirement {requirements}",
         error=r"ModuleNotFoundError: No module named '(?P<module>[\w.]+)'",
+        local="pip install --requirement {requirements}",
         only_if=_is_required,
     ),
     Cause(
         "syntax error",
-        "",
         "Correct {place}{error}",
-        "inv up",
         error=r"(?P<error>(?:Syntax|Indentation|Tab)Error: .*)",
     ),
     Cause(
         "import error",
-        "",
         "Correct {place}{error} (or add the package{listing}{lock})",
-        "inv up",
         error=r"(?P<error>(?:ModuleNotFound|Import)Error: .*)",
     ),
     Cause(
         "another error in settings, urls, models, wsgi",
-        "",
         "Correct {place}{error}",
-        "inv up",
         error=r"(?P<error>[A-Za-z_][\w.]*(?:Error|Exception|Configured|Registered)\b.*)",
         only_if=lambda match, project: bool(_place(match[0], project)),
     ),
     Cause(
         "Gunicorn worker time-out",
-        r"WORKER TIMEOUT",
         "A worker took longer than {timeout} seconds to load or to answer.",
         "{more_time}inv up",
+        pattern=r"WORKER TIMEOUT",
     ),
     Cause(
         "killed for memory",
-        r"was sent SIGKILL! Perhaps out of memory|^OOMKilled$",
         "A process was killed from outside, probably because memory ran out.",
         "{one_worker}inv up",
+        pattern=r"was sent SIGKILL! Perhaps out of memory|^OOMKilled$",
     ),
     Cause(
         "Gunicorn worker boot failure",
-        r"Worker failed to boot|Worker \(pid:\s*\d+\) exited with code [1-9]",
         "A worker ended while it loaded the application, without a Python error.",
         "inv manage -- check",
+        pattern=r"Worker failed to boot|Worker \(pid:\s*\d+\) exited with code [1-9]",
     ),
     REFUSED_HOST,
 )
@@ -252,10 +242,7 @@ def _place(traceback: str, project: Project) -> str:
 
 
 def _name_here(path: str, project: Project) -> str:
-    """Return the name from the root of a source file that a container may place elsewhere.
-
-    Empty where no file of the source has this name.
-    """
+    """Return the source file, from the root, that a path here or in a container names; else ""."""
     parts = Path(path).parts
     if "site-packages" in parts or parts[:1] != ("/",):
         return ""

@@ -21,10 +21,9 @@ _EARLIER_START = re.compile(r"^reload: .*|Starting gunicorn|Shutting down: Maste
 
 
 class Look(NamedTuple):
-    """A service at one moment: its state in words, and the last output of its health check.
+    """A service at one moment: ``state`` is a verb phrase, ``output`` the health check's last.
 
-    ``hopeless`` means that waiting will not make the service ready. Without ``has_health``
-    the service is ready only after a second look.
+    Waiting will not make a ``hopeless`` service ready.
     """
 
     service: str
@@ -72,10 +71,7 @@ def log_of_this_start(new: str, log: str) -> str:
 def not_ready(
     step: str, began: float, look: Look, log: str, explanation: Explanation | None
 ) -> NotReadyError:
-    """Return the error: the step, the ends of health check and log, the explanation, the cure.
-
-    ``began`` is the ``time.monotonic`` at which the step began.
-    """
+    """Return the error of a step that began at ``began``, a ``time.monotonic``."""
     output = [line for line in look.output.splitlines() if line.strip()][-LINES_OF_HEALTH_CHECK:]
     lines = log.splitlines()[-LINES_OF_LOG:]
     show_more = f"See more: inv logs --service {look.service}"
