@@ -1,7 +1,5 @@
 """The server's files, run as they are, print and answer the words of `composed.contract`."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -15,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from composed.contract import HEALTH_CHECK, MIGRATE_LOCK, NOT_LOADED, PENDING, SERVER_ENDED, UNKNOWN
-from composed.docker import images
+from composed.docker.images import LABEL, VARIABLE
 from composed.health.explanations import explain
 from composed.health.waiting import log_of_this_start, names_in
-from composed.project import Project
 from tests.samples import OURS, ROOT
 
 SERVER = ROOT / "server"
@@ -90,9 +87,8 @@ def test_the_loader_logs_a_traceback_that_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting_of_gunicorn_is_explained() -> None:
-    printed = python(
-        "-m", "gunicorn", "--check-config", "a:b", variables={"GUNICORN_TIMEOUT": "1.5"}
-    )
+    command = ("-m", "gunicorn", "--check-config", "a:b")
+    printed = python(*command, variables={"GUNICORN_TIMEOUT": "1.5"})
 
     assert printed.startswith("GUNICORN_TIMEOUT: '1.5' is not valid")
     assert explained(printed).endswith("Correct it in .env.")
@@ -118,11 +114,9 @@ def test_readyz_names_pending_and_unknown_migrations() -> None:
 
 
 def test_the_server_answers_the_probes_of_the_project() -> None:
-    project = Project.at(ROOT)
-
     printed = python("-c", "from task_api.quiet import PROBES; print(*PROBES)")
 
-    assert printed.split() == [project.health, project.ready]
+    assert printed.split() == [OURS.health, OURS.ready]
 
 
 def test_migrate_leaves_a_lock_beside_the_database(tmp_path: Path) -> None:
@@ -136,4 +130,4 @@ def test_migrate_leaves_a_lock_beside_the_database(tmp_path: Path) -> None:
 def test_the_compose_file_labels_an_image_with_its_recipe() -> None:
     file = (ROOT / "docker-compose.yml").read_text()
 
-    assert f"{images.LABEL}: ${{{images.VARIABLE}:-}}\n" in file
+    assert f"{LABEL}: ${{{VARIABLE}:-}}\n" in file

@@ -1,4 +1,4 @@
-"""The recipe of the images: the files they are built from, whose hash stands in a label."""
+"""The recipe of the images: a hash of the files they are built from, kept in a label."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def recipe(model: Model) -> Recipe:
 
 
 def stale(gateway: Gateway, current: Recipe) -> list[str]:
-    """Return the services whose image exists and was built with another recipe."""
+    """Return the services with an existing image that was built with another recipe."""
     if not current.images:
         return []
     question = ["docker", "image", "inspect", "--format", "json", *current.images.values()]
