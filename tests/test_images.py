@@ -64,7 +64,7 @@ def test_dockerignore_keeps_files_out(context: Path, ignored: str, left_out: set
     assert everything - names(context) == left_out
 
 
-def test_under_a_mount_only_what_the_dockerfile_names_counts(context: Path) -> None:
+def test_under_a_mount_only_files_that_the_dockerfile_names_count(context: Path) -> None:
     mounted = [{"type": "bind", "source": str(context), "target": "/app"}]
 
     assert names(context, volumes=mounted) == {"Dockerfile", "lock.txt"}
@@ -113,7 +113,7 @@ def test_an_image_with_another_label_is_stale(
     assert stale(Gateway(context), current) == services
 
 
-def test_an_image_that_is_missing_is_not_stale(context: Path, recorder: Recorder) -> None:
+def test_a_missing_image_is_not_stale(context: Path, recorder: Recorder) -> None:
     recorder.on("image", "inspect").say("[]", code=1, err="No such image")
 
     assert stale(Gateway(context), recipe_of(context, image="shop/web:1")) == []

@@ -79,7 +79,7 @@ def _container(row: Mapping[str, Any]) -> Container:
 
 
 def _is_before(probe: str, started: str) -> bool:
-    """Return whether a probe is from an earlier start: the engine keeps those too."""
+    """Return whether a probe is from an earlier start: the engine keeps such probes."""
     try:
         return datetime.fromisoformat(probe) < datetime.fromisoformat(started)
     except (ValueError, TypeError):

@@ -100,10 +100,10 @@ def _engine_problem(answer: Answer) -> EngineError | None:
     if answer.code:
         return EngineError(f"The Docker Engine does not answer: {reason}", WITHOUT, _way_to_start())
     if answer.out.strip() and _numbers(answer.out) < _numbers(ENGINE_FLOOR):
-        return EngineError(
-            f"The Docker Engine is {answer.out.strip()}; the oldest that works is {ENGINE_FLOOR}.",
-            INSTALL_ENGINE,
+        text = (
+            f"The Docker Engine is {answer.out.strip()}; the oldest that works is {ENGINE_FLOOR}."
         )
+        return EngineError(text, INSTALL_ENGINE)
     return None
 
 
