@@ -1,6 +1,4 @@
-"""What a check found: a row each, for `inv doctor` and `inv env --check`."""
-
-from __future__ import annotations
+"""Findings: the rows of `inv doctor` and `inv env --check`."""
 
 import json
 from collections.abc import Sequence
@@ -9,15 +7,11 @@ from typing import Literal, NamedTuple, TypeAlias
 from composed.errors import ComposedError
 from composed.terminal import table
 
-__all__ = ["Finding", "State", "any_wrong", "as_json", "as_table"]
-
 State: TypeAlias = Literal["ok", "warning", "wrong"]
-
-HEADINGS = ("CHECK", "STATE", "SEEN", "TYPE")
 
 
 class Finding(NamedTuple):
-    """One row: what was looked at, how it is, the value seen, the next command to type.
+    """A row: the thing checked, its state, the value seen, the next command to type.
 
     Only ``wrong`` makes a check fail. ``seen`` never holds a secret.
     """
@@ -28,7 +22,7 @@ class Finding(NamedTuple):
     cure: str = ""
 
     @classmethod
-    def of(cls, what: str, error: ComposedError | None, seen: str = "") -> Finding:
+    def of(cls, what: str, error: ComposedError | None, seen: str = "") -> "Finding":
         """Return the finding for an error, or "ok" and the value ``seen`` without an error."""
         if error is None:
             return cls(what, "ok", seen)
@@ -36,16 +30,17 @@ class Finding(NamedTuple):
 
 
 def any_wrong(findings: Sequence[Finding]) -> bool:
-    """Say whether the checks failed; warnings do not count."""
+    """Return whether the check failed; warnings do not count."""
     return any(finding.state == "wrong" for finding in findings)
 
 
 def as_table(findings: Sequence[Finding]) -> str:
     """Return a row for each finding, for people."""
-    return table([HEADINGS, *((f.what, f.state, f.seen or "-", f.cure) for f in findings)])
+    headings = ("CHECK", "STATE", "SEEN", "TYPE")
+    return table([headings, *((f.what, f.state, f.seen or "-", f.cure) for f in findings)])
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Return the same as one JSON object, for programs."""
+    """Return a JSON object with all findings, for programs."""
     rows = [finding._asdict() for finding in findings]
     return json.dumps({"ok": not any_wrong(findings), "findings": rows}, indent=2)

@@ -42,7 +42,7 @@ def open_stack(
 
     ``drafts`` are texts of env files that a dry run did not write.
     """
-    settings = load_settings(project, drafts=drafts)
+    settings = load_settings(project, drafts=drafts or {})
     settings.check()
     recorded = recorded_mode(project, settings)
     if recorded == "docker" and settings["COMPOSED_MODE"] == "local" and engine.problem(gateway):
@@ -74,7 +74,7 @@ def choose_mode(
     an empty SQLite file by surprise; elsewhere local mode, but in CI :class:`EngineError`.
     Raises :class:`SettingError` when the setting contradicts the record.
     """
-    asked = settings.choice("COMPOSED_MODE", "auto", *STACKS)
+    asked = settings["COMPOSED_MODE"]
     if recorded and asked not in ("auto", recorded):
         raise SettingError(
             f"COMPOSED_MODE is {asked!r}, but this stack runs in {recorded} mode.",
@@ -107,7 +107,7 @@ def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False)
     With ``talk``, a file that is complete already is mentioned too.
     """
     # Most verbs make nothing, and `secrets` takes a while to import.
-    from composed.env.file import complete_env, generated, write_env  # noqa: PLC0415
+    from composed.env.file import complete_env, generated, settle, write_env  # noqa: PLC0415
 
     def make() -> dict[str, str]:
         return generated(project, rootless=engine.is_rootless(gateway))
@@ -115,7 +115,7 @@ def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False)
     file, original = env_files(project)[0], copies.original(project)
     before = read_text(file) if file.exists() else None
     text, names = complete_env(project, file, make)
-    text, changed = copies.settle(project, original, text, make)
+    text, changed = settle(project, original, text, make)
     done = f"{'Made' if before is None else 'Completed'} {file.name}: {', '.join(names)}"
     completed = before is None or bool(names)
     if gateway.dry:

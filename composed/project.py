@@ -1,4 +1,4 @@
-"""The folder of a project, and the names of its parts."""
+"""The folder of a project, and the names of the parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,11 @@ from invoke import Context
 
 from composed.errors import SettingError
 
-__all__ = ["Project"]
-
 _VALID: dict[type[Any], str] = {
     str: 'a text, as in "web"',
     tuple: 'a list of texts, as in ["python", "manage.py"]',
     dict: 'names with texts, as in { DATABASE_ENGINE = "sqlite" }',
 }
-
 
 # Folders without a manage.py of the project's own.
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
@@ -33,12 +30,11 @@ _NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with a Compose file, and the names the verbs use in it.
+    """A folder with a Compose file, and the names that the verbs use.
 
-    ``root`` is the folder of ``tasks.py``: every path starts there, never from
-    the current directory. The other fields can be set under ``[tool.composed]``
-    in its ``pyproject.toml``; the documented table of keys explains them. An empty
-    default means that the name is found in the project's own files.
+    ``root`` is the folder of ``tasks.py``: every path starts there, never from the current
+    directory. ``[tool.composed]`` in ``pyproject.toml`` can set all further fields, which
+    ``docs/adopt.md`` explains. An empty name is looked for in the project's own files.
     """
 
     root: Path
@@ -66,8 +62,10 @@ class Project:
         Raises :class:`SettingError` when its ``pyproject.toml`` cannot be followed.
         """
         module = sys.modules.get(c.config.tasks.collection_name)
-        file = getattr(module, "__file__", None)
-        return cls.at(_folder(Path(file).resolve()) if file else Path.cwd())
+        if not (name := getattr(module, "__file__", None)):
+            return cls.at(Path.cwd())
+        file = Path(name).resolve()  # tasks.py, or the package ``tasks``
+        return cls.at(file.parents[1] if file.name == "__init__.py" else file.parent)
 
     @classmethod
     @functools.cache  # a verb asks more than once
@@ -77,12 +75,12 @@ class Project:
         return cls(root, **{k: _checked(project, k, v) for k, v in _configured(root).items()})
 
     def folder(self, name: str) -> Path:
-        """Return where our own files about a stack are; all of it may be thrown away."""
+        """Return the folder of Composed's own files about a stack; all of them may be removed."""
         return self.root / ".composed" / name
 
     @property
     def snapshots(self) -> Path:
-        """Where snapshots are kept; no verb but ``db.prune`` removes one."""
+        """The folder of the snapshots, which only ``db.prune`` removes."""
         return self.root / "data" / "snapshots"
 
     @property
@@ -91,12 +89,12 @@ class Project:
         return self.root / ".env.example"
 
     def with_services(self, backend: str | None = None, database: str | None = None) -> Project:
-        """Return the project with these names of services where no key names them.
+        """Return the project with these names of services where no key names the services.
 
         Without a name, the usual name is used: an error then lists the services and the key.
         """
-        backend, database = backend or "backend", database or "db"
-        return replace(self, backend=self.backend or backend, database=self.database or database)
+        backend, database = self.backend or backend, self.database or database
+        return replace(self, backend=backend or "backend", database=database or "db")
 
     def relative(self, path: Path) -> str:
         """Return the path as a user in ``root`` writes it."""
@@ -106,7 +104,7 @@ class Project:
     def tree(self) -> Path:
         """The folder of ``manage.py``: ``source``, else the nearest one to ``root``.
 
-        Raises :class:`SettingError` when there is none, or more than one.
+        Raises :class:`SettingError` for no such folder, and for several at the same depth.
         """
         if not self.source:
             return _nearest(self.root)
@@ -166,7 +164,7 @@ class Project:
 
     @property
     def owner(self) -> os.stat_result:
-        """The status of ``tree``: files made in it should have the same owner."""
+        """The status of ``tree``: files that a verb makes in ``tree`` get the same owner."""
         return self.tree.stat()
 
 
@@ -189,9 +187,8 @@ def _sub_folders(folder: Path) -> list[Path]:
     return [
         child
         for child in sorted(folder.iterdir())
-        if not child.name.startswith(".")
-        and child.name not in _SKIPPED
-        and (child.is_dir() and not child.is_symlink())
+        if not (child.name.startswith(".") or child.name in _SKIPPED or child.is_symlink())
+        and child.is_dir()
         and os.access(child, os.R_OK | os.X_OK)  # a database's own folder is not
         and not (child / "pyvenv.cfg").exists()
     ]
@@ -204,27 +201,21 @@ def _text_of(file: Path) -> str:
         return ""
 
 
-def _folder(file: Path) -> Path:
-    """Return the folder that ``tasks.py``, or the package ``tasks``, stands in."""
-    return file.parents[1] if file.name == "__init__.py" else file.parent
-
-
 def _configured(root: Path) -> dict[str, Any]:
-    """Return ``[tool.composed]``; nothing is parsed for a project that has none."""
+    """Return ``[tool.composed]``; a project without this table needs no parser."""
     file = root / "pyproject.toml"
-    text = file.read_bytes() if file.exists() else b""
-    if b"tool.composed" not in text:
+    if not file.exists() or b"tool.composed" not in (text := file.read_bytes()):
         return {}
     import tomllib  # noqa: PLC0415  # takes milliseconds, and `inv ps` has to be quick
 
     try:
         table: Any = tomllib.loads(text.decode())
     except ValueError as error:
-        raise SettingError(f"{file} is no TOML: {error}.") from None
+        raise SettingError(f"{file} is not valid TOML: {error}.") from None
     for name in ("tool", "composed"):
         table = table.get(name, {})
         if not isinstance(table, dict):
-            raise SettingError(f"{name} in {file} is no table.", "Write: [tool.composed]")
+            raise SettingError(f"{name} in {file} is not a table.", "Write: [tool.composed]")
     return dict(table)
 
 
@@ -233,19 +224,14 @@ def _checked(project: Project, key: str, value: object) -> Any:
     known = [field.name for field in fields(project) if field.name != "root"]
     if key not in known:
         raise SettingError(
-            f"pyproject.toml sets {key!r} in [tool.composed], which is no name there.",
+            f"pyproject.toml sets {key!r} in [tool.composed], which is not a key.",
             f"Valid: {', '.join(known)}.",
         )
-    given = tuple(value) if isinstance(value, list) else value
+    given: Any = tuple(value) if isinstance(value, list) else value
     kind = type(getattr(project, key))
-    if isinstance(given, kind) and all(isinstance(text, str) for text in _texts(given)):
+    texts = given.values() if isinstance(given, dict) else given
+    if isinstance(given, kind) and all(isinstance(text, str) for text in texts):
         return given
     raise SettingError(
         f"pyproject.toml sets {key} in [tool.composed] to {value!r}.", f"Valid: {_VALID[kind]}."
     )
-
-
-def _texts(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, tuple) else ()

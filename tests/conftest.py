@@ -38,7 +38,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     for method in ("run", "ask", "pipe", "spawn", "fetch", "is_bound", "listeners"):
         monkeypatch.setattr(Gateway, method, getattr(recorder, method))
     monkeypatch.setattr(engine, "is_set_up", lambda *_: True)
-    monkeypatch.setattr("composed.health.readiness.SECONDS_TO_RELOAD", 0)
+    monkeypatch.setattr("composed.health.waiting.SECONDS_TO_RELOAD", 0)
     return recorder
 
 

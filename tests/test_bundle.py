@@ -1,6 +1,4 @@
-"""What is kept of a failure: the newest ten, for the owner alone, without secrets."""
-
-from __future__ import annotations
+"""Bundles of failures: the newest ten stay, for the owner alone, without secrets."""
 
 import dataclasses
 import json
@@ -17,21 +15,20 @@ SECRET = "no'good$secret"
 
 @pytest.fixture
 def failures(project: Project, recorder: Recorder) -> Path:
-    """Let ``up`` fail; everything that is asked then tells the secret."""
+    """Let ``up`` fail; every answer to a question holds the secret."""
     (project.root / "key").write_text(f"{SECRET} in a file\n")
     (project.root / ".env").write_text(f'{ENV}POSTGRES_PASSWORD="{SECRET}"\nSECRET_KEY_FILE=key\n')
     for words in ("logs", "ps --all", "inspect", "config --no-interpolate", "docker version"):
         recorder.on(*words.split()).say(f"{words} {SECRET!r}", err=f" {SECRET} in a file")
     recorder.on("ps", "--all", "--quiet").say("abc\n")
-    recorder.on("ps", "--all", "--orphans=false").say(
-        ps_answer({**PS_ROW, "State": "exited", "Health": ""})
-    )
+    exited = ps_answer({**PS_ROW, "State": "exited", "Health": ""})
+    recorder.on("ps", "--all", "--orphans=false").say(exited)
     recorder.on("version", "--format").say("26")
     recorder.on("inspect", "--format", "…restarts…").say(container(Status="exited"))
     return project.root / ".composed" / "shop" / "failures"
 
 
-def test_a_failure_is_kept_for_its_owner_without_secrets(inv: Inv, failures: Path) -> None:
+def test_a_bundle_is_for_the_owner_alone_and_without_secrets(inv: Inv, failures: Path) -> None:
     assert inv("up") == 75
 
     kept = {file.name: file.read_text() for file in (failures / "NOW").iterdir()}
@@ -43,7 +40,7 @@ def test_a_failure_is_kept_for_its_owner_without_secrets(inv: Inv, failures: Pat
     assert (failures / "NOW").stat().st_mode & 0o777 == 0o700
 
 
-def test_what_a_project_calls_a_secret_is_one(
+def test_a_secret_that_the_project_names_is_taken_out(
     inv: Inv, failures: Path, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = dataclasses.replace(project, secrets=("SALT",))
@@ -57,12 +54,13 @@ def test_what_a_project_calls_a_secret_is_one(
     assert "good" not in (failures / "NOW" / "logs.txt").read_text()
 
 
-def test_a_secret_is_one_as_compose_reads_it_too(
+def test_a_secret_is_taken_out_as_compose_reads_it_too(
     inv: Inv, recorder: Recorder, failures: Path, project: Project
 ) -> None:
     (project.root / ".env").write_text(f"{ENV}POSTGRES_PASSWORD=so$$good\n")  # so$good inside
-    told = {"services": {"db": {"environment": {"POSTGRES_PASSWORD": "so$$good", "LANG": None}}}}
-    recorder.on(".env", "config", "--format").say(json.dumps(told | {"name": "shop"}))
+    environment = {"POSTGRES_PASSWORD": "so$$good", "LANG": None}
+    model = {"name": "shop", "services": {"db": {"environment": environment}}}
+    recorder.on(".env", "config", "--format").say(json.dumps(model))
     recorder.on("logs").say("it is so$good, or so$$good")
 
     inv("doctor", "--bundle", "--", "a", "test")
@@ -72,7 +70,7 @@ def test_a_secret_is_one_as_compose_reads_it_too(
 
 
 @pytest.mark.parametrize("words", ["up", "doctor --bundle"])
-def test_a_dry_run_keeps_nothing(
+def test_a_dry_run_writes_no_bundle(
     words: str, inv: Inv, recorder: Recorder, project: Project, failures: Path
 ) -> None:
     recorder.on("docker", "version").say(code=1, err="Cannot connect")
@@ -93,7 +91,7 @@ def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: pytest.Monke
     assert (len(names), names[0], names[-1]) == (10, "2026-01-03", "2026-01-11-2")
 
 
-def test_a_failure_inside_is_kept_too(
+def test_a_command_that_fails_inside_gets_a_bundle_too(
     inv: Inv, recorder: Recorder, failures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorder.on("manage.py").say(code=23)
@@ -120,7 +118,7 @@ def test_a_full_disk_does_not_hide_the_failure(
 
 
 @pytest.mark.parametrize("words", ["up --service nope", "up --timeout soon"])
-def test_what_is_said_whole_is_not_kept(
+def test_a_usage_error_gets_no_bundle(
     words: str, inv: Inv, recorder: Recorder, failures: Path
 ) -> None:
     recorder.on("up").say(code=1)

@@ -1,7 +1,5 @@
 """The server's files, run as they are, print and answer the words of `composed.contract`."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -15,11 +13,9 @@ from pathlib import Path
 import pytest
 
 from composed.contract import HEALTH_CHECK, MIGRATE_LOCK, NOT_LOADED, PENDING, SERVER_ENDED, UNKNOWN
-from composed.docker import images
+from composed.docker.images import LABEL, VARIABLE
 from composed.health.explanations import explain
-from composed.health.readiness import names_in
-from composed.health.waiting import of_now
-from composed.project import Project
+from composed.health.waiting import log_of_this_start, names_in
 from tests.samples import OURS, ROOT
 
 SERVER = ROOT / "server"
@@ -76,7 +72,7 @@ def test_the_end_of_the_development_server_is_found_in_the_log() -> None:
         process.send_signal(signal.SIGTERM)
 
     last_words = f"\nits last words\n{SERVER_ENDED} 78, the next change starts it again"
-    assert of_now(new="", log=log) == last_words
+    assert log_of_this_start(new="", log=log) == last_words
 
 
 def test_the_loader_logs_a_traceback_that_is_explained(tmp_path: Path) -> None:
@@ -91,9 +87,8 @@ def test_the_loader_logs_a_traceback_that_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting_of_gunicorn_is_explained() -> None:
-    printed = python(
-        "-m", "gunicorn", "--check-config", "a:b", variables={"GUNICORN_TIMEOUT": "1.5"}
-    )
+    command = ("-m", "gunicorn", "--check-config", "a:b")
+    printed = python(*command, variables={"GUNICORN_TIMEOUT": "1.5"})
 
     assert printed.startswith("GUNICORN_TIMEOUT: '1.5' is not valid")
     assert explained(printed).endswith("Correct it in .env.")
@@ -119,11 +114,9 @@ def test_readyz_names_pending_and_unknown_migrations() -> None:
 
 
 def test_the_server_answers_the_probes_of_the_project() -> None:
-    project = Project.at(ROOT)
-
     printed = python("-c", "from task_api.quiet import PROBES; print(*PROBES)")
 
-    assert printed.split() == [project.health, project.ready]
+    assert printed.split() == [OURS.health, OURS.ready]
 
 
 def test_migrate_leaves_a_lock_beside_the_database(tmp_path: Path) -> None:
@@ -137,4 +130,4 @@ def test_migrate_leaves_a_lock_beside_the_database(tmp_path: Path) -> None:
 def test_the_compose_file_labels_an_image_with_its_recipe() -> None:
     file = (ROOT / "docker-compose.yml").read_text()
 
-    assert f"{images.LABEL}: ${{{images.VARIABLE}:-}}\n" in file
+    assert f"{LABEL}: ${{{VARIABLE}:-}}\n" in file

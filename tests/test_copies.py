@@ -1,6 +1,4 @@
-"""A copied folder gets a stack of its own, a moved one keeps it."""
-
-from __future__ import annotations
+"""A copied folder gets a stack of its own, a moved folder keeps the stack."""
 
 import os
 import shutil
@@ -10,42 +8,45 @@ from pathlib import Path
 
 import pytest
 
-from composed.env import copies
-from composed.env.copies import findings, original
+from composed.doctor.doctor import _folder
+from composed.env import file
+from composed.env.copies import original
 from composed.env.file import project_name
 from composed.env.settings import load_settings
 from composed.findings import Finding
 from composed.project import Project
 from tests.samples import Inv
 
+Transfer = Callable[[Callable[..., object]], Project]
+
 
 @pytest.fixture
 def first(project: Project, inv: Inv) -> Project:
-    """The folder that is copied or moved, after its first verb."""
+    """The folder that is copied or moved, after the first verb."""
     assert inv("env") == 0
     return project
 
 
 @pytest.fixture
-def copy(first: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    return at(first, beside(first, "copy"), shutil.copytree, monkeypatch)
+def transfer(first: Project, monkeypatch: pytest.MonkeyPatch) -> Transfer:
+    """Copy or move the folder; verbs then run in the new folder."""
+
+    def run(operation: Callable[..., object]) -> Project:
+        new = replace(first, root=beside(first))
+        operation(first.root, new.root)
+        monkeypatch.setattr(Project, "of", lambda _c: new)
+        return new
+
+    return run
 
 
-def at(
-    first: Project,
-    root: Path,
-    how: Callable[..., object],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Project:
-    """Copy or move the folder; verbs now run in the new one."""
-    how(first.root, root)
-    there = replace(first, root=root)
-    monkeypatch.setattr(Project, "of", lambda _c: there)
-    return there
+@pytest.fixture
+def copy(transfer: Transfer) -> Project:
+    return transfer(shutil.copytree)
 
 
-def beside(first: Project, word: str) -> Path:
-    return first.root.with_name(f"{first.root.name}-{word}")
+def beside(first: Project) -> Path:
+    return first.root.with_name(f"{first.root.name}-new")
 
 
 def name(project: Project) -> str:
@@ -57,7 +58,7 @@ def add(project: Project, text: str) -> None:
         env.write(text)
 
 
-def test_the_folder_is_written_down_once(
+def test_the_folder_is_recorded_once(
     first: Project, inv: Inv, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (first.root / ".env").read_text()
@@ -71,7 +72,7 @@ def test_the_folder_is_written_down_once(
 
 
 @pytest.mark.parametrize("verb", ["ps", "down", "dbshell", "env", "up"])
-def test_in_a_copy_every_verb_takes_a_name_of_its_own_first(
+def test_every_verb_in_a_copy_gives_the_stack_a_new_name_first(
     verb: str, first: Project, copy: Project, inv: Inv, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = project_name(copy.root)
@@ -95,9 +96,9 @@ def test_a_dry_run_in_a_copy_writes_nothing(copy: Project, inv: Inv) -> None:
 
 
 def test_a_moved_folder_keeps_its_stack(
-    first: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    transfer: Transfer, inv: Inv, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    moved = at(first, beside(first, "moved"), shutil.move, monkeypatch)
+    moved = transfer(shutil.move)
 
     inv("up")
 
@@ -105,43 +106,43 @@ def test_a_moved_folder_keeps_its_stack(
     assert f'"{moved.root}"' in (moved.root / ".env").read_text()
 
 
-@pytest.mark.parametrize("now", ["", "COMPOSE_PROJECT_NAME=another\n"])
+@pytest.mark.parametrize("env", ["", "COMPOSE_PROJECT_NAME=another\n"])
 def test_a_new_folder_at_the_old_place_is_not_the_original(
-    now: str, first: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch
+    env: str, first: Project, transfer: Transfer, inv: Inv
 ) -> None:
-    moved = at(first, beside(first, "moved"), shutil.move, monkeypatch)
+    moved = transfer(shutil.move)
     first.root.mkdir()
-    if now:
-        (first.root / ".env").write_text(now)
+    if env:
+        (first.root / ".env").write_text(env)
 
     inv("up")
 
     assert name(moved) == "shop"
 
 
-def test_a_name_in_the_environment_was_meant(
+def test_a_name_in_the_environment_is_deliberate(
     copy: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "meant")
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "chosen")
 
     assert inv("up") == 0
 
     assert name(copy) == "shop"
 
 
-def test_an_env_file_elsewhere_may_be_shared(copy: Project, first: Project) -> None:
+def test_an_env_file_outside_the_project_may_be_shared(copy: Project, first: Project) -> None:
     assert original(copy, {}) == first.root
     assert original(copy, {"COMPOSE_ENV_FILES": str(first.root / ".env")}) is None
 
 
-def test_another_way_to_the_same_folder_is_no_copy(first: Project) -> None:
-    link = beside(first, "link")
+def test_a_link_to_the_same_folder_is_no_copy(first: Project) -> None:
+    link = beside(first)
     link.symlink_to(first.root)
 
     assert original(replace(first, root=link), {}) is None
 
 
-def test_a_line_that_is_no_path_says_nothing(first: Project) -> None:
+def test_a_recorded_folder_that_is_no_path_is_ignored(first: Project) -> None:
     file = first.root / ".env"
     file.write_text(file.read_text().replace(f'"{first.root}"', '"\\"'))
 
@@ -149,51 +150,45 @@ def test_a_line_that_is_no_path_says_nothing(first: Project) -> None:
 
 
 @pytest.mark.parametrize("hidden", ["root", ".env"])
-def test_what_cannot_be_looked_at_is_taken_for_the_original(
+def test_a_folder_that_cannot_be_read_counts_as_the_original(
     hidden: str, first: Project, copy: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbidden = first.root if hidden == "root" else first.root / hidden
 
-    def guarded(do: Callable[..., object]) -> Callable[..., object]:
+    def guarded(method: Callable[..., object]) -> Callable[..., object]:
         def wrapper(path: Path, *args: object, **options: object) -> object:
-            if path == forbidden:
+            if path.is_relative_to(forbidden):
                 raise PermissionError
-            return do(path, *args, **options)
+            return method(path, *args, **options)
 
         return wrapper
 
-    monkeypatch.setattr(Path, "stat", guarded(Path.stat))
-    monkeypatch.setattr(Path, "read_text", guarded(Path.read_text))
+    for method in ("stat", "samefile", "read_text"):
+        monkeypatch.setattr(Path, method, guarded(getattr(Path, method)))
 
     assert original(copy, {}) == first.root
 
 
-def test_what_leads_to_the_originals_data_is_commented_out(
-    first: Project,
-    inv: Inv,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_settings_that_lead_to_the_originals_data_become_comments(
+    first: Project, transfer: Transfer, inv: Inv, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add(first, "export POSTGRES_VOLUME=dear\nSQLITE_PATH=/srv/db.sqlite3\nDB_PORT=5555\n")
-    copy = at(first, beside(first, "copy"), shutil.copytree, monkeypatch)
+    copy = transfer(shutil.copytree)
 
     inv("ps")
 
-    assert (
-        (copy.root / ".env")
-        .read_text()
-        .endswith("\n# export POSTGRES_VOLUME=dear\n# SQLITE_PATH=/srv/db.sqlite3\nDB_PORT=5555\n")
-    )
+    lines = "\n# export POSTGRES_VOLUME=dear\n# SQLITE_PATH=/srv/db.sqlite3\nDB_PORT=5555\n"
+    assert (copy.root / ".env").read_text().endswith(lines)
     changed = "(COMPOSE_PROJECT_NAME, POSTGRES_VOLUME, SQLITE_PATH changed)"
     assert changed in capsys.readouterr().err
 
 
-def test_what_follows_the_name_stays(
-    first: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch
+def test_settings_that_follow_the_project_name_stay(
+    first: Project, transfer: Transfer, inv: Inv
 ) -> None:
     lines = "POSTGRES_VOLUME=${COMPOSE_PROJECT_NAME}_data\nSQLITE_PATH=data/mine.sqlite3\n"
     add(first, lines)
-    copy = at(first, beside(first, "copy"), shutil.copytree, monkeypatch)
+    copy = transfer(shutil.copytree)
 
     inv("ps")
 
@@ -204,13 +199,13 @@ def test_a_copy_of_another_owner_runs_as_that_owner(
     first: Project, copy: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uids = {first.root / "server": 1000, copy.root / "server": 1001}
-    monkeypatch.setattr(copies, "_owner", uids.__getitem__)
+    monkeypatch.setattr(file, "_owner", uids.__getitem__)
     real = Path.stat
 
     def stat(path: Path, **options: bool) -> os.stat_result:
-        found = list(real(path, **options))
-        found[4:6] = [uids.get(path, found[4])] * 2
-        return os.stat_result(found)
+        status = list(real(path, **options))
+        status[4:6] = [uids.get(path, status[4])] * 2
+        return os.stat_result(status)
 
     monkeypatch.setattr(Path, "stat", stat)
 
@@ -220,20 +215,14 @@ def test_a_copy_of_another_owner_runs_as_that_owner(
     assert (settings["APP_UID"], settings["APP_GID"]) == ("1001", "1001")
 
 
-def test_a_row_says_whose_folder_it_is(first: Project, copy: Project) -> None:
-    assert findings(first, {}) == [Finding("folder", "ok", str(first.root))]
-    assert findings(copy, {}) == [
-        Finding(
-            "folder",
-            "warning",
-            f"a copy of {first.root}",
-            "inv env (gives it a name of its own)",
-        )
-    ]
+def test_a_finding_names_the_folder_or_the_original(first: Project, copy: Project) -> None:
+    cure = "inv env (gives it a name of its own)"
+    assert list(_folder(first)) == [Finding("folder", "ok", str(first.root))]
+    assert list(_folder(copy)) == [Finding("folder", "warning", f"a copy of {first.root}", cure)]
+
     (copy.root / ".env").unlink()
-    assert findings(copy, {}) == [Finding("folder", "ok", str(copy.root))]
+    assert list(_folder(copy)) == [Finding("folder", "ok", str(copy.root))]
 
 
 def test_a_folder_that_is_gone_has_no_owner(tmp_path: Path) -> None:
-    assert copies._owner(tmp_path / "gone") == -1
-    assert not copies.is_same(tmp_path / "gone", tmp_path)
+    assert file._owner(tmp_path / "gone") == -1

@@ -17,7 +17,7 @@ from invoke import Collection, Task
 
 import tasks
 from composed import errors
-from composed.doctor.env_uses import names_read
+from composed.doctor.env_check import names_read
 from composed.env.settings import declared
 from composed.health.explanations import CAUSES, names_of
 from composed.project import Project

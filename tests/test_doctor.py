@@ -1,6 +1,4 @@
-"""`inv doctor` has a row for each thing it looks at, and changes nothing."""
-
-from __future__ import annotations
+"""`inv doctor` has a finding for each check, and changes nothing."""
 
 import json
 from collections.abc import Callable
@@ -18,17 +16,18 @@ from tests.samples import ENV, PS_ROW, Inv, ps_answer
 
 @pytest.fixture(autouse=True)
 def _healthy(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give an engine that answers, and settings without a fault."""
+    """Prepare an engine that answers, and settings without a fault."""
     recorder.on("docker", "version").say("26.1.5\n")
     recorder.on("config", "--format").say('{"name": "shop", "services": {}}')
     monkeypatch.setattr("composed.doctor.doctor.check_env", lambda *_: [])
 
 
+Doctor = Callable[[], tuple[int, dict[str, Any]]]
+
+
 @pytest.fixture
-def doctor(
-    inv: Inv, capsys: pytest.CaptureFixture[str]
-) -> Callable[[], tuple[int, dict[str, Any]]]:
-    """Return the exit code, and the rows by what was looked at."""
+def doctor(inv: Inv, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """Return the exit code, and the findings by the thing checked."""
 
     def run() -> tuple[int, dict[str, Any]]:
         code = inv("doctor", "--json")
@@ -38,10 +37,7 @@ def doctor(
     return run
 
 
-Doctor = Callable[[], tuple[int, dict[str, Any]]]
-
-
-def test_nothing_wrong_is_0_and_nothing_is_run(
+def test_without_a_fault_doctor_ends_with_0_and_changes_nothing(
     doctor: Doctor, recorder: Recorder, project: Project
 ) -> None:
     before = {file: file.read_bytes() for file in project.root.rglob("*") if file.is_file()}
@@ -55,16 +51,16 @@ def test_nothing_wrong_is_0_and_nothing_is_run(
     assert before == {file: file.read_bytes() for file in project.root.rglob("*") if file.is_file()}
 
 
-def test_settings_that_cannot_be_read_are_no_obstacle(doctor: Doctor, project: Project) -> None:
+def test_settings_that_cannot_be_read_are_a_finding(doctor: Doctor, project: Project) -> None:
     (project.root / ".env").write_bytes(b"A=\xff\n")
 
     code, rows = doctor()
 
     assert code == 75
-    assert "it is no UTF-8 text" in rows["stack"]["seen"]
+    assert "it is not UTF-8 text" in rows["stack"]["seen"]
 
 
-def test_the_table_shows_the_same(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_shows_the_findings(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
     assert inv("doctor") == 0
 
     assert "Docker Engine ok 26.1.5" in " ".join(capsys.readouterr().out.split())
@@ -75,36 +71,33 @@ def test_an_unhealthy_service_is_wrong(doctor: Doctor, recorder: Recorder) -> No
 
     code, rows = doctor()
 
-    assert code == 75
-    assert rows["backend"]["state"] == "wrong"
-    assert rows["backend"]["cure"] == "inv logs --service backend"
+    row = rows["backend"]
+    assert (code, row["state"], row["cure"]) == (75, "wrong", "inv logs --service backend")
 
 
-def test_a_service_that_starts_is_a_warning_and_no_service_is_ok(
+def test_a_starting_service_is_a_warning_and_no_service_is_ok(
     doctor: Doctor, recorder: Recorder
 ) -> None:
     recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "starting"}))
-    assert (doctor()[0], doctor()[1]["backend"]["state"]) == (0, "warning")
+    code, rows = doctor()
+    assert (code, rows["backend"]["state"]) == (0, "warning")
 
     recorder.on("ps", "--all").say(ps_answer())
     assert doctor()[1]["services"]["state"] == "ok"
 
 
-def test_what_the_backend_complains_of_is_a_warning(
-    recorder: Recorder, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_complaint_of_the_backend_is_a_warning(recorder: Recorder, doctor: Doctor) -> None:
     recorder.http = lambda _: (503, '{"pending": ["app.0002_more"]}')
 
     code, rows = doctor()
 
-    assert code == 0
-    assert (rows["what it answers"]["state"], rows["what it answers"]["cure"]) == (
-        "warning",
-        "inv migrate",
-    )
+    row = rows["what it answers"]
+    assert (code, row["state"], row["cure"]) == (0, "warning", "inv migrate")
 
 
-def test_an_engine_that_is_silent_is_the_last_row(doctor: Doctor, recorder: Recorder) -> None:
+def test_an_engine_without_an_answer_is_the_last_finding(
+    doctor: Doctor, recorder: Recorder
+) -> None:
     recorder.on("docker", "version").say(code=1, err="Cannot connect to the Docker daemon")
 
     code, rows = doctor()
@@ -125,7 +118,7 @@ def test_a_stale_image_is_a_warning(doctor: Doctor, recorder: Recorder, tmp_path
     assert doctor()[1]["image of backend"]["state"] == "warning"
 
 
-def test_without_settings_the_rest_is_looked_at(doctor: Doctor, project: Project) -> None:
+def test_without_settings_the_rest_is_checked(doctor: Doctor, project: Project) -> None:
     (project.root / ".env").unlink()
 
     code, rows = doctor()
@@ -135,17 +128,17 @@ def test_without_settings_the_rest_is_looked_at(doctor: Doctor, project: Project
     assert (rows[".env"]["state"], rows[".env"]["cure"]) == ("warning", "inv up")
 
 
-def test_a_setting_that_leads_nowhere_is_a_row(doctor: Doctor, project: Project) -> None:
+def test_an_invalid_setting_is_a_finding(doctor: Doctor, project: Project) -> None:
     (project.root / ".env").write_text(f"{ENV}COMPOSED_MODE=perhaps\n")
 
     code, rows = doctor()
 
-    assert code == 75
-    assert rows["stack"]["seen"] == "COMPOSED_MODE is 'perhaps'."
-    assert rows["stack"]["cure"] == "Valid: auto, docker, local."
+    row = rows["stack"]
+    assert (code, row["seen"]) == (75, "COMPOSED_MODE is 'perhaps'.")
+    assert row["cure"] == "Valid: auto, docker, local."
 
 
-def test_local_mode_looks_at_its_server(
+def test_local_mode_checks_the_server(
     doctor: Doctor, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project.root / ".env").write_text(f"{ENV}BACKEND_PORT=0\n")
@@ -158,11 +151,11 @@ def test_local_mode_looks_at_its_server(
     assert rows["server"]["cure"].startswith("Install it: pip install")
 
 
-def test_a_bundle_holds_the_report(
+def test_a_bundle_holds_the_findings(
     inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert inv("doctor", "--bundle") == 0
 
     folder = project.root / ".composed" / "shop" / "failures" / "NOW"
-    assert f"Written down: {folder}" in capsys.readouterr().err
+    assert f"Bundle: {folder}" in capsys.readouterr().err
     assert "Docker Engine" in (folder / "doctor.txt").read_text()

@@ -1,9 +1,6 @@
-"""Whether an engine is set up, and what is wrong with it in our words."""
-
-from __future__ import annotations
+"""Whether an engine is set up, and the error where an engine cannot be used."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,53 +14,41 @@ from composed.modes import choose_mode
 from tests.recorder import Recorder
 
 GATEWAY = Gateway(Path())
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Make a machine with these programs and this socket; return its environment."""
-
-    def build(*programs: str, socket: bool = False, context: str = "") -> dict[str, str]:
-        at = tmp_path / "docker.sock"
-        if socket:
-            at.touch()
-        if context:
-            (tmp_path / "config.json").write_text(json.dumps({"currentContext": context}))
-        monkeypatch.setattr(engine, "_SOCKETS", (str(at),))
-        monkeypatch.setattr("shutil.which", lambda name: name in programs or None)
-        return {"DOCKER_CONFIG": str(tmp_path)}
-
-    return build
-
-
-def test_no_client_is_no_engine(machine: Callable[..., dict[str, str]]) -> None:
-    assert not engine.is_set_up(machine())
-
-
-def test_a_lone_client_is_no_engine(machine: Callable[..., dict[str, str]]) -> None:
-    assert not engine.is_set_up(machine("docker"))
-
-
-def test_a_socket_is_an_engine(machine: Callable[..., dict[str, str]]) -> None:
-    assert engine.is_set_up(machine("docker", socket=True))
-
-
-def test_a_daemon_program_is_an_engine(machine: Callable[..., dict[str, str]]) -> None:
-    assert engine.is_set_up(machine("docker", "dockerd"))
+WITHOUT = "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
+INSTALL_ENGINE = "  Install it: https://docs.docker.com/engine/install"
+INSTALL_COMPOSE = "  Install it: https://docs.docker.com/compose/install"
 
 
 @pytest.mark.parametrize(
-    "environ", [{"DOCKER_HOST": "ssh://there"}, {"DOCKER_CONTEXT": "desktop-linux"}]
+    ("programs", "socket", "environ", "context", "is_set_up"),
+    [
+        ([], False, {}, "", False),
+        (["docker"], False, {}, "", False),
+        (["docker"], True, {}, "", True),
+        (["docker", "dockerd"], False, {}, "", True),
+        (["docker"], False, {"DOCKER_HOST": "ssh://there"}, "", True),
+        (["docker"], False, {"DOCKER_CONTEXT": "desktop-linux"}, "", True),
+        (["docker"], False, {}, "desktop-linux", True),
+        (["docker"], False, {}, "default", False),
+    ],
 )
-def test_a_variable_is_an_engine(
-    environ: dict[str, str], machine: Callable[..., dict[str, str]]
+def test_a_client_needs_a_sign_of_an_engine(
+    programs: list[str],
+    socket: bool,
+    environ: dict[str, str],
+    context: str,
+    is_set_up: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert engine.is_set_up(machine("docker") | environ)
+    monkeypatch.setattr(engine, "_SOCKETS", (str(tmp_path / "docker.sock"),))
+    monkeypatch.setattr("shutil.which", lambda name: name in programs or None)
+    if socket:
+        (tmp_path / "docker.sock").touch()
+    if context:
+        (tmp_path / "config.json").write_text(json.dumps({"currentContext": context}))
 
-
-def test_a_context_of_ones_own_is_an_engine(machine: Callable[..., dict[str, str]]) -> None:
-    assert engine.is_set_up(machine("docker", context="desktop-linux"))
-    assert not engine.is_set_up(machine("docker", context="default"))
+    assert engine.is_set_up({"DOCKER_CONFIG": str(tmp_path), **environ}) is is_set_up
 
 
 def settings(mode: str) -> Settings:
@@ -71,7 +56,7 @@ def settings(mode: str) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("asked", "recorded", "set_up", "mode"),
+    ("setting", "recorded", "set_up", "mode"),
     [
         ("auto", "", True, "docker"),
         ("auto", "", False, "local"),
@@ -82,15 +67,15 @@ def settings(mode: str) -> Settings:
         ("local", "local", True, "local"),
     ],
 )
-def test_the_mode_is_the_recorded_the_asked_or_what_is_set_up(
-    asked: str, recorded: str, set_up: bool, mode: str, monkeypatch: pytest.MonkeyPatch
+def test_the_record_wins_over_the_setting_and_the_setting_over_the_machine(
+    setting: str, recorded: str, set_up: bool, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "is_set_up", lambda _: set_up)
 
-    assert choose_mode(settings(asked), recorded=recorded, environ={}) == mode
+    assert choose_mode(settings(setting), recorded=recorded, environ={}) == mode
 
 
-def test_in_ci_nothing_but_docker_is_taken_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ci_takes_local_mode_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "is_set_up", lambda _: False)
 
     with pytest.raises(EngineError) as caught:
@@ -104,7 +89,7 @@ def test_in_ci_nothing_but_docker_is_taken_unasked(monkeypatch: pytest.MonkeyPat
     assert choose_mode(settings("local"), environ={"CI": "true"}) == "local"
 
 
-def test_a_stack_that_runs_is_not_changed_over() -> None:
+def test_a_running_stack_keeps_its_mode() -> None:
     with pytest.raises(SettingError) as caught:
         choose_mode(settings("local"), recorded="docker", environ={})
 
@@ -115,81 +100,47 @@ def test_a_stack_that_runs_is_not_changed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "compose", "said"),
+    ("version", "compose", "text"),
     [
         (
             Answer(127, "", "No such file"),
             Answer(0, "", ""),
-            "There is no docker command here.\n"
-            "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
-            "  Install it: https://docs.docker.com/engine/install",
-        ),
-        (
-            Answer(1, "", "permission denied while trying to connect to the Docker daemon\n"),
-            Answer(0, "", ""),
-            "The Docker Engine refuses you: "
-            "permission denied while trying to connect to the Docker daemon\n"
-            "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
-            "  Join its group, then log in again: sudo usermod -aG docker $USER",
+            f"There is no docker command here.\n{WITHOUT}{INSTALL_ENGINE}",
         ),
         (
             Answer(1, "", ""),
             Answer(0, "", ""),
-            "The Docker Engine does not answer: no reason given\n"
-            "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
+            f"The Docker Engine does not answer: no reason given\n{WITHOUT}"
             "  Start it: sudo systemctl start docker (or Docker Desktop)",
         ),
         (
             Answer(0, "26.1", ""),
             Answer(1, "", "'compose' is not a docker command"),
-            "Docker has no Compose plugin (docker compose).\n"
-            "  Install it: https://docs.docker.com/compose/install",
+            f"Docker has no Compose plugin (docker compose).\n{INSTALL_COMPOSE}",
         ),
         (
             Answer(0, "24.0.7\n", ""),
             Answer(0, "", ""),
-            "The Docker Engine is 24.0.7; 25 is the oldest.\n"
-            "  Install it: https://docs.docker.com/engine/install",
+            f"The Docker Engine is 24.0.7; the oldest that works is 25.\n{INSTALL_ENGINE}",
         ),
         (
             Answer(0, "26.1", ""),
             Answer(0, "v2.24.3\n", ""),
-            "Compose is v2.24.3; 2.24.4 is the oldest.\n"
-            "  Install it: https://docs.docker.com/compose/install",
+            f"Compose is v2.24.3; the oldest that works is 2.24.4.\n{INSTALL_COMPOSE}",
         ),
     ],
 )
-def test_each_problem_has_its_words(
-    version: Answer,
-    compose: Answer,
-    said: str,
-    recorder: Recorder,
-    monkeypatch: pytest.MonkeyPatch,
+def test_each_problem_has_an_error(
+    version: Answer, compose: Answer, text: str, recorder: Recorder
 ) -> None:
     recorder.on("docker", "version").give(version)
     recorder.on("docker", "compose", "version").give(compose)
-    monkeypatch.setattr(
-        "grp.getgrnam", lambda _: SimpleNamespace(gr_gid=2**31, gr_mem=["somebody"])
-    )
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
 
-    assert str(engine.problem(GATEWAY)) == said
-
-
-def test_an_engine_that_was_named_is_named(
-    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DOCKER_HOST", "tcp://there:1")
-    recorder.on("docker").say(code=1, err="no route")
-
-    said = str(engine.problem(GATEWAY))
-    assert said.endswith(
-        "  DOCKER_HOST is 'tcp://there:1': start that engine, or unset DOCKER_HOST"
-    )
+    assert str(engine.problem(GATEWAY)) == text
 
 
 @pytest.mark.parametrize("version", ["2.24.4", "2.26.1-4", "v5.3.0", "2.40.3-desktop.1"])
-def test_these_versions_are_new_enough(version: str, recorder: Recorder) -> None:
+def test_a_new_version_is_no_problem(version: str, recorder: Recorder) -> None:
     recorder.on("docker", "version").say("26.1.5")
     recorder.on("docker", "compose", "version").say(version)
 
@@ -197,22 +148,19 @@ def test_these_versions_are_new_enough(version: str, recorder: Recorder) -> None
 
 
 @pytest.mark.parametrize(
-    ("host", "rootless"), [("unix:///run/user/1000/docker.sock\n", True), ("unix:///x.sock", False)]
+    ("info", "host", "rootless"),
+    [
+        (Answer(1, "", "Cannot connect"), "unix:///run/user/1000/docker.sock\n", True),
+        (Answer(1, "", "Cannot connect"), "unix:///x.sock", False),
+        (Answer(0, "[name=seccomp name=rootless]", ""), "", True),
+        (Answer(0, "[]", ""), "", False),
+    ],
 )
-def test_a_rootless_engine_that_does_not_answer_is_told_by_its_socket(
-    host: str, rootless: bool, recorder: Recorder
+def test_rootless_is_a_security_option_or_the_path_of_a_silent_socket(
+    info: Answer, host: str, rootless: bool, recorder: Recorder
 ) -> None:
-    recorder.on("docker", "info").say(code=1, err="Cannot connect")
+    recorder.on("docker", "info").give(info)
     recorder.on("docker", "context").say(host)
-
-    assert engine.is_rootless(GATEWAY) is rootless
-
-
-@pytest.mark.parametrize(
-    ("options", "rootless"), [("[name=seccomp name=rootless]", True), ("[]", False)]
-)
-def test_rootless_is_a_security_option(options: str, rootless: bool, recorder: Recorder) -> None:
-    recorder.on("docker", "info").say(options)
 
     assert engine.is_rootless(GATEWAY) is rootless
 
@@ -226,12 +174,14 @@ def well(recorder: Recorder) -> Recorder:
     return recorder
 
 
-def test_compose_1_alone_is_said(well: Recorder) -> None:
+def test_compose_1_is_no_plugin(well: Recorder) -> None:
     well.on("docker", "compose", "version").say(code=1, err="unknown")
     well.on("docker-compose", "version").say("1.29.2\n")
 
-    said = str(engine.problem(GATEWAY))
-    assert said.startswith("Compose is here as docker-compose alone (1.29.2); it has to be ")
+    assert str(engine.problem(GATEWAY)) == (
+        "Compose is installed only as docker-compose (1.29.2), not as Docker's plugin.\n"
+        f"{INSTALL_COMPOSE}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,10 +190,10 @@ def test_compose_1_alone_is_said(well: Recorder) -> None:
         ([], [], "Join its group, then log in again: sudo usermod -aG docker $USER"),
         ([], ["me"], "You are in its group since your last login; log in again, or type: "),
         ([7], ["me"], "You are in its group; see who may use the socket: ls -l "),
-        (None, [], "No group may use it: ask root, with sudo, or install it rootless"),
+        (None, [], "No group has access: use sudo, or install a rootless engine"),
     ],
 )
-def test_a_refused_socket_is_told_by_the_group(
+def test_the_cure_for_a_refused_socket_depends_on_the_group(
     groups: list[int] | None,
     members: list[str],
     cure: str,
@@ -261,31 +211,40 @@ def test_a_refused_socket_is_told_by_the_group(
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     recorder.on("docker", "version").say(code=1, err="permission denied while trying\n")
 
-    assert str(engine.problem(GATEWAY)).splitlines()[-1].strip().startswith(cure)
+    assert str(engine.problem(GATEWAY)).startswith(
+        f"The Docker Engine refuses access: permission denied while trying\n{WITHOUT}  {cure}"
+    )
 
 
-def test_an_engine_of_ones_own_is_preferred_to_a_refused_one(
+def test_a_rootless_engine_is_preferred_to_a_refused_engine(
     recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "docker.sock").touch()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     recorder.on("docker", "version").say(code=1, err="permission denied while trying\n")
 
-    assert str(engine.problem(GATEWAY)).endswith("take it: docker context use rootless")
+    assert str(engine.problem(GATEWAY)).endswith("use it: docker context use rootless")
 
 
-def test_a_context_that_does_not_answer_is_named(
-    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("host", "cure"),
+    [
+        ("tcp://a:1", "DOCKER_HOST is 'tcp://a:1': start that engine, or unset DOCKER_HOST"),
+        ("", "The context is 'far': start that engine, or: docker context use default"),
+    ],
+)
+def test_the_cure_names_the_host_or_the_context_of_a_silent_engine(
+    host: str, cure: str, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text('{"currentContext": "far"}')
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", host)
     recorder.on("docker", "version").say(code=1, err="no route")
 
-    said = str(engine.problem(GATEWAY))
-    assert said.endswith("The context is 'far': start that engine, or: docker context use default")
+    assert str(engine.problem(GATEWAY)).endswith(f"  {cure}")
 
 
-def test_doctor_is_told_what_is_well(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_findings_show_the_versions(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
 
     assert engine.findings(GATEWAY) == [
@@ -295,23 +254,19 @@ def test_doctor_is_told_what_is_well(well: Recorder, monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_doctor_is_told_what_is_not(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_findings_show_each_fault(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
     well.on("docker", "compose", "version").say(code=1, err="unknown")
 
-    _, compose, disk = engine.findings(GATEWAY)
-    install = "Install it: https://docs.docker.com/compose/install"
-    assert compose == (
-        "Compose",
-        "wrong",
-        "Docker has no Compose plugin (docker compose).",
-        install,
-    )
-    assert disk.seen == "The disk of the Docker Engine (/var/lib/docker) is full: 1 MB are free."
-    assert disk.cure == "See what takes it: docker system df"
+    full = "The disk of the Docker Engine (/var/lib/docker) is full: 1 MB are free."
+    no_plugin = "Docker has no Compose plugin (docker compose)."
+    assert engine.findings(GATEWAY)[1:] == [
+        ("Compose", "wrong", no_plugin, INSTALL_COMPOSE.strip()),
+        ("disk of the engine", "wrong", full, "See its contents: docker system df"),
+    ]
 
 
-def test_doctor_looks_no_further_than_an_engine_that_is_silent(recorder: Recorder) -> None:
+def test_a_silent_engine_is_the_only_finding(recorder: Recorder) -> None:
     recorder.on("docker", "version").say(code=1, err="Cannot connect\n")
 
     [finding] = engine.findings(GATEWAY)

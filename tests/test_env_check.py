@@ -1,7 +1,5 @@
 """The env contract: every kind of finding, for people and for programs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 
@@ -33,25 +31,22 @@ def _server(project: Project, recorder: Recorder) -> None:
 
 
 def compose_reads(recorder: Recorder, values: Mapping[str, str]) -> None:
-    """Prepare what Compose resolves a model of these settings to."""
+    """Prepare the model that Compose resolves with these settings."""
     written = {name: value.replace("$", "$$") for name, value in values.items()}
-    model = {"services": {"check": {"environment": written}}}
-    recorder.on("--file", "-").say(json.dumps(model))
+    recorder.on("--file", "-").say(json.dumps({"services": {"check": {"environment": written}}}))
 
 
 def check(project: Project, more: str = "", **environ: str) -> list[Finding]:
-    """Check ``.env`` with these lines more; return what is not ``ok``."""
-    file = project.root / ".env"
+    """Add these lines to ``.env`` and check; return the findings that are not ``ok``."""
     if more:
-        file.write_text(file.read_text() + more)
-    found = check_env(project, Gateway(project.root), environ)
-    return [row for row in found if row.state != "ok"]
+        with (project.root / ".env").open("a", newline="") as env:
+            env.write(more)
+    rows = check_env(project, Gateway(project.root), environ)
+    return [row for row in rows if row.state != "ok"]
 
 
-def test_a_good_file_has_a_row_for_each_side(project: Project, recorder: Recorder) -> None:
-    found = check_env(project, Gateway(project.root), {})
-
-    assert found == [
+def test_a_good_file_has_a_finding_for_each_part(project: Project, recorder: Recorder) -> None:
+    assert check_env(project, Gateway(project.root), {}) == [
         Finding(".env", "ok", "well-formed, private"),
         Finding("settings", "ok", "7 set, all known"),
         Finding("readings", "ok", "alike in 7 values"),
@@ -60,87 +55,65 @@ def test_a_good_file_has_a_row_for_each_side(project: Project, recorder: Recorde
     assert recorder.asked[-1] == ["docker", "compose", "--env-file", ".env", *words]
 
 
-def test_a_missing_file_is_one_row(project: Project) -> None:
+def test_a_missing_file_is_the_only_finding(project: Project) -> None:
+    seen, cure = "missing: there is no such file", "Make it, or take it out of COMPOSE_ENV_FILES"
+    rows = check(project, COMPOSE_ENV_FILES=".env,more")
+    assert rows == [Finding("more", "wrong", seen, cure)]
+
     (project.root / ".env").unlink()
-
-    assert check(project) == [Finding(".env", "wrong", "missing: there is no such file", "inv env")]
-
-
-def test_a_further_env_file_that_is_missing_is_named(project: Project) -> None:
-    cure = "Make it, or take it out of COMPOSE_ENV_FILES"
-
-    found = check(project, COMPOSE_ENV_FILES=".env,more")
-
-    assert found == [Finding("more", "wrong", "missing: there is no such file", cure)]
+    assert check(project) == [Finding(".env", "wrong", seen, "inv env")]
 
 
 @pytest.mark.parametrize(
-    ("lines", "row"),
+    ("line", "state", "seen", "cure"),
     [
+        ("SECRET_KEY=", "wrong", "missing: it has no default", "inv env"),
+        ("DB_PROT=1", "warning", "unknown: nothing reads it", "Rename it: DB_PORT"),
+        ("C=1", "warning", "unknown: nothing reads it", "Remove it, or write it in .env.example"),
+        ("DB_PORT=", "warning", "empty: the default 5433 counts", ""),
         (
-            "SECRET_KEY=\n",
-            Finding("SECRET_KEY", "wrong", "missing: it has no default", "inv env"),
-        ),
-        (
-            "DB_PROT=1\n",
-            Finding("DB_PROT", "warning", "unknown: nothing reads it", "Rename it: DB_PORT"),
-        ),
-        (
-            "COLOUR=1\n",
-            Finding(
-                *("COLOUR", "warning", "unknown: nothing reads it"),
-                "Remove it, or write it in .env.example",
-            ),
-        ),
-        ("DB_PORT=\n", Finding("DB_PORT", "warning", "empty: its default counts, 5433")),
-        (
-            "DB_PORT=http\n",
-            Finding(
-                *("DB_PORT", "wrong", "malformed: it is 'http'"),
-                "Valid: a port from 1 to 65535, or 0 for any.",
-            ),
+            *("DB_PORT=http", "wrong", "malformed: it is 'http'"),
+            "Valid: a port from 1 to 65535, or 0 for any.",
         ),
     ],
 )
 def test_a_setting_that_is_missing_unknown_empty_or_malformed(
-    lines: str, row: Finding, project: Project, recorder: Recorder
+    line: str, state: str, seen: str, cure: str, project: Project, recorder: Recorder
 ) -> None:
     compose_reads(recorder, {})
 
-    found = check(project, lines)
+    rows = check(project, f"{line}\n")
 
-    assert row in found
-    assert all("stands in line" in other.seen for other in found if other != row)
+    row = (line.partition("=")[0], state, seen, cure)
+    assert row in rows
+    assert all("is set in line" in further.seen for further in rows if further != row)
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY_FILE", "COMPOSE_PROFILES", "COMPOSED_MODE"])
-def test_these_are_known(name: str, project: Project) -> None:
+def test_these_settings_are_known(name: str, project: Project) -> None:
     assert check(project, f"{name}=auto\n") == []
 
 
-def test_all_that_is_malformed_is_listed(project: Project) -> None:
-    found = check(project, "DB_PORT=x\nDEBUG=perhaps\nWEB_CONCURRENCY=0\n")
+def test_every_malformed_setting_is_listed(project: Project) -> None:
+    rows = check(project, "DB_PORT=x\nDEBUG=perhaps\nWEB_CONCURRENCY=0\n")
 
-    assert [row.what for row in found] == ["DB_PORT", "DEBUG", "WEB_CONCURRENCY"]
+    assert [row.what for row in rows] == ["DB_PORT", "DEBUG", "WEB_CONCURRENCY"]
 
 
 @pytest.mark.parametrize(
-    ("line", "state"),
+    ("name", "value", "state"),
     [
-        *(
-            (f"SECRET_KEY={value}\n", "wrong")
-            for value in ("changeme", "<key>", "django-insecure-1")
-        ),
-        ("ALLOWED_HOSTS=your-host.example\n", "wrong"),
-        ("POSTGRES_PASSWORD=password\n", "warning"),
-        ("POSTGRES_PASSWORD=12345\n", "warning"),
+        *(("SECRET_KEY", value, "wrong") for value in ("changeme", "<key>", "django-insecure-1")),
+        ("ALLOWED_HOSTS", "your-host.example", "wrong"),
+        *(("POSTGRES_PASSWORD", value, "warning") for value in ("password", "12345")),
     ],
 )
-def test_a_placeholder_is_found_and_not_shown(line: str, state: str, project: Project) -> None:
-    name, _, value = line.strip().partition("=")
+def test_a_placeholder_is_reported_and_not_shown(
+    name: str, value: str, state: str, project: Project
+) -> None:
+    rows = check(project, f"{name}={value}\n")
 
-    (row,) = (row for row in check(project, line) if row.seen.startswith("placeholder: "))
-
+    (row,) = (row for row in rows if row.seen.startswith("placeholder: "))
     assert (row.what, row.state) == (name, state)
     assert value not in row.seen + row.cure.replace("password)", "")
 
@@ -154,37 +127,26 @@ def test_a_secret_of_the_example_is_a_placeholder(project: Project) -> None:
     assert "placeholder: the value of .env.example" in seen
 
 
-def test_what_the_compose_files_require_has_to_be_there(
+def test_a_setting_that_a_compose_file_requires_needs_a_value(
     project: Project, recorder: Recorder
 ) -> None:
     recorder.on("--variables").say(f"{ROWS}LICENCE true\nTOKEN true\n")
 
-    found = check(project, LICENCE="from the process")
+    rows = check(project, LICENCE="from the process")
 
-    assert (
-        Finding(
-            "TOKEN", "wrong", "missing: a Compose file requires it", "Write it in .env: TOKEN=…"
-        )
-        in found
-    )
-    assert ("LICENCE", "wrong") not in [row[:2] for row in found]
+    seen, cure = "missing: a Compose file requires it", "Write it in .env: TOKEN=…"
+    assert Finding("TOKEN", "wrong", seen, cure) in rows
+    assert ("LICENCE", "wrong") not in [row[:2] for row in rows]
 
 
-def test_what_is_read_and_not_declared_is_named(project: Project) -> None:
+def test_a_setting_that_is_read_and_not_declared_is_named(project: Project) -> None:
     file = project.root / project.source / project.settings_files[1]
     file.write_text('import os\nos.environ["DEBUGG"], os.getenv("HOME"), os.getenv("QUITE_NEW")')
 
+    seen = "undeclared: gunicorn.conf.py reads it, .env.example has no such name"
     assert sorted(check(project)) == [
-        Finding(
-            *("DEBUGG", "warning"),
-            "undeclared: gunicorn.conf.py reads it, .env.example has no such name",
-            "Add it to .env.example, or is it DEBUG?",
-        ),
-        Finding(
-            *("QUITE_NEW", "warning"),
-            "undeclared: gunicorn.conf.py reads it, .env.example has no such name",
-            "Add it to .env.example",
-        ),
+        Finding("DEBUGG", "warning", seen, "Add it to .env.example, or is it DEBUG?"),
+        Finding("QUITE_NEW", "warning", seen, "Add it to .env.example"),
     ]
 
 
@@ -201,43 +163,42 @@ def test_a_value_read_differently_is_named_with_its_fault_and_not_shown(
     compose_reads(recorder, {"POSTGRES_PASSWORD": "something else"})
     (project.root / ".env").write_text(ENV.replace("not-a-secret\n", f"{raw}\n"))
 
-    found = [row for row in check(project) if "read differently" in row.seen]
+    (row,) = (row for row in check(project) if "read differently" in row.seen)
 
-    (row,) = found
     assert (row.what, row.state) == ("POSTGRES_PASSWORD", "warning")
     assert row.seen == f"read differently by Compose and python-dotenv: {fault} in its value"
     quoted = "Put it in single quotes: POSTGRES_PASSWORD='…'"
     assert row.cure == ("Use letters, digits, - and _ alone" if "h'" in raw else quoted)
 
 
-def test_what_the_process_overrides_is_not_compared(project: Project, recorder: Recorder) -> None:
+def test_settings_in_the_environment_are_not_compared(project: Project, recorder: Recorder) -> None:
     check(project, POSTGRES_DB="x")
 
     assert "POSTGRES_DB" not in recorder.calls[-1].text
     assert "POSTGRES_USER" in recorder.calls[-1].text
 
 
-def test_a_reference_that_compose_alone_resolves_is_right(
+def test_a_reference_that_only_compose_resolves_is_right(
     project: Project, recorder: Recorder
 ) -> None:
     assert check(project, "POSTGRES_VOLUME=${COMPOSE_PROJECT_NAME}_x\n") == []
     assert "POSTGRES_VOLUME" not in recorder.calls[-1].text
 
 
-def test_the_setting_that_compose_refuses_is_found(project: Project, recorder: Recorder) -> None:
+def test_a_setting_that_compose_refuses_is_named(project: Project, recorder: Recorder) -> None:
     refusal = Answer(1, "", 'level=warning\nfailed to read /x/.env: Invalid template: "h${sh"')
     recorder.on("--file", "-").give(refusal)
     recorder.on("/dev/null", "config").give(refusal)
 
-    found = check(project, "EXTRA_KEY=h${sh\n")
+    rows = check(project, "EXTRA_KEY=h${sh\n")
 
     seen = "malformed: Compose refuses the $ in its value"
-    assert Finding("EXTRA_KEY", "wrong", seen, "Put it in single quotes: EXTRA_KEY='…'") in found
+    assert Finding("EXTRA_KEY", "wrong", seen, "Put it in single quotes: EXTRA_KEY='…'") in rows
     assert recorder.calls[-1].text == "EXTRA_KEY=h${sh\n"
-    assert "h${sh" not in str(found)
+    assert "h${sh" not in str(rows)
 
 
-def test_a_refusal_without_a_reason_found_is_told(project: Project, recorder: Recorder) -> None:
+def test_a_refusal_of_unknown_cause_is_reported(project: Project, recorder: Recorder) -> None:
     recorder.on("--file", "-").say(code=1, err="failed to read /x/.env: hush")
 
     (row,) = check(project)
@@ -248,34 +209,30 @@ def test_a_refusal_without_a_reason_found_is_told(project: Project, recorder: Re
 def test_without_docker_the_rest_is_checked(project: Project, recorder: Recorder) -> None:
     recorder.on("docker").say(code=127)
 
-    found = check_env(project, Gateway(project.root), {})
+    rows = check_env(project, Gateway(project.root), {})
 
-    assert [(row.what, row.state) for row in found] == [
-        (".env", "ok"),
-        ("settings", "ok"),
-        ("Compose files", "ok"),
-    ]
+    names = (".env", "settings", "Compose files")
+    assert [(row.what, row.state) for row in rows] == [(name, "ok") for name in names]
 
 
 @pytest.mark.parametrize(
-    ("lines", "row"),
+    ("lines", "what", "state", "seen"),
     [
-        ("\nbad line\n", Finding(".env, line 9", "wrong", "malformed: no assignment", "…")),
-        ('A="hush\n', Finding(".env, line 8", "wrong", "malformed: no assignment", "…")),
-        ("DEBUG\n", Finding(".env, line 8", "warning", "malformed: DEBUG without =", "…")),
-        ("POSTGRES_DB=x\n", Finding(".env, line 8", "warning", "POSTGRES_DB stands in line 4", "")),
-        ("a-b=1\n", Finding(".env, line 8", "warning", "malformed: no Compose file can", "")),
-        ("DEBUG=1\r\n", Finding(".env", "warning", "lines end with a carriage return", "")),
+        ("\nbad line\n", ".env, line 9", "wrong", "malformed: no assignment"),
+        ('A="hush\n', ".env, line 8", "wrong", "malformed: no assignment"),
+        ("DEBUG\n", ".env, line 8", "warning", "malformed: DEBUG without ="),
+        ("POSTGRES_DB=x\n", ".env, line 8", "warning", "POSTGRES_DB is set in line 4"),
+        ("a-b=1\n", ".env, line 8", "warning", "malformed: no Compose file can"),
+        ("DEBUG=1\r\n", ".env", "warning", "lines end with a carriage return"),
     ],
 )
-def test_a_line_that_is_odd_is_named(lines: str, row: Finding, project: Project) -> None:
-    file = project.root / ".env"
-    file.write_bytes(file.read_bytes() + lines.encode())
+def test_an_odd_line_is_named(
+    lines: str, what: str, state: str, seen: str, project: Project
+) -> None:
+    rows = [(row.what, row.state, row.seen[: len(seen)]) for row in check(project, lines)]
 
-    found = [(f.what, f.state, f.seen[: len(row.seen)]) for f in check(project)]
-
-    assert row[:3] in found
-    assert "hush" not in str(found)
+    assert (what, state, seen) in rows
+    assert "hush" not in str(rows)
 
 
 def test_a_byte_order_mark_is_named_and_does_no_harm(project: Project) -> None:
@@ -289,9 +246,8 @@ def test_a_file_that_others_can_read_is_named(project: Project) -> None:
     file = project.root / ".env"
     file.chmod(0o640)
 
-    assert check(project) == [
-        Finding(".env", "warning", "readable by others: 0640", f"chmod 600 {file}")
-    ]
+    seen, cure = "readable by others: 0640", f"chmod 600 {file}"
+    assert check(project) == [Finding(".env", "warning", seen, cure)]
 
 
 @pytest.mark.parametrize(
@@ -301,7 +257,7 @@ def test_a_file_that_others_can_read_is_named(project: Project) -> None:
         ("? .env\n", "warning", "git does not ignore it"),
     ],
 )
-def test_git_must_not_have_it(
+def test_git_must_not_have_the_file(
     out: str, state: str, seen: str, project: Project, recorder: Recorder
 ) -> None:
     recorder.on("git", "ls-files").say(out)
@@ -310,7 +266,7 @@ def test_git_must_not_have_it(
 
 
 @pytest.mark.parametrize("content", [b"A=\xff\n", b"A=\0\n"])
-def test_a_file_that_is_no_text_is_one_row(content: bytes, project: Project) -> None:
+def test_a_file_that_is_no_text_is_the_only_finding(content: bytes, project: Project) -> None:
     (project.root / ".env").write_bytes(content)
 
     (row,) = check(project)
@@ -318,13 +274,13 @@ def test_a_file_that_is_no_text_is_one_row(content: bytes, project: Project) -> 
     assert (row.what, row.state, row.cure) == (".env", "wrong", "Save it as plain UTF-8.")
 
 
-def test_an_example_that_is_no_text_is_one_row(project: Project) -> None:
+def test_an_example_that_is_no_text_is_the_only_finding(project: Project) -> None:
     project.example.write_bytes(b"\xff")
 
     assert [row.what for row in check(project)] == [".env.example"]
 
 
-def test_the_verb_shows_a_table_and_fails_for_what_is_wrong(
+def test_the_verb_prints_a_table_and_fails_for_a_fault(
     inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert inv("env", "--check") == 0
@@ -335,9 +291,7 @@ def test_the_verb_shows_a_table_and_fails_for_what_is_wrong(
     assert not (project.root / ".env").exists()
 
 
-def test_the_verb_prints_json(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_prints_json(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
     assert inv("env", "--check", "--json") == 0
 
     report = json.loads(capsys.readouterr().out)
@@ -345,12 +299,12 @@ def test_the_verb_prints_json(
     assert report["findings"][0].keys() == {"what", "state", "seen", "cure"}
 
 
-def test_json_alone_is_64(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_without_check_is_64(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
     assert inv("env", "--json") == 64
     assert "Type: inv env --check --json" in capsys.readouterr().err
 
 
-def test_a_file_from_last_year_needs_nothing_by_hand(
+def test_inv_env_mends_an_old_file_without_manual_work(
     inv: Inv, project: Project, recorder: Recorder
 ) -> None:
     compose_reads(recorder, {})
@@ -365,9 +319,9 @@ def test_a_file_from_last_year_needs_nothing_by_hand(
     assert [(row.what, row.state) for row in check(project)] == [("DJANGO_PORT", "warning")]
 
 
-def test_a_project_without_an_example_is_told_so(project: Project) -> None:
+def test_a_project_without_an_example_has_a_finding(project: Project) -> None:
     project.example.unlink()
 
     (row,) = (row for row in check(project) if row.what == ".env.example")
 
-    assert row[1:3] == ("warning", "missing: nothing says which settings there are")
+    assert row[1:3] == ("warning", "missing: there is no list of the settings")

@@ -1,13 +1,10 @@
-"""Which settings a project's files use: found in Python source, and asked of Compose."""
-
-from __future__ import annotations
+"""The settings that a project's files use: Python source, and Compose files."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from composed.doctor.env_uses import names_read, uses
+from composed.doctor.env_check import names_read, uses
 from composed.findings import Finding
 from composed.gateway import Answer, Gateway
 from composed.project import Project
@@ -36,7 +33,7 @@ SECRET_KEY             true
         'def number(name):\n    return int(os.environ[name])\nnumber("NAME")',
     ],
 )
-def test_a_name_that_is_read_is_found(source: str) -> None:
+def test_a_name_that_the_source_reads_is_listed(source: str) -> None:
     assert names_read(source) == {"NAME"}
 
 
@@ -52,7 +49,7 @@ def test_a_name_that_is_read_is_found(source: str) -> None:
         'def say(word):\n    print(word)\nsay("NAME")',
     ],
 )
-def test_what_is_not_read_from_the_environment_is_left_out(source: str) -> None:
+def test_a_name_that_the_environment_is_not_asked_for_is_left_out(source: str) -> None:
     assert names_read(source) == set()
 
 
@@ -60,48 +57,45 @@ def test_compose_is_asked_for_the_variables(project: Project, recorder: Recorder
     recorder.on("--variables").say(VARIABLES)
     server = replace(project, settings_files=())
 
-    used, unread = uses(server, Gateway(project.root), [project.root / ".env"])
+    readers, required, unread = uses(server, Gateway(project.root), [project.root / ".env"])
 
     words = ["--env-file", ".env", "--project-name", "check", "config", "--variables"]
     assert recorder.asked == [["docker", "compose", *words]]
-    assert used.readers == dict.fromkeys(("POSTGRES_DB", "SECRET_KEY"), "a Compose file")
-    assert (used.required, unread) == (["SECRET_KEY"], [])
+    assert readers == dict.fromkeys(("POSTGRES_DB", "SECRET_KEY"), "a Compose file")
+    assert (required, unread) == (["SECRET_KEY"], [])
 
 
 @pytest.mark.parametrize(
-    ("answer", "state", "why"),
+    ("answer", "state", "reason"),
     [
         (Answer(127, "", ""), "ok", "there is no docker here"),
         (Answer(16, "", "unknown flag: --variables"), "warning", "Compose lists their variables"),
         (Answer(1, "", 'unterminated quoted value "hush'), "warning", "Compose fails"),
     ],
 )
-def test_compose_files_that_cannot_be_asked_are_left_out_with_a_row(
-    answer: Answer, state: str, why: str, project: Project, recorder: Recorder
+def test_compose_files_without_a_list_of_variables_have_a_finding(
+    answer: Answer, state: str, reason: str, project: Project, recorder: Recorder
 ) -> None:
     recorder.on("--variables").give(answer)
 
-    used, rows = uses(replace(project, settings_files=()), Gateway(project.root), [])
+    readers, required, rows = uses(replace(project, settings_files=()), Gateway(project.root), [])
 
-    assert used == ({}, [])
+    assert (readers, required) == ({}, [])
     assert [(row.what, row.state) for row in rows] == [("Compose files", state)]
-    assert rows[0].seen.startswith(f"not compared: {why}")
+    assert rows[0].seen.startswith(f"not compared: {reason}")
     assert "hush" not in str(rows)
 
 
-def test_a_settings_file_that_cannot_be_read_has_a_row(
-    project: Project, recorder: Recorder
-) -> None:
-    folder: Path = project.root / project.source
-    (folder / "broken.py").write_text("def (")
+@pytest.mark.usefixtures("recorder")
+def test_a_settings_file_that_cannot_be_read_has_a_finding(project: Project) -> None:
+    (project.tree / "broken.py").write_text("def (")
     server = replace(project, settings_files=("broken.py", "absent.py"))
 
-    _used, rows = uses(server, Gateway(project.root), [])
+    _, _, rows = uses(server, Gateway(project.root), [])
 
     cure = "Correct it, or name yours in [tool.composed] settings_files"
+    syntax = "not compared: invalid syntax (<unknown>, line 1)"
     assert rows == [
-        Finding(
-            "server/broken.py", "warning", "not compared: invalid syntax (<unknown>, line 1)", cure
-        ),
+        Finding("server/broken.py", "warning", syntax, cure),
         Finding("server/absent.py", "warning", "not compared: No such file or directory", cure),
     ]

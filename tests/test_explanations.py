@@ -1,6 +1,4 @@
-"""Each known cause is found in a log or a health check, and explained in the project's names."""
-
-from __future__ import annotations
+"""The explanation of each known cause, in the names of the project."""
 
 import ast
 import re
@@ -16,7 +14,6 @@ from composed.health.explanations import (
     REFUSED_HOST,
     UNKNOWN_MIGRATIONS,
     Cause,
-    Explanation,
     explain,
 )
 from composed.project import Project
@@ -34,7 +31,7 @@ CONNECTION = 'connection to server at "db" (10.0.0.2), port 5432 failed: '
 WHERE = "server/task_api/urls.py:12: "
 
 SHOWN = [
-    ("disk full", "OSError: [Errno 28] No space left on device", "The disk is full"),
+    ("disk full", "OSError: [Errno 28] No space left on device", "The disk of the "),
     (
         "source that the container may not read",
         f"{LOADING}{FRAMES}PermissionError: [Errno 13] Permission denied: '/app/task_api/urls.py'",
@@ -82,7 +79,7 @@ SHOWN = [
     (
         "dependency missing in a stale image",
         f"{LOADING}{FRAMES}ModuleNotFoundError: No module named 'psycopg2.extras'",
-        f"{WHERE}server/requirements.txt names psycopg2.extras, but what runs was installed ",
+        f"{WHERE}server/requirements.txt names psycopg2.extras, but the installed packages ",
     ),
     (
         "syntax error",
@@ -121,19 +118,16 @@ SHOWN = [
 ]
 
 
-# What a running backend answers, without a text to search.
+# Faults that a running backend reports, without a text to search.
 COMPLAINTS = [
-    (PENDING_MIGRATIONS, {"names": ": a.1, b.2"}, "Pending migrations: a.1, b.2"),
+    (PENDING_MIGRATIONS, {"names": ": a.1, b.2"}, "Pending migrations: a.1, b.2", "inv migrate"),
     (
         UNKNOWN_MIGRATIONS,
         {"names": "a.0009_x, b.0002_y", "name": "0009_x"},
-        "The database has migrations that the files have not: a.0009_x, b.0002_y. ",
+        "The database has migrations without a file: a.0009_x, b.0002_y. ",
+        "git log --all --oneline -- '*/0009_x.py'",
     ),
-    (
-        REFUSED_HOST,
-        {"host": "a.org"},
-        "Django refuses the host name a.org: add it to ALLOWED_HOSTS",
-    ),
+    (REFUSED_HOST, {"host": "a.org"}, "Django refuses the host name a.org: add it to ", "inv up"),
 ]
 
 
@@ -151,9 +145,16 @@ def project(project: Project) -> Project:
 
 
 def test_every_cause_is_shown_here() -> None:
-    names = {name for name, _, _ in SHOWN} | {cause.name for cause, _, _ in COMPLAINTS}
+    names = {name for name, _, _ in SHOWN} | {cause.name for cause, *_ in COMPLAINTS}
 
     assert names == {cause.name for cause in CAUSES}
+
+
+def explained(text: str, project: Project, *, local: bool = False, loading: bool = False) -> str:
+    """Return the sentence and the cure of the explanation, a line each."""
+    explanation = explain(text, project, local=local, loading=loading)
+    assert explanation
+    return f"{explanation.sentence}\n{explanation.cure}"
 
 
 @pytest.mark.parametrize(("name", "text", "sentence"), SHOWN)
@@ -167,14 +168,14 @@ def test_a_cause_is_known(name: str, text: str, sentence: str, project: Project)
     assert "{" not in explanation.cure + explanation.sentence
 
 
-@pytest.mark.parametrize(("cause", "words", "sentence"), COMPLAINTS)
+@pytest.mark.parametrize(("cause", "words", "sentence", "cure"), COMPLAINTS)
 def test_a_complaint_is_explained(
-    cause: Cause, words: dict[str, str], sentence: str, project: Project
+    cause: Cause, words: dict[str, str], sentence: str, cure: str, project: Project
 ) -> None:
     explanation = cause.explain(project, words)
 
     assert explanation.sentence.startswith(sentence)
-    assert not explanation.fatal
+    assert (explanation.cure, explanation.fatal) == (cure, False)
 
 
 @pytest.mark.parametrize(
@@ -190,35 +191,23 @@ def test_a_complaint_is_explained(
         "PermissionError: [Errno 13] Permission denied: '/var/lib/other.py'",
     ],
 )
-def test_an_unknown_cause_is_not_made_up(text: str, project: Project) -> None:
+def test_an_unknown_cause_has_no_explanation(text: str, project: Project) -> None:
     assert explain(text, project) is None
 
 
-def test_the_answer_of_an_application_that_does_not_load_needs_no_other_word(
-    project: Project,
-) -> None:
+def test_the_answer_of_an_application_that_does_not_load_is_a_traceback(project: Project) -> None:
     text = f"Traceback:\n{FRAMES}NameError: name 'x' is not defined\n"
+    sentence = f"Correct {WHERE}NameError: name 'x' is not defined"
 
-    explanation = explain(text, project, loading=True)
-
-    assert explanation
-    assert explanation.sentence == f"Correct {WHERE}NameError: name 'x' is not defined"
+    assert explained(text, project, loading=True) == f"{sentence}\ninv up"
 
 
-def test_a_cure_has_the_name_of_the_migration(project: Project) -> None:
-    explanation = UNKNOWN_MIGRATIONS.explain(project, {"names": "a.0002_more", "name": "0002_more"})
-
-    assert explanation.cure == "git log --all --oneline -- '*/0002_more.py'"
-
-
-def test_local_mode_has_cures_of_its_own(project: Project) -> None:
-    full = explain("No space left on device", project, local=True)
-    refused = explain("WORKER TIMEOUT", project, local=True)
-
-    assert full
-    assert full.cure == "df -h ."
-    assert refused
-    assert refused.cure == "GUNICORN_TIMEOUT=120 inv up"
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [("No space left on device", "df -h ."), ("WORKER TIMEOUT", "GUNICORN_TIMEOUT=120 inv up")],
+)
+def test_a_cure_can_be_another_in_local_mode(text: str, cure: str, project: Project) -> None:
+    assert explained(text, project, local=True).endswith(f"\n{cure}")
 
 
 def test_without_requirements_no_dependency_is_stale(project: Project) -> None:
@@ -226,10 +215,8 @@ def test_without_requirements_no_dependency_is_stale(project: Project) -> None:
         (project.tree / name).unlink()
 
     text = f"{LOADING}{FRAMES}ModuleNotFoundError: No module named 'psycopg2'"
-    explanation = explain(text, project)
-
-    assert explanation
-    assert explanation.sentence.endswith("No module named 'psycopg2' (or add the package)")
+    end = "No module named 'psycopg2' (or add the package)\ninv up"
+    assert explained(text, project).endswith(end)
 
 
 # -- A project that is not this repository --------------------------------------------------
@@ -248,52 +235,42 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
 
 @pytest.mark.parametrize("local", [False, True], ids=["docker", "local"])
 @pytest.mark.parametrize(("name", "text", "_sentence"), SHOWN)
-def test_no_explanation_names_anything_that_the_project_has_not(
+def test_an_explanation_names_only_things_of_the_project(
     name: str, text: str, _sentence: str, local: bool, shop: Project
 ) -> None:
     text = text.replace("task_api", "shop").replace('"db"', '"postgres"')
 
-    explanation = explain(text, shop, local=local)
-
-    assert explanation
-    assert list(_strangers(explanation, text, shop)) == []
+    assert list(_strangers(explained(text, shop, local=local), text, shop)) == []
 
 
-@pytest.mark.parametrize(("cause", "words", "_sentence"), COMPLAINTS)
-def test_no_complaint_names_anything_that_the_project_has_not(
-    cause: Cause, words: dict[str, str], _sentence: str, shop: Project
+@pytest.mark.parametrize(("cause", "words"), [complaint[:2] for complaint in COMPLAINTS])
+def test_a_complaint_names_only_things_of_the_project(
+    cause: Cause, words: dict[str, str], shop: Project
 ) -> None:
-    explanation = cause.explain(shop, words)
+    sentence, cure, _ = cause.explain(shop, words)
 
-    assert list(_strangers(explanation, " ".join(words.values()), shop)) == []
+    assert list(_strangers(f"{sentence}\n{cure}", " ".join(words.values()), shop)) == []
 
 
-def _strangers(explanation: Explanation, text: str, project: Project) -> Iterator[str]:
+def _strangers(words: str, text: str, project: Project) -> Iterator[str]:
     """Yield each file, folder, service and setting that neither the project nor the text has."""
-    words = f"{explanation.sentence} {explanation.cure}"
-    for file in re.findall(
-        r"(?<!\*)(?<![\w/])[\w./-]+\.(?:py|txt|in|toml|yml)\b|\w+/[\w./]*", words
-    ):
-        if not (project.root / file).exists():
-            yield file
+    path = r"(?<!\*)(?<![\w/])[\w./-]+\.(?:py|txt|in|toml|yml)\b|\w+/[\w./]*"
+    yield from (file for file in re.findall(path, words) if not (project.root / file).exists())
     if folder := re.search(r"a\+rX (\S+)", words):
         assert (project.root / folder[1]).is_dir()
-    for service in re.findall(r"--service (\S+)", words):
-        if service not in (project.backend, project.database):
-            yield service
-    for setting in re.findall(r"\b[A-Z]+_[A-Z_]+\b", words):
-        if setting not in text and setting not in (project.database_name, "ALLOWED_HOSTS"):
-            yield setting
+    services = {project.backend, project.database}
+    yield from set(re.findall(r"--service (\S+)", words)) - services
+    known = {project.database_name, "ALLOWED_HOSTS"}
+    settings = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", words)) - known
+    yield from (setting for setting in settings if setting not in text)
     yield from re.findall(r"\bserver\b|\bbackend\b|\bdb\b(?!\.)|\bnox\b|task_api", words)
 
 
-def test_an_error_names_the_file_as_it_is_called_from_the_root(shop: Project) -> None:
+def test_an_error_names_the_file_from_the_root(shop: Project) -> None:
     text = f"{LOADING}{FRAMES}NameError: name 'x' is not defined".replace("task_api", "shop")
+    sentence = "Correct shop/urls.py:12: NameError: name 'x' is not defined"
 
-    explanation = explain(text, shop)
-
-    assert explanation
-    assert explanation.sentence == "Correct shop/urls.py:12: NameError: name 'x' is not defined"
+    assert explained(text, shop) == f"{sentence}\ninv up"
 
 
 def test_no_other_message_names_a_service_file_or_setting_of_this_repository() -> None:

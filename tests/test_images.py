@@ -1,6 +1,4 @@
-"""An image that no longer fits its files is found by the hash in its label."""
-
-from __future__ import annotations
+"""A stale image: its label has the hash of another recipe."""
 
 import json
 from pathlib import Path
@@ -66,7 +64,7 @@ def test_dockerignore_keeps_files_out(context: Path, ignored: str, left_out: set
     assert everything - names(context) == left_out
 
 
-def test_under_a_mount_only_what_the_dockerfile_names_counts(context: Path) -> None:
+def test_under_a_mount_only_files_that_the_dockerfile_names_count(context: Path) -> None:
     mounted = [{"type": "bind", "source": str(context), "target": "/app"}]
 
     assert names(context, volumes=mounted) == {"Dockerfile", "lock.txt"}
@@ -88,12 +86,12 @@ def test_content_name_and_run_bit_change_the_hash(context: Path) -> None:
 @pytest.mark.parametrize(
     "unlike", [{}, {"services": {"web": {"build": {"context": "."}}}}, {"services": {"db": {}}}]
 )
-def test_images_without_our_label_are_left_alone(unlike: dict[str, Any]) -> None:
+def test_an_image_without_our_label_has_no_recipe(unlike: dict[str, Any]) -> None:
     assert not recipe(Model(unlike)).images
     assert recipe(Model(unlike)).label == {}
 
 
-def test_a_context_elsewhere_is_not_looked_into() -> None:
+def test_the_context_of_a_git_repository_has_no_files() -> None:
     assert recipe_of(Path("https://example.org/x.git")).files == {}
 
 
@@ -103,27 +101,26 @@ def inspected(tag: str, label: str | None) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("label", "found"), [("HASH", []), ("other", ["web"]), ("", ["web"]), (None, ["web"])]
+    ("label", "services"), [("HASH", []), ("other", ["web"]), ("", ["web"]), (None, ["web"])]
 )
-def test_stale_is_what_has_another_label(
-    context: Path, recorder: Recorder, label: str | None, found: list[str]
+def test_an_image_with_another_label_is_stale(
+    context: Path, recorder: Recorder, label: str | None, services: list[str]
 ) -> None:
-    now = recipe_of(context)
-    recorder.on("image", "inspect").give(
-        inspected("shop-web:latest", now.hash if label == "HASH" else label)
-    )
+    current = recipe_of(context)
+    label = current.hash if label == "HASH" else label
+    recorder.on("image", "inspect").give(inspected("shop-web:latest", label))
 
-    assert stale(Gateway(context), now) == found
+    assert stale(Gateway(context), current) == services
 
 
-def test_an_image_that_is_missing_is_not_stale(context: Path, recorder: Recorder) -> None:
+def test_a_missing_image_is_not_stale(context: Path, recorder: Recorder) -> None:
     recorder.on("image", "inspect").say("[]", code=1, err="No such image")
 
     assert stale(Gateway(context), recipe_of(context, image="shop/web:1")) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "option", "said"),
+    ("words", "option", "message"),
     [
         ("up", "--build", "does not fit Dockerfile"),
         ("up --no-build", "--no-build", "left as it is (--no-build)"),
@@ -133,7 +130,7 @@ def test_an_image_that_is_missing_is_not_stale(context: Path, recorder: Recorder
 def test_up_builds_a_stale_image_anew(
     words: str,
     option: str,
-    said: str,
+    message: str,
     context: Path,
     inv: Inv,
     recorder: Recorder,
@@ -150,4 +147,4 @@ def test_up_builds_a_stale_image_anew(
     assert recorder.ran[0][-1] == option
     assert recorder.of("run")[0].env == recipe_of(context).label
     err = capsys.readouterr().err
-    assert said in err if said else err == ""
+    assert message in err if message else err == ""

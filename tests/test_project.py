@@ -1,32 +1,33 @@
-"""What a project says of itself in its ``pyproject.toml``."""
+"""The names of a project: from ``pyproject.toml``, or from the project's own files."""
 
-from __future__ import annotations
-
-import dataclasses
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from invoke import Config, Context
 
-from composed.docker.services import parse_ps
+from composed.docker.runner import parse_ps
 from composed.env.file import complete_env, generated
 from composed.env.settings import load_settings
 from composed.errors import SettingError
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import PS_ROW, ROOT, Inv, model, ps_answer
+from tests.samples import DB_ROW, DC, EXEC, ONE_OFF, PS_ROW, ROOT, Inv, model, ps_answer
 
-NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
+Capsys = pytest.CaptureFixture[str]
+
+
+Of = Callable[..., Project]
 
 
 @pytest.fixture
-def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Project]:
+def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Of:
     """Return the project of a ``tasks.py`` beside a ``pyproject.toml`` with this text."""
 
     def read(text: str = "", tasks: str = "tasks.py") -> Project:
@@ -37,9 +38,6 @@ def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Project
         return Project.of(Context(Config()))
 
     return read
-
-
-Of = Callable[..., Project]
 
 
 @pytest.mark.parametrize("text", ["", "[tool.other]\nbackend = 'x'\n", "# tool.composed\n"])
@@ -61,56 +59,48 @@ def test_each_kind_of_value_is_taken(of: Of, tmp_path: Path) -> None:
         "local_environment = { DB = 'sqlite' }\n"
     )
 
-    assert of(text) == Project(
-        tmp_path,
-        backend="web",
-        ready="",
-        manage=("./m",),
-        secrets=(),
-        local_environment={"DB": "sqlite"},
-    )
+    project = Project(tmp_path, backend="web", ready="", manage=("./m",), secrets=())
+    assert of(text) == replace(project, local_environment={"DB": "sqlite"})
+
+
+LIST = 'a list of texts, as in ["python", "manage.py"].'
+NAMES = 'names with texts, as in { DATABASE_ENGINE = "sqlite" }.'
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("key", "value", "shown", "valid"),
     [
-        (
-            "bakend = 'web'",
-            "pyproject.toml sets 'bakend' in [tool.composed], which is no name there.\n"
-            "  Valid: backend, database, source, manage, ",
-        ),
-        ("root = '/'", "pyproject.toml sets 'root' in [tool.composed], which is no name there.\n"),
-        (
-            "backend = 5",
-            'pyproject.toml sets backend in [tool.composed] to 5.\n  Valid: a text, as in "web".',
-        ),
-        (
-            "manage = 'python manage.py'",
-            "pyproject.toml sets manage in [tool.composed] to 'python manage.py'.\n"
-            '  Valid: a list of texts, as in ["python", "manage.py"].',
-        ),
-        (
-            "secrets = ['A', 1]",
-            "pyproject.toml sets secrets in [tool.composed] to ['A', 1].\n"
-            '  Valid: a list of texts, as in ["python", "manage.py"].',
-        ),
-        (
-            "local_environment = { DEBUG = true }",
-            "pyproject.toml sets local_environment in [tool.composed] to {'DEBUG': True}.\n"
-            '  Valid: names with texts, as in { DATABASE_ENGINE = "sqlite" }.',
-        ),
+        ("backend", "5", "5", 'a text, as in "web".'),
+        ("manage", "'python manage.py'", "'python manage.py'", LIST),
+        ("secrets", "['A', 1]", "['A', 1]", LIST),
+        ("local_environment", "{ DEBUG = true }", "{'DEBUG': True}", NAMES),
     ],
 )
-def test_what_cannot_be_followed_is_78(line: str, said: str, of: Of) -> None:
+def test_a_value_of_the_wrong_kind_is_78(
+    key: str, value: str, shown: str, valid: str, of: Of
+) -> None:
     with pytest.raises(SettingError) as caught:
-        of(f"[tool.composed]\n{line}\n")
+        of(f"[tool.composed]\n{key} = {value}\n")
 
-    assert str(caught.value).startswith(said)
+    problem = f"pyproject.toml sets {key} in [tool.composed] to {shown}."
+    assert str(caught.value) == f"{problem}\n  Valid: {valid}"
+    assert caught.value.code == 78
+
+
+@pytest.mark.parametrize("key", ["bakend", "root"])
+def test_an_unknown_key_is_78(key: str, of: Of) -> None:
+    with pytest.raises(SettingError) as caught:
+        of(f"[tool.composed]\n{key} = 'web'\n")
+
+    assert str(caught.value).startswith(
+        f"pyproject.toml sets {key!r} in [tool.composed], which is not a key.\n"
+        "  Valid: backend, database, source, manage, "
+    )
     assert caught.value.code == 78
 
 
 @pytest.mark.parametrize("text", ["[tool.composed]\nbackend =\n", "tool.composed = 5\n"])
-def test_a_file_that_is_no_such_table_is_78(text: str, of: Of, tmp_path: Path) -> None:
+def test_a_pyproject_without_a_valid_table_is_78(text: str, of: Of) -> None:
     with pytest.raises(SettingError, match=r"pyproject\.toml"):
         of(text)
 
@@ -120,13 +110,6 @@ def test_a_project_without_settings_loads_no_parser(tmp_path: Path) -> None:
     end = "Project.at(Path(sys.argv[1])); sys.exit('tomllib' in sys.modules)"
 
     assert subprocess.call([sys.executable, "-c", code + end, tmp_path], cwd=ROOT) == 0
-
-
-def test_a_source_that_is_not_there_names_its_key(tmp_path: Path) -> None:
-    with pytest.raises(SettingError) as caught:
-        assert Project(tmp_path, source="server").owner
-
-    assert str(caught.value) == f"There is no folder 'server' in {tmp_path}.\n  {NAME_SOURCE}"
 
 
 def django(root: Path, folder: str, module: str = "shop.settings") -> Path:
@@ -151,49 +134,49 @@ def test_the_source_is_the_folder_of_the_nearest_manage_py(folder: str, tmp_path
     assert Project(tmp_path).tree == tree
 
 
-def test_no_manage_py_names_the_key(tmp_path: Path) -> None:
-    django(tmp_path, "a/b/c/d")
+@pytest.mark.parametrize(
+    ("source", "folders", "problem"),
+    [
+        ("server", [], "There is no folder 'server' in {}."),
+        ("", ["a/b/c/d"], "There is no manage.py in {}."),
+        ("", ["a", "b"], "More than one manage.py is in {}: a/manage.py, b/manage.py."),
+    ],
+)
+def test_a_source_that_is_missing_or_unclear_names_the_key(
+    source: str, folders: list[str], problem: str, tmp_path: Path
+) -> None:
+    for folder in folders:
+        django(tmp_path, folder)
 
     with pytest.raises(SettingError) as caught:
-        assert Project(tmp_path).owner
+        assert Project(tmp_path, source=source).owner
 
-    assert str(caught.value) == f"There is no manage.py in {tmp_path}.\n  {NAME_SOURCE}"
+    cure = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
+    assert str(caught.value) == f"{problem.format(tmp_path)}\n  {cure}"
 
 
-def test_two_manage_py_are_named_with_the_key(tmp_path: Path) -> None:
-    django(tmp_path, "shop")
+def test_the_key_chooses_between_two_manage_py(tmp_path: Path) -> None:
     django(tmp_path, "blog")
+    shop = django(tmp_path, "shop")
 
-    with pytest.raises(SettingError) as caught:
-        assert Project(tmp_path).tree
-
-    assert str(caught.value) == (
-        f"More than one manage.py is in {tmp_path}: blog/manage.py, shop/manage.py.\n"
-        f"  {NAME_SOURCE}"
-    )
-    assert Project(tmp_path, source="shop").tree == tmp_path / "shop"
+    assert Project(tmp_path, source="shop").tree == shop
 
 
 @pytest.mark.parametrize(
-    ("module", "file", "text", "application"),
+    ("module", "file", "wsgi", "application"),
     [
         ("shop.settings", "shop/settings.py", "", "shop.wsgi:application"),
         ("config.settings.local", "config/settings/local.py", "", "config.wsgi:application"),
         ("shop.settings", "shop/settings/__init__.py", "", "shop.wsgi:application"),
-        (
-            "shop.settings",
-            "shop/settings.py",
-            'DEBUG = True\nWSGI_APPLICATION = "web.wsgi.app"\n',
-            "web.wsgi:app",
-        ),
+        ("shop.settings", "shop/settings.py", "web.wsgi.app", "web.wsgi:app"),
     ],
 )
-def test_settings_and_server_are_found_by_manage_py(
-    module: str, file: str, text: str, application: str, tmp_path: Path
+def test_manage_py_leads_to_settings_and_server(
+    module: str, file: str, wsgi: str, application: str, tmp_path: Path
 ) -> None:
     tree = django(tmp_path, "src", module)
     (tree / file).parent.mkdir(exist_ok=True)
-    (tree / file).write_text(text)
+    (tree / file).write_text(f'DEBUG = True\nWSGI_APPLICATION = "{wsgi}"\n' if wsgi else "")
 
     project = Project(tmp_path)
 
@@ -201,7 +184,7 @@ def test_settings_and_server_are_found_by_manage_py(
     assert project.server == ("python", "-m", "gunicorn", "--reload", application)
 
 
-def test_what_is_set_is_not_looked_for(tmp_path: Path) -> None:
+def test_keys_win_over_the_projects_own_files(tmp_path: Path) -> None:
     project = Project(tmp_path, source=".", settings_files=("a.py",), serve=("./serve",))
 
     assert project.settings_paths == (tmp_path / "a.py",)
@@ -221,7 +204,7 @@ def test_no_application_names_the_key(tmp_path: Path) -> None:
     )
 
 
-def test_only_what_the_example_leaves_empty_is_made(tmp_path: Path) -> None:
+def test_only_settings_that_the_example_leaves_empty_are_generated(tmp_path: Path) -> None:
     project = Project(tmp_path, source=".", secrets=("DJANGO_SECRET_KEY", "API_TOKEN"))
     project.example.write_text("DJANGO_SECRET_KEY=\nSENTRY_DSN=\nAPI_TOKEN=x\nSECRET_KEY=\n")
 
@@ -230,7 +213,7 @@ def test_only_what_the_example_leaves_empty_is_made(tmp_path: Path) -> None:
     assert names == ["COMPOSE_PROJECT_NAME", "DJANGO_SECRET_KEY"]
 
 
-def test_without_an_example_there_is_a_name(tmp_path: Path) -> None:
+def test_without_an_example_a_project_name_is_generated(tmp_path: Path) -> None:
     project = Project(tmp_path, source=".")
     made = generated(project, rootless=False)
     text, _ = complete_env(project, tmp_path / ".env", lambda: made)
@@ -247,16 +230,9 @@ def test_without_an_example_there_is_a_name(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The same folder under other names, without ids of ours in its ``.env``."""
-    other = dataclasses.replace(
-        project,
-        backend="web",
-        database="postgres",
-        source=".",
-        manage=("./m",),
-        database_user="DB_USER",
-        database_name="DB_NAME",
-    )
+    """The same folder under other names, without ids in ``.env``."""
+    other = replace(project, backend="web", database="postgres", source=".", manage=("./m",))
+    other = replace(other, database_user="DB_USER", database_name="DB_NAME")
     (project.root / ".env.example").unlink()
     (project.root / ".env").write_text("COMPOSE_PROJECT_NAME=shop\nDB_USER=u\nDB_NAME=d\n")
     monkeypatch.setattr(Project, "of", lambda _c: other)
@@ -265,46 +241,29 @@ def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
     return other
 
 
+@pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(
-    ("words", "command"),
+    ("verb", "command"),
     [
-        ("shell", "exec --no-TTY --env COMPOSED_CALL=CALL web bash"),
-        (
-            "dbshell",
-            "exec --no-TTY --env COMPOSED_CALL=CALL postgres "
-            "psql --username u --dbname d --set ON_ERROR_STOP=1",
-        ),
-        ("migrate", "run --rm --no-deps --no-TTY --label composed.call=CALL web ./m migrate"),
+        ("shell", f"{EXEC} web bash"),
+        ("dbshell", f"{EXEC} postgres psql --username u --dbname d --set ON_ERROR_STOP=1"),
+        ("migrate", f"{ONE_OFF} web ./m migrate"),
     ],
 )
 def test_the_verbs_use_the_projects_names(
-    words: str, command: str, inv: Inv, recorder: Recorder, shop: Project
+    verb: str, command: str, inv: Inv, recorder: Recorder
 ) -> None:
-    recorder.on("ps", "--all").say(
-        ps_answer(
-            {
-                "Service": "postgres",
-                "State": "running",
-                "Health": "",
-                "RunningFor": "",
-                "Labels": "",
-            }
-        )
-    )
+    recorder.on("ps", "--all").say(ps_answer({**DB_ROW, "Service": "postgres", "Health": ""}))
 
-    assert inv(*words.split()) == 0
+    assert inv(verb) == 0
 
-    assert recorder.lines("run")[-1] == f"docker compose --env-file .env {command}"
+    assert recorder.lines("run")[-1] == command
 
 
+@pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(("rootless", "user"), [("name=rootless", "0:0"), ("", "1001:1002")])
 def test_without_an_app_uid_files_are_written_as_the_owner(
-    rootless: str,
-    user: str,
-    inv: Inv,
-    recorder: Recorder,
-    shop: Project,
-    monkeypatch: pytest.MonkeyPatch,
+    rootless: str, user: str, inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     somebody = os.stat_result((0o40755, 1, 1, 1, 1001, 1002, 0, 0, 0, 0))
     monkeypatch.setattr(Project, "owner", somebody)
@@ -316,26 +275,20 @@ def test_without_an_app_uid_files_are_written_as_the_owner(
     assert argv[argv.index("--user") + 1] == user
 
 
+@pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(
-    ("words", "key", "name", "known"),
+    ("verb", "key", "name", "known"),
     [("up", "backend", "web", "x"), ("migrate", "database", "postgres", "web")],
 )
-def test_a_service_that_is_named_wrong_names_its_key(
-    words: str,
-    key: str,
-    name: str,
-    known: str,
-    inv: Inv,
-    recorder: Recorder,
-    shop: Project,
-    capsys: pytest.CaptureFixture[str],
+def test_the_error_for_an_unknown_service_names_the_key(
+    verb: str, key: str, name: str, known: str, inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.on("ps", "--all").say(ps_answer())
     recorder.on("config", "--format").say(model(**{known: 0}))
     recorder.on("config", "--services").say(f"{known}\n")
     recorder.on("up").say(code=1)
 
-    assert inv(words) == 66
+    assert inv(verb) == 66
 
     assert capsys.readouterr().err == (
         f"There is no service {name!r}.\n"
@@ -344,12 +297,9 @@ def test_a_service_that_is_named_wrong_names_its_key(
     )
 
 
-def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
-    inv: Inv,
-    recorder: Recorder,
-    shop: Project,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.usefixtures("shop")
+def test_django_is_asked_for_pending_migrations_where_the_backend_lists_none(
+    inv: Inv, recorder: Recorder, capsys: Capsys
 ) -> None:
     recorder.http = lambda _: (404, "")
     plan = "[X]  auth.0001_initial\n[ ]  auth.0002_more\n[ ]  shop.0001_initial\n"
@@ -360,8 +310,7 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
 
     out = capsys.readouterr().out
     assert "\nPending migrations: auth.0002_more, shop.0001_initial\n  Type: inv migrate\n" in out
-    asked = "docker compose --env-file .env exec --no-TTY web ./m showmigrations --plan"
-    assert asked.split() in recorder.asked
+    assert f"{DC} exec --no-TTY web ./m showmigrations --plan" in recorder.lines("ask")
 
 
 @pytest.mark.parametrize(
@@ -374,17 +323,17 @@ def test_what_is_pending_is_asked_of_django_where_the_backend_does_not_say(
     ],
 )
 def test_a_port_on_every_address_has_a_url_that_opens(hosts: list[str], url: str) -> None:
-    at = [{"URL": host, "TargetPort": 8000, "PublishedPort": 8123} for host in hosts]
+    ports = [{"URL": host, "TargetPort": 8000, "PublishedPort": 8123} for host in hosts]
 
-    [service] = parse_ps(json.dumps({**PS_ROW, "Publishers": at}), "backend")
+    [service] = parse_ps(json.dumps({**PS_ROW, "Publishers": ports}), "backend")
 
     assert service.url == url
 
 
-def test_services_without_a_key_are_found_in_the_compose_file(
+def test_services_without_a_key_come_from_the_compose_file(
     inv: Inv, recorder: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unnamed = dataclasses.replace(project, backend="", database="")
+    unnamed = replace(project, backend="", database="")
     monkeypatch.setattr(Project, "of", lambda _c: unnamed)
     services = {
         "web": {"image": "shop", "command": ["gunicorn", "shop.wsgi"], "depends_on": ["postgres"]},
@@ -395,7 +344,6 @@ def test_services_without_a_key_are_found_in_the_compose_file(
     inv("shell")
     inv("dbshell")
 
-    assert [argv[argv.index("COMPOSED_CALL=CALL") + 1] for argv in recorder.ran] == [
-        "web",
-        "postgres",
-    ]
+    shell, dbshell = recorder.lines("run")
+    assert shell.startswith(f"{EXEC} web ")
+    assert dbshell.startswith(f"{EXEC} postgres ")

@@ -1,6 +1,4 @@
-"""Why an image cannot be pulled, in words of ours for each of Docker's."""
-
-from __future__ import annotations
+"""The reasons why an image cannot be pulled, each with our words for Docker's."""
 
 from pathlib import Path
 
@@ -19,19 +17,16 @@ DAEMON = "Error response from daemon: "
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        (
-            "toomanyrequests: You have reached your pull rate limit.",
-            "its registry's limit is reached",
-        ),
-        ("denied", "its registry refuses you, or has no such image"),
-        ("unauthorized: authentication required", "its registry refuses you, or has no such image"),
-        ("pull access denied for x, repository does not exist", "its registry refuses you, or has"),
+        ("toomanyrequests: You have reached your pull rate limit.", "its registry's limit is "),
+        ("denied", "its registry refuses access, or has no such image"),
+        ("unauthorized: authentication required", "its registry refuses access, or has "),
+        ("pull access denied for x, repository does not exist", "its registry refuses access"),
         ("manifest unknown", "there is no such image"),
         ('Get "https://r/v2/": dial tcp: lookup r: no such host', "its registry cannot be reached"),
         ("failed to register layer: write /x: no space left on device", "the disk is full"),
     ],
 )
-def test_each_reason_has_its_words(reason: str, words: str, recorder: Recorder) -> None:
+def test_each_reason_is_translated(reason: str, words: str, recorder: Recorder) -> None:
     recorder.on("docker", "pull", "--quiet", "postgres:15").say(code=1, err=f"{DAEMON}{reason}\n")
     recorder.on("image", "inspect").say(code=1)
 
@@ -43,7 +38,7 @@ def test_each_reason_has_its_words(reason: str, words: str, recorder: Recorder) 
     assert reason in str(error)
 
 
-def test_a_reason_that_is_not_known_is_not_made_up(recorder: Recorder) -> None:
+def test_an_unknown_reason_is_shown_as_it_is(recorder: Recorder) -> None:
     recorder.on("docker", "pull").say(code=1, err="odd\n")
     recorder.on("image", "inspect").say(code=1)
 
@@ -52,14 +47,14 @@ def test_a_reason_that_is_not_known_is_not_made_up(recorder: Recorder) -> None:
     )
 
 
-def test_images_that_are_there_or_come_at_last_are_no_problem(recorder: Recorder) -> None:
+def test_an_image_that_exists_or_can_be_pulled_now_is_no_problem(recorder: Recorder) -> None:
     assert pull_problem(GATEWAY, MODEL, PULL_FAILED) is None
     recorder.on("image", "inspect").say(code=1)
     assert pull_problem(GATEWAY, MODEL, PULL_FAILED) is None
     assert pull_problem(GATEWAY, MODEL, 1) is None
 
 
-def test_what_a_build_starts_from_is_asked_for_and_not_fetched(
+def test_the_registry_is_only_asked_for_the_base_images_of_a_build(
     recorder: Recorder, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text(
@@ -77,7 +72,7 @@ def test_what_a_build_starts_from_is_asked_for_and_not_fetched(
     assert asked == ["one:1", "two:2"]
 
 
-def test_an_engine_that_uses_a_mirror_knows_better_than_the_client(recorder: Recorder) -> None:
+def test_base_images_are_not_asked_for_where_the_engine_uses_a_mirror(recorder: Recorder) -> None:
     recorder.on("docker", "info").say("[https://mirror/]")
 
     assert pull_problem(GATEWAY, MODEL, BUILD_FAILED) is None

@@ -1,12 +1,14 @@
-"""What `up` makes of containers that are not ready."""
+"""The wait of `up` for containers, the errors of the wait, and the answers of a running backend."""
 
-from __future__ import annotations
-
-import functools
+import socketserver
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from composed.gateway import Gateway
+from composed.health.waiting import names_in
 from tests.recorder import Recorder
 from tests.samples import DB_ROW, PS_ROW, Inv, container, model, probe, ps_answer
 
@@ -14,11 +16,17 @@ Looks = Callable[..., None]
 
 BROKEN = 'healthz: 500\nTraceback\n  File "x", line 1\nSyntaxError: bad\n'
 OLD = probe("1", BROKEN)
+STARTING = container(Log=[probe("1", "healthz: [Errno 111] Connection refused")])
+MARKED = container(Health="unhealthy", Log=[OLD])
+MENDED = container(Health="healthy", Log=[OLD, probe("2", code=0)])
+STARTED = "1970-01-01T02:00:00.000000001Z"  # at the time of these tests: the container is new
+BEFORE = [probe(f"1970-01-01T01:59:5{n}.123456789Z", BROKEN) for n in range(2)]
+AGAIN = [container(StartedAt=STARTED, Log=BEFORE, Health=word) for word in ("starting", "healthy")]
 
 
 @pytest.fixture
 def looks(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Looks:
-    """Let the backend look so, one look after the other; the last look stays."""
+    """Give the backend these states, a look each; the last state stays."""
     recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "starting"}, DB_ROW))
     recorder.on("logs").say()
     left: list[str] = []
@@ -31,17 +39,30 @@ def looks(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Looks:
         next_look()
 
     monkeypatch.setattr("composed.health.waiting.time.sleep", next_look)
+    monkeypatch.setattr("composed.docker.start.time.time", lambda: 7200.0)
     return prepare
 
 
-def test_waiting_goes_on_while_nothing_has_failed(inv: Inv, looks: Looks) -> None:
-    starting = container(Log=[probe("1", "healthz: [Errno 111] Connection refused")])
-    looks(starting, starting, container(Health="healthy"))
+@pytest.mark.parametrize(
+    "states",
+    [
+        [STARTING, STARTING, container(Health="healthy")],
+        [MARKED, MARKED, MARKED, MENDED],
+        [container(), container(Log=[OLD]), MENDED],
+        AGAIN,
+        [container(Health="", Status="exited")],
+    ],
+    ids=["no failure", "old mark", "reload", "probes of an earlier start", "job that is done"],
+)
+def test_the_wait_goes_on_until_the_container_is_ready(
+    states: list[str], inv: Inv, looks: Looks
+) -> None:
+    looks(*states)
 
     assert inv("up") == 0
 
 
-def test_waiting_ends_at_its_timeout(
+def test_the_wait_ends_at_its_timeout(
     inv: Inv, looks: Looks, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorder.on("logs").say("\x1b[2Kone\n\x1b[2Ktwo\n")
@@ -57,72 +78,57 @@ def test_waiting_ends_at_its_timeout(
     )
 
 
-def test_a_mark_and_an_answer_from_before_do_not_count(inv: Inv, looks: Looks) -> None:
-    was = container(Health="unhealthy", Log=[OLD, OLD])
-    looks(was, was, was, container(Health="healthy", Log=[OLD, probe("2", code=0)]))
-
-    assert inv("up") == 0
+CORRECT = "  Correct SyntaxError: bad\n  Type: inv up\n"
+FAILS = "it fails its health check.\n  Its health check says:\n    healthz: 500\n"
 
 
-def test_an_unhealthy_container_fails_with_its_next_answer(
-    inv: Inv, looks: Looks, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("states", "words", "cure"),
+    [
+        (
+            [MARKED, MARKED, container(Health="unhealthy", Log=[OLD, probe("2", "odd\n")])],
+            "it is unhealthy.\n  Its health check says:\n    odd\n",
+            "",
+        ),
+        (
+            [container(), container(Log=[OLD]), container(Log=[OLD, probe("2", BROKEN)])],
+            FAILS,
+            CORRECT,
+        ),
+        ([container(StartedAt=STARTED, Log=[OLD, probe("2", BROKEN)])], FAILS, CORRECT),
+        ([container(), container(Status="exited", ExitCode=3)], "it ended with 3.\n", ""),
+        (
+            [container(), container(Status="exited", ExitCode=137, OOMKilled=True)],
+            "it ended with 137 (out of memory).\n",
+            "because memory ran out.\n  Type: WEB_CONCURRENCY=1 inv up\n",
+        ),
+        (
+            [container(), container(Status="restarting", Health="", ExitCode=1)],
+            "it ended with 1.\n",
+            "",
+        ),
+        ([container(), container(restarts=1)], "it fails its health check.\n", ""),
+        ([container(), container(Status="paused", Health="healthy")], "it is paused.\n", ""),
+        ([container(), ""], "it is gone.\n", ""),
+        # Without a health check, one look is not enough.
+        ([container(Health=""), container(Health="", Status="restarting")], "it ended with 0", ""),
+    ],
+)
+def test_a_container_that_will_not_become_ready_ends_the_wait(
+    states: list[str],
+    words: str,
+    cure: str,
+    inv: Inv,
+    looks: Looks,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    was = container(Health="unhealthy", Log=[OLD])
-    looks(was, was, container(Health="unhealthy", Log=[OLD, probe("2", "healthz: 503\nodd\n")]))
+    looks(*states)
 
     assert inv("up") == 75
 
     err = capsys.readouterr().err
-    assert "it is unhealthy.\n  Its health check says:\n    healthz: 503\n    odd\n" in err
-    assert "Type:" not in err
-
-
-def test_what_does_not_load_is_not_waited_for(
-    inv: Inv, looks: Looks, capsys: pytest.CaptureFixture[str]
-) -> None:
-    looks(
-        container(),
-        container(Log=[probe("1", BROKEN)]),
-        container(Log=[probe("1", BROKEN), probe("2", BROKEN)]),
-    )
-
-    assert inv("up") == 75
-
-    err = capsys.readouterr().err
-    assert "it fails its health check.\n  Its health check says:\n    healthz: 500\n" in err
-    assert "  Correct SyntaxError: bad\n  Type: inv up\n" in err
-
-
-def test_the_answers_of_an_earlier_start_of_it_do_not_count(
-    inv: Inv, looks: Looks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = [probe(f"1970-01-01T01:59:5{n}.123456789Z", BROKEN) for n in range(2)]
-    at = "1970-01-01T02:00:00.000000001Z"
-    starting = container(StartedAt=at, Log=before)
-    looks(starting, container(StartedAt=at, Log=before, Health="healthy"))
-    monkeypatch.setattr("composed.docker.watch.time.time", lambda: 7200.0)
-
-    assert inv("up") == 0
-
-
-def test_of_a_container_that_is_new_everything_counts(
-    inv: Inv, looks: Looks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks(container(StartedAt="1970-01-01T02:00:00Z", Log=[OLD, probe("2", BROKEN)]))
-    monkeypatch.setattr("composed.docker.watch.time.time", lambda: 7200.0)
-
-    assert inv("up") == 75
-
-
-def test_a_reload_may_be_under_way(inv: Inv, looks: Looks) -> None:
-    mended = [probe("1", BROKEN), probe("2", code=0)]
-    looks(
-        container(),
-        container(Log=[probe("1", BROKEN)]),
-        container(Health="healthy", Log=mended),
-    )
-
-    assert inv("up") == 0
+    assert f" s: {words}" in err
+    assert cure in err if cure else "Type:" not in err
 
 
 def test_a_log_can_end_the_wait(
@@ -136,66 +142,24 @@ def test_a_log_can_end_the_wait(
     assert "  Type: GUNICORN_TIMEOUT=120 inv up\n" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("now", "words"),
-    [
-        (container(Status="exited", ExitCode=3), "ended with 3"),
-        (
-            container(Status="exited", ExitCode=137, OOMKilled=True),
-            "ended with 137 (out of memory)",
-        ),
-        (container(Status="restarting", Health="", ExitCode=1), "ended with 1"),
-        (container(restarts=1), "fails its health check"),
-        (container(Status="paused", Health="healthy"), "is paused"),
-        ("", "is gone"),
-    ],
-)
-def test_what_has_ended_is_not_waited_for(
-    now: str, words: str, inv: Inv, looks: Looks, capsys: pytest.CaptureFixture[str]
-) -> None:
-    looks(container(), now)
-
-    assert inv("up") == 75
-
-    err = capsys.readouterr().err
-    assert f" s: it {words}.\n" in err
-    assert ("because memory ran out" in err) == ("out of memory" in words)
-
-
-def test_what_was_removed_meanwhile_is_said(
+def test_containers_that_were_removed_meanwhile_are_gone(
     inv: Inv, looks: Looks, capsys: pytest.CaptureFixture[str]
 ) -> None:
     looks("")
 
     assert inv("up") == 75
 
-    assert capsys.readouterr().err.startswith("What was started is gone.\n  Type: inv up\n")
+    err = capsys.readouterr().err
+    assert err.startswith("The started containers are gone.\n  Type: inv up\n")
 
 
-def test_no_health_is_believed_at_the_second_look_alone(inv: Inv, looks: Looks) -> None:
-    runs = container(Health="")
-    looks(runs, container(Health="", Status="restarting"))
-
-    assert inv("up") == 75
-
-
-def test_a_job_that_has_done_its_work_is_ready(inv: Inv, looks: Looks) -> None:
-    looks(container(Health="", Status="exited"))
-
-    assert inv("up") == 0
-
-
-def test_who_kept_compose_from_starting_is_named(
+def test_a_failed_start_names_the_container_that_ended(
     inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    unhealthy = container("backend", Health="unhealthy", Log=[probe("1", "odd")])
+    ended = container("db", Status="exited", ExitCode=1)
     recorder.on("up").say(code=1)
-    recorder.on("docker", "inspect").say(
-        container("a")
-        + "\n"
-        + container("backend", Health="unhealthy", Log=[probe("1", "odd")])
-        + "\n"
-        + container("db", Status="exited", ExitCode=1)
-    )
+    recorder.on("docker", "inspect").say("\n".join([container("a"), unhealthy, ended]))
     recorder.on("logs").say("No space left on device\n")
 
     assert inv("up") == 75
@@ -203,7 +167,7 @@ def test_who_kept_compose_from_starting_is_named(
     assert capsys.readouterr().err.startswith(
         "Starting db, 0 s: it ended with 1.\n"
         "  Its last lines:\n    No space left on device\n"
-        "  The disk is full, the engine's or this machine's.\n"
+        "  The disk of the engine or of this machine is full.\n"
         "  Type: docker system df\n"
     )
 
@@ -235,37 +199,66 @@ def test_a_configuration_that_compose_cannot_read_is_78(
     assert ("invalid interpolation" in capsys.readouterr().err) == broken
 
 
-# -- The page, once it runs -----------------------------------------------------------------
-
-
-def test_a_backend_that_no_longer_loads_is_75(
-    inv: Inv,
-    recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for body, said in (
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
         ("x\nSyntaxError: bad", "Correct SyntaxError: bad\n  Type: inv up\n"),
         ("odd", "http://127.0.0.1:8123/readyz answers 500: odd\n  Type: inv logs\n"),
-    ):
-        recorder.http = functools.partial(lambda text, url: (500, text), body)
-
-        assert inv("up") == 75
-
-        assert capsys.readouterr().err.startswith(said)
-
-
-def test_what_the_database_has_too_much_and_a_refused_host_are_told(
-    recorder: Recorder,
-    inv: Inv,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    ],
+)
+def test_a_running_backend_that_no_longer_loads_is_75(
+    body: str, error: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    body = '{"pending": [], "unknown": ["a.0009_x"]}'
-    recorder.http = lambda _: (400, body)
+    recorder.http = lambda _: (500, body)
+
+    assert inv("up") == 75
+
+    assert capsys.readouterr().err.startswith(error)
+
+
+def test_up_shows_unknown_migrations_and_a_refused_host(
+    recorder: Recorder, inv: Inv, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder.http = lambda _: (400, '{"pending": [], "unknown": ["a.0009_x"]}')
 
     assert inv("up") == 0
 
     out = capsys.readouterr().out
     assert "  Type: git log --all --oneline -- '*/0009_x.py'\n" in out
     assert "\nDjango refuses the host name 127.0.0.1: add it to ALLOWED_HOSTS in .env.\n" in out
+
+
+@pytest.mark.parametrize(
+    ("body", "pending"),
+    [
+        ('{"ready": false, "pending": ["a.0001"]}', ["a.0001"]),
+        ('{"ready": true, "pending": []}', []),
+        ('{"ready": false, "error": "x"}', None),
+        ("<html>", None),
+        ("[]", None),
+    ],
+)
+def test_the_body_names_pending_migrations(body: str, pending: list[str] | None) -> None:
+    assert names_in(body, "pending") == pending
+
+
+class Answer503(socketserver.StreamRequestHandler):
+    """Answer every request with 503 and a body."""
+
+    def handle(self) -> None:
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.0 503 Service Unavailable\r\n\r\nnot ready")
+
+
+def test_the_gateway_fetches_status_and_body() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), Answer503) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        answer = Gateway(Path()).fetch(f"http://127.0.0.1:{server.server_address[1]}/readyz")
+        thread.join()
+
+    assert answer == (503, "not ready")
+
+
+def test_a_backend_that_does_not_answer_has_status_0() -> None:
+    assert Gateway(Path()).fetch("http://127.0.0.1:1") == (0, "")

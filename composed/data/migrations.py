@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from composed.contract import PENDING, UNKNOWN
 from composed.gateway import Answer
-from composed.health.readiness import names_in
+from composed.health.waiting import names_in
 from composed.stack import Stack, url_of
 
 NOTHING_PLANNED = "No planned migration operations."

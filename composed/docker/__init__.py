@@ -1,1 +1,1 @@
-"""Docker mode: Compose on one project, and the engine under it."""
+"""Docker mode: Compose on one project, and the Docker Engine."""

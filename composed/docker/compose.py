@@ -1,35 +1,46 @@
-"""``docker compose`` on one project: its argument lists, and its failures in our words."""
-
-from __future__ import annotations
+"""``docker compose`` for a project: the commands, and an error for each failure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from composed.calls import Calls
 from composed.docker import engine
 from composed.docker.model import SEE_MODEL, Model
-from composed.errors import NotFoundError, SettingError, end_with
-from composed.gateway import Gateway
+from composed.errors import InputOutputError, NotFoundError, SettingError, end_with
+from composed.gateway import Answer, Gateway
 from composed.terminal import is_plain
 
-__all__ = ["Compose", "refuses_env_file"]
+CONFIGURATION_FAILED = (14, 15)  # exit codes of Compose: a file is missing or wrong
 
-CONFIGURATION_FAILED = (14, 15)  # as Compose ends where a file is missing or wrong
+PROJECT_LABEL = "com.docker.compose.project"  # the label of everything that belongs to a project
+# A call record names a one-off container by a label, a process in a service by a variable.
+LABEL, MARK = "composed.call", "COMPOSED_CALL"
+
+# Children inherit the mark with the environment, so they end too.
+_KILL_MARKED = f"""
+for process in /proc/[0-9]*; do
+  grep -qzx "{MARK}=$1" "$process/environ" 2>/dev/null && kill -KILL "${{process#/proc/}}"
+done; true
+"""
 
 
 class Compose:
-    """Runs Compose with the project's own env files, in the project's root."""
+    """Runs Compose with the env files of the project, in the root of the project.
+
+    ``keys`` are the services that ``[tool.composed]`` names, with the key of each.
+    """
 
     def __init__(
         self, gateway: Gateway, files: Sequence[Path], keys: Mapping[str, str] | None = None
     ) -> None:
-        """Take the env files, and the services that ``[tool.composed]`` names with their keys."""
-        self.gateway = gateway
-        self._files = files
-        self._keys = keys or {}
+        self.gateway, self._files, self._keys = gateway, files, keys or {}
 
     def argv(self, *args: str) -> list[str]:
-        """Return the whole command; paths in the root are short, to be read and copied."""
-        files = [part for file in self._files for part in ("--env-file", self._short(file))]
+        """Return the whole command; paths in the root are short, for people to read and copy."""
+        root, files = self.gateway.cwd, []
+        for file in self._files:
+            short = file.relative_to(root) if file.is_relative_to(root) else file
+            files += ["--env-file", str(short)]
         plain = ["--ansi", "never", "--progress", "plain"] if is_plain() else []
         return ["docker", "compose", *files, *plain, *args]
 
@@ -41,17 +52,17 @@ class Compose:
         insist: bool = True,
         without: bytes = b"",
     ) -> int:
-        """Run on the terminal and return the exit code; the rest goes to the gateway.
+        """Run on the terminal and return the exit code; for the options see the gateway.
 
-        A failure that is not the command's own is raised: an engine that does
-        not answer, one of ``services`` that is unknown, files that Compose cannot read.
+        Raises the cause of a failure that is not the command's own: an engine that does not
+        answer, an unknown service in ``services``, files that Compose cannot read.
         """
         code = self.gateway.run(self.argv(*args), env=env, insist=insist, without=without)
         if code:
             if error := engine.problem(self.gateway):
                 raise error
             self.check(services)
-        if code in CONFIGURATION_FAILED:  # or what the command inside ended with
+        if code in CONFIGURATION_FAILED:  # or the exit code of a command in a container
             self.ask("config", "--quiet")
         return code
 
@@ -60,32 +71,35 @@ class Compose:
         end_with(self.run(*args))
 
     def ask(self, *args: str, env: Mapping[str, str] | None = None) -> str:
-        """Return what Compose prints; raises when it fails, since a question should not."""
+        """Return the output; raise :class:`EngineError` or :class:`SettingError` on failure."""
         answer = self.gateway.ask(self.argv(*args), env=env)
         if answer.code == 0:
             return answer.out
-        raise engine.problem(self.gateway) or _refusal(args[0], answer.err.strip())
+        if error := engine.problem(self.gateway):
+            raise error
+        if refuses_env_file(answer.err):  # Compose quotes values, which may be secrets
+            raise SettingError("Compose refuses an env file.", "See which line: inv env --check")
+        raise SettingError(f"docker compose {args[0]} failed: {answer.err.strip()}", SEE_MODEL)
 
     def model(self, env: Mapping[str, str] | None = None) -> Model:
-        """Return the resolved model of the project."""
+        """Return the resolved model of the project; ``env`` wins over the env files."""
         return Model.resolved(self.ask("config", "--format", "json", env=env))
 
     def written_model(self) -> Model:
-        """Return the model before interpolation, with ``${NAME}`` in its values."""
+        """Return the model before interpolation, with ``${NAME}`` in the values."""
         return Model.written(self.ask("config", "--no-interpolate", "--format", "json"))
 
     def running(self) -> list[str]:
         """Return the services that run."""
         return self.ask("ps", "--services", "--status", "running").split()
 
-    def check(self, services: Sequence[str]) -> None:
-        """Raise :class:`NotFoundError` for the first service that the project does not have."""
-        if services:
-            self.find(services, self.ask("config", "--services").split())
+    def check(self, services: Iterable[str], known: Collection[str] = ()) -> None:
+        """Raise :class:`NotFoundError` for the first service that the project does not have.
 
-    def find(self, services: Iterable[str], known: Collection[str]) -> None:
-        """Raise :class:`NotFoundError` for the first service that is not among the known."""
+        Compose is asked for the services of the project, unless they are ``known``.
+        """
         for name in services:
+            known = known or self.ask("config", "--services").split()
             if name not in known:
                 key = self._keys.get(name)
                 setting = f'Name yours in pyproject.toml: [tool.composed] {key} = "SERVICE"'
@@ -95,18 +109,41 @@ class Compose:
                     *([setting] if key else []),
                 )
 
-    def _short(self, file: Path) -> str:
-        root = self.gateway.cwd
-        return str(file.relative_to(root) if file.is_relative_to(root) else file)
+    def volumes(self) -> dict[str, str]:
+        """Return the project of every volume on the engine, by name; "" for none."""
+        form = f'{{{{.Name}}}} {{{{.Label "{PROJECT_LABEL}"}}}}'
+        argv = ["docker", "volume", "ls", "--format", form]
+        lines = self.output(argv, self.gateway.ask(argv)).splitlines()
+        return {name: owner for name, _, owner in (line.partition(" ") for line in lines)}
+
+    def output(self, argv: Sequence[str], answer: Answer) -> str:
+        """Return the stdout of a docker command; raise a ComposedError when the command failed."""
+        if answer.code == 0:
+            return answer.out
+        problem = f"{' '.join(argv)} failed: {answer.err.strip()}"
+        raise engine.problem(self.gateway) or InputOutputError(problem)
+
+    def end_abandoned(self, calls: Calls) -> None:
+        """End the calls of killed verbs; a call that cannot be ended stays recorded."""
+        for call, service in calls.abandoned().items():
+            if self._kill(service, call) if service else self._remove_one_off(call):
+                calls.forget(call)
+
+    def _remove_one_off(self, call: str) -> bool:
+        label = f"label={LABEL}={call}"
+        answer = self.gateway.ask(["docker", "ps", "--all", "--quiet", "--filter", label])
+        if ids := answer.out.split():
+            return self.gateway.do(["docker", "rm", "--force", *ids]).code == 0
+        return answer.code == 0
+
+    def _kill(self, service: str, call: str) -> bool:
+        kill = self.argv("exec", "--no-TTY", service, "sh", "-c", _KILL_MARKED, "sh", call)
+        if self.gateway.do(kill).code == 0:
+            return True
+        answer = self.gateway.ask(self.argv("ps", "--services", "--status", "running"))
+        return answer.code == 0 and service not in answer.out.split()
 
 
 def refuses_env_file(err: str) -> bool:
-    """Say whether Compose ended, with this on stderr, because it cannot take an env file apart."""
+    """Return whether this stderr of Compose says that an env file has a syntax error."""
     return any(line.startswith("failed to read ") for line in err.splitlines())
-
-
-def _refusal(command: str, err: str) -> SettingError:
-    """Return why Compose failed; of an env file not in its words, which quote values."""
-    if refuses_env_file(err):
-        return SettingError("Compose refuses an env file.", "See which line: inv env --check")
-    return SettingError(f"docker compose {command} failed: {err}", SEE_MODEL)

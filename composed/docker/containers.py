@@ -1,15 +1,11 @@
 """Containers as the engine sees them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from composed.gateway import Gateway
-
-__all__ = ["Container", "Probe", "inspect"]
 
 _FORMAT = (
     '{"id":{{json .Id}},"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
@@ -19,11 +15,11 @@ _ENDED = ("exited", "dead", "restarting")
 
 
 class Probe(NamedTuple):
-    """One run of a health check; ``at`` names it, in the engine's time."""
+    """One run of a health check; ``start``, a time of the engine, tells probes apart."""
 
-    at: str
+    start: str
     ok: bool
-    said: str
+    output: str
 
 
 class Container(NamedTuple):
@@ -32,26 +28,26 @@ class Container(NamedTuple):
     id: str
     service: str
     state: str
-    health: str = ""
-    probes: Sequence[Probe] = ()
-    started: str = ""
-    restarts: int = 0
-    code: int = 0
-    out_of_memory: bool = False
+    health: str
+    probes: Sequence[Probe]
+    started: str
+    restarts: int
+    code: int
+    out_of_memory: bool
 
     @property
     def ready(self) -> bool:
-        """Whether it runs and is healthy, or has done its one job well."""
+        """Whether the container runs and is healthy, or is a job that is done."""
         done = self.state == "exited" and not self.code and not self.health
         return done or (self.state == "running" and self.health in ("", "healthy"))
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended, unless that is what it is for."""
+        """Whether the container has ended and is no job that is done."""
         return self.state in _ENDED and not self.ready
 
-    def in_words(self, *, hopeless: bool = False) -> str:
-        """Return what it does, to be put after its name."""
+    def in_words(self, *, hopeless: bool) -> str:
+        """Return the state as a verb phrase that follows the name of the service."""
         if self.state in _ENDED:
             return f"ended with {self.code}" + (" (out of memory)" if self.out_of_memory else "")
         if hopeless and self.health == "starting":
@@ -69,13 +65,12 @@ def _container(row: Mapping[str, Any]) -> Container:
     state = row["state"]
     health = state.get("Health") or {}
     log = [Probe(p["Start"], not p["ExitCode"], p["Output"]) for p in health.get("Log") or ()]
-    status = health.get("Status", "")
     return Container(
         id=row["id"],
         service=row["service"],
         state=state["Status"],
-        health="" if status == "none" else status,
-        probes=[probe for probe in log if not _is_before(probe.at, state["StartedAt"])],
+        health="" if health.get("Status") == "none" else health.get("Status", ""),
+        probes=[probe for probe in log if not _is_before(probe.start, state["StartedAt"])],
         started=state["StartedAt"],
         restarts=row["restarts"],
         code=state["ExitCode"],
@@ -83,9 +78,9 @@ def _container(row: Mapping[str, Any]) -> Container:
     )
 
 
-def _is_before(at: str, started: str) -> bool:
-    """Say whether a probe is of an earlier start: the engine keeps those too."""
+def _is_before(probe: str, started: str) -> bool:
+    """Return whether a probe is from an earlier start: the engine keeps such probes."""
     try:
-        return datetime.fromisoformat(at) < datetime.fromisoformat(started)
+        return datetime.fromisoformat(probe) < datetime.fromisoformat(started)
     except (ValueError, TypeError):
         return False

@@ -1,4 +1,4 @@
-"""The database service in docker mode: started when needed, checked against its volume."""
+"""The database service in docker mode: start, comparison with the volume, leftovers."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
-from composed.docker.compose import Compose
-from composed.docker.leftovers import MARK
+from composed.docker.compose import MARK, Compose
 from composed.docker.model import Model
 from composed.errors import ComposedError
 from composed.stack import Stack, UpOptions
 
 if TYPE_CHECKING:  # few verbs need them
     from composed.data.postgres import PostgreSQL
-    from composed.docker.volume.check import VolumeCheck
-
-__all__ = ["DatabaseService"]
+    from composed.docker.volume.volume import VolumeCheck
 
 
 class DatabaseService:
-    """The service ``project.database`` of a stack, its volume and its PostgreSQL."""
+    """The database service; ``restores`` and ``upgrades`` record the leftovers of killed verbs."""
 
     def __init__(self, stack: Stack, dc: Compose) -> None:
         self._stack, self._dc = stack, dc
         self.name = stack.project.database
         self.restores = Calls(stack.gateway, stack.folder / "swaps")
         self.upgrades = Calls(stack.gateway, stack.folder / "upgrades")
-        self._runs = False  # as far as this verb has seen: two questions would be slow
+        self._runs = False  # seen by this verb already: a second question would be slow
 
     def start(self) -> bool:
-        """Start the service; return whether it was down before."""
+        """Start the service; return whether the service was down before."""
         if self._stack.gateway.dry or self._runs:
             return False
         services = self._stack.runner.ps()
@@ -43,14 +40,14 @@ class DatabaseService:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop the service while the block runs, and start it afterwards."""
+        """Stop the service while the block runs."""
         self._dc.run_or_end("stop", self.name)
         self._runs = False
         yield
         self.start()
 
     def postgresql(self, call: str) -> PostgreSQL:
-        """Return the live database; its programs are marked with the ``call``."""
+        """Return the live database; ``call`` marks the programs of PostgreSQL."""
         from composed.data.postgres import PostgreSQL  # noqa: PLC0415
         from composed.data.psql import Psql  # noqa: PLC0415
 
@@ -61,47 +58,39 @@ class DatabaseService:
         return PostgreSQL(psql, name, self.restores)
 
     def volume_check(self, model: Model | None = None) -> VolumeCheck:
-        """Return the check of the volume against a Compose model, by default the current one."""
-        from composed.docker.volume.check import VolumeCheck  # noqa: PLC0415
+        """Return the check of the volume in a Compose model, by default in the current model."""
+        from composed.docker.volume.volume import VolumeCheck  # noqa: PLC0415
 
         file = self._stack.folder / "volume.json"
         return VolumeCheck(self._dc, model or self._dc.model(), self.name, file)
 
     def check(self, model: Model, services: Sequence[str] = ()) -> None:
-        """Raise :class:`SettingError` before a container starts that cannot work.
+        """Raise :class:`SettingError` when the volume does not fit ``model``.
 
-        With credentials that are new to the volume, the database starts alone first.
+        With credentials that are new to the volume, the database service starts first, alone.
         """
         if self._stack.gateway.dry or (volume := self.volume_check(model)).is_known:
             return
         exists = volume.check_volume()
-        if list(services) == [self.name]:  # for its own programs, which need no password
+        if list(services) == [self.name]:  # PostgreSQL's own programs need no password
             return
-        if exists and self._dc.run("up", "--detach", "--wait", self.name):
-            return  # the start of all services explains the failure
         if exists:
+            if self._dc.run("up", "--detach", "--wait", self.name):
+                return  # the start of all services explains the failure
             volume.check_credentials()
         volume.remember()
 
-    # --- leftovers -----------------------------------------------------------
-
     def clean_up(self) -> None:
-        """Undo restores and upgrades whose ``inv`` was killed."""
+        """Undo restores and upgrades of killed verbs."""
         for call in self.restores.abandoned():
             with contextlib.suppress(ComposedError):  # the database is down: later
                 self.postgresql("heal").heal(call)
                 self.restores.forget(call)
         for call, volume in self.upgrades.abandoned().items():
-            if self._is_in_use(volume) or self._remove(volume):
-                self.upgrades.forget(call)
-
-    def _is_in_use(self, name: str) -> bool:
-        """Return whether an upgrade got as far as naming its volume in the env file."""
-        volume = self.volume_check().volume
-        return volume is not None and volume.name == name
-
-    def _remove(self, name: str) -> bool:
-        """Remove a volume; return whether the engine confirms that the volume is gone."""
-        self._stack.gateway.do(["docker", "volume", "rm", name])
-        left = self._stack.gateway.ask(["docker", "volume", "ls", "--quiet"])
-        return left.code == 0 and name not in left.out.split()
+            current = self.volume_check().volume  # the upgrade may have written the env file
+            in_use = current is not None and current.name == volume
+            if not in_use:
+                self._stack.gateway.do(["docker", "volume", "rm", volume])
+            with contextlib.suppress(ComposedError):  # without an answer of the engine: later
+                if in_use or volume not in self._dc.volumes():
+                    self.upgrades.forget(call)

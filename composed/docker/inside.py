@@ -1,22 +1,17 @@
 """Commands inside the containers of docker mode."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from composed.calls import Calls
 from composed.docker import engine
-from composed.docker.compose import Compose
+from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.leftovers import LABEL, MARK
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer
 from composed.stack import Inside, Stack
 from composed.terminal import plain_environment
-
-__all__ = ["ContainerInside"]
 
 
 class ContainerInside(Inside):
@@ -38,22 +33,22 @@ class ContainerInside(Inside):
         if self._database.start():
             self._database.check(self._dc.model())
         variables = plain_environment() | dict(env)
-        with self._call() as call:
-            return self._dc.run(
-                *("run", "--rm", "--no-deps", *_no_tty(), "--label", f"{LABEL}={call}", *user),
-                *(part for name in variables for part in ("--env", name)),
-                *(self._project.backend, *self._project.manage, *args),
-                env=variables,
-                services=[self._project.backend],
-            )
+        with self._one_off(_no_tty(), [*user, *_env(variables)], args) as words:
+            return self._dc.run(*words, env=variables, services=[self._project.backend])
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
         """Return the answer from a one-off container."""
-        variables = (part for name in env or {} for part in ("--env", name))
-        words = (self._project.backend, *self._project.manage, *args)
+        with self._one_off(["--no-TTY"], _env(env or ()), args) as words:
+            return self._gateway.ask(self._dc.argv(*words), env=env)
+
+    @contextlib.contextmanager
+    def _one_off(
+        self, tty: Sequence[str], options: Sequence[str], args: Sequence[str]
+    ) -> Iterator[list[str]]:
+        """Yield the words that run a management command in a one-off container."""
         with self._call() as call:
-            one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
-            return self._gateway.ask(self._dc.argv(*one_off, *variables, *words), env=env)
+            run = ["run", "--rm", "--no-deps", *tty, "--label", f"{LABEL}={call}", *options]
+            yield [*run, self._project.backend, *self._project.manage, *args]
 
     def ask_manage(self, *args: str) -> Answer:
         """Return the answer from the running backend, else from a one-off container."""
@@ -78,8 +73,7 @@ class ContainerInside(Inside):
         """Run ``docker compose exec``, marked so that a killed command can be found."""
         with self._call(service) as call:
             variables = {MARK: call} | plain_environment()
-            pairs = (f"{name}={value}" for name, value in variables.items())
-            env = (part for pair in pairs for part in ("--env", pair))
+            env = _env(f"{name}={value}" for name, value in variables.items())
             code = self._dc.run("exec", *_no_tty(), *env, service, *argv, services=[service])
         if code and service not in self._dc.running():
             raise NotFoundError(f"{service} is not running.", "Type: inv up")
@@ -88,12 +82,12 @@ class ContainerInside(Inside):
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
         """Run psql in the database's container; a script stops at its first error."""
         settings, project = self._stack.settings, self._project
-        login = ("--username", settings[project.database_user])
-        database = ("--dbname", settings[project.database_name])
-        interactive = sys.stdin.isatty() and not command
-        stop = () if interactive else ("--set", "ON_ERROR_STOP=1")
-        question = ("--command", command) if command else ()
-        return self.shell(project.database, ["psql", *login, *database, *stop, *question, *args])
+        user, name = settings[project.database_user], settings[project.database_name]
+        options = ["--username", user, "--dbname", name]
+        if command or not sys.stdin.isatty():
+            options += ["--set", "ON_ERROR_STOP=1"]
+        options += ["--command", command] if command else []
+        return self.shell(project.database, ["psql", *options, *args])
 
     def _owner(self) -> list[str]:
         """Return the options that run a command as the owner of the source.
@@ -120,9 +114,10 @@ class ContainerInside(Inside):
             raise
 
 
-def _no_tty() -> list[str]:
-    """Return the option against a terminal, unless stdin and stdout both are terminals.
+def _env(variables: Iterable[str]) -> list[str]:
+    return [word for variable in variables for word in ("--env", variable)]
 
-    A pipe would get the terminal's codes.
-    """
+
+def _no_tty() -> list[str]:
+    """Return the option without which a pipe would get the codes of a terminal."""
     return [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]

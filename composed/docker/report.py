@@ -1,6 +1,4 @@
-"""What is known about a stack in docker mode."""
-
-from __future__ import annotations
+"""The facts about a stack in docker mode."""
 
 import contextlib
 
@@ -13,8 +11,6 @@ from composed.findings import Finding, any_wrong
 from composed.ports.choice import findings as port_rows
 from composed.redaction import is_secret
 from composed.stack import Report, Stack, service_rows
-
-__all__ = ["EngineReport"]
 
 
 class EngineReport(Report):
@@ -31,11 +27,14 @@ class EngineReport(Report):
             return rows
         model, services = self._dc.model(), self._stack.runner.ps()
         ours = {host for service in services for host in service.ports.values()}
-        ports = port_rows(gateway, model.published(), ours)
-        images = stale_rows(gateway, recipe(model))
         running = any(s.service == self._database.name and s.ready for s in services)
-        volume = self._database.volume_check(model).findings(running=running)
-        return [*rows, *ports, *images, *volume, *service_rows(services)]
+        return [
+            *rows,
+            *port_rows(gateway, model.published(), ours),
+            *stale_rows(gateway, recipe(model)),
+            *self._database.volume_check(model).findings(running=running),
+            *service_rows(services),
+        ]
 
     def evidence(self) -> dict[str, str]:
         """Return logs, state, health and configuration; a failed question shows its error."""

@@ -1,19 +1,15 @@
 """The services in docker mode, run by Compose."""
 
-from __future__ import annotations
-
 import contextlib
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
-from composed.docker.owned import Owned
-from composed.docker.services import parse_ps
+from composed.docker.store import check_owners
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
 from composed.terminal import ERASE_LINE, is_plain
-
-__all__ = ["ComposeRunner"]
 
 
 class ComposeRunner(Runner):
@@ -23,7 +19,7 @@ class ComposeRunner(Runner):
         self._stack, self._dc, self._database = stack, dc, database
 
     def up(self, options: UpOptions) -> list[Service]:
-        """Start with ``docker compose up --detach``, ports checked first, then wait."""
+        """Check the ports, start with ``docker compose up --detach``, then wait."""
         return self._up(options)
 
     def restart(self, options: UpOptions) -> list[Service]:
@@ -33,7 +29,7 @@ class ComposeRunner(Runner):
     def down(self, *, volumes: bool = False) -> int:
         """Remove containers and network, one-off containers too; with ``volumes`` the data."""
         if volumes:
-            Owned(self._dc, self._stack.name).check_volumes()
+            check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
@@ -61,25 +57,54 @@ class ComposeRunner(Runner):
         words += ["--no-cache"] if options.no_cache else []
         return self._dc.run("build", *words, env=recipe(self._dc.model()).label)
 
-    def _up(self, options: UpOptions, *extra: str) -> list[Service]:
+    def _up(self, options: UpOptions, *recreate: str) -> list[Service]:
         from composed.docker.start import Start  # noqa: PLC0415  # `inv ps` does not need it
 
         start = Start(self._stack, self._dc, options)
         with self._stack.locked():
-            self._finish_stopping()
-            with (
-                self._stack.stopping() if "--force-recreate" in extra else contextlib.nullcontext()
-            ):
-                code = start.run(self._database.check, *extra)
+            if self._stack.stop_mark.exists():  # the services still seem to run
+                self._dc.run_or_end("stop")
+                self._stack.gateway.remove(self._stack.stop_mark)
+            with self._stack.stopping() if recreate else contextlib.nullcontext():
+                code = start.run(self._database.check, *recreate)
             self._stack.clean_up()  # a killed restore may have left the database closed
         if code:
-            raise start.why(code)
+            raise start.error(code)
         if options.migrate:  # while the backend loads
             options.migrate()
         return start.wait()
 
-    def _finish_stopping(self) -> None:
-        """Wait for services that an interrupted ``inv`` was stopping: they still seem to run."""
-        if self._stack.stop_mark.exists():
-            self._dc.run_or_end("stop")
-            self._stack.gateway.remove(self._stack.stop_mark)
+
+def parse_ps(lines: str, backend: str) -> list[Service]:
+    """Return the services of ``docker compose ps --format json``; ``backend`` gets a URL."""
+    rows = (json.loads(line) for line in lines.splitlines() if line.strip())
+    lasting = [_service(row, backend) for row in rows if "oneoff=True" not in row["Labels"]]
+    return sorted(lasting, key=lambda service: service.service)
+
+
+def _service(row: Mapping[str, object], backend: str) -> Service:
+    publishers = row.get("Publishers")
+    rows = publishers if isinstance(publishers, list) else []
+    # IPv4 last: a port on every address has a row for IPv6 too, which must not win.
+    ports = {
+        port["TargetPort"]: f"{port['URL']}:{port['PublishedPort']}"
+        for port in sorted(rows, key=lambda port: ":" not in port["URL"])
+        if port["PublishedPort"]
+    }
+    name = str(row["Service"])
+    return Service(
+        service=name,
+        state=str(row["State"]),
+        health=str(row["Health"]),
+        age=str(row["RunningFor"]).removesuffix(" ago"),
+        ports=ports,
+        url=_url(next(iter(ports.values()))) if name == backend and ports else "",
+        container=str(row.get("ID", "")),
+    )
+
+
+def _url(address: str) -> str:
+    """Return the URL of a published port for a browser on this machine."""
+    host, _, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,12 +1,9 @@
 """Docker mode: the parts of a stack that Compose runs."""
 
-from __future__ import annotations
-
 from composed.calls import Calls
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.inside import ContainerInside
-from composed.docker.leftovers import clean_up
 from composed.docker.runner import ComposeRunner
 from composed.docker.store import VolumeStore
 from composed.env.settings import Settings
@@ -14,21 +11,15 @@ from composed.gateway import Gateway
 from composed.project import Project
 from composed.stack import Report, Runner, Stack, Volume
 
-__all__ = ["DockerStack"]
-
 
 class DockerStack(Stack):
-    """A stack in containers; another ``runner`` may run the same services otherwise."""
+    """A stack in containers; another ``runner`` may run the same services without Compose."""
 
     mode = "docker"
     database_engine = "postgresql"
 
     def __init__(
-        self,
-        project: Project,
-        settings: Settings,
-        gateway: Gateway,
-        runner: Runner | None = None,
+        self, project: Project, settings: Settings, gateway: Gateway, runner: Runner | None = None
     ) -> None:
         super().__init__(project, settings, gateway)
         keys = {project.backend: "backend", project.database: "database"}
@@ -57,5 +48,5 @@ class DockerStack(Stack):
     def clean_up(self) -> None:
         """Remove the containers, processes and databases of killed verbs."""
         if not self.gateway.dry:
-            clean_up(self._dc, self._calls)
+            self._dc.end_abandoned(self._calls)
             self._database.clean_up()

@@ -1,115 +1,213 @@
-"""One start of the stack: on ports that are free, from images that fit, until all is ready."""
-
-from __future__ import annotations
+"""One start of the stack: free ports, current images, and the wait until all is ready."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from datetime import datetime
 
+from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker import engine
 from composed.docker.compose import Compose
+from composed.docker.containers import Container, Probe, inspect
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
-from composed.ports.published import Published, in_the_way
+from composed.health.waiting import Look, log_of_this_start, not_ready, wait
+from composed.ports.published import in_the_way
 from composed.stack import Service, Stack, UpOptions
-from composed.terminal import say
+from composed.terminal import ERASE_LINE, say
 
-if TYPE_CHECKING:  # what is healthy needs none
-    from composed.docker.watch import Watch
-
-__all__ = ["Start"]
-
-STARTS = 5  # of an `up` whose ports are taken again and again
+STARTS = 5  # attempts of an `up` whose ports are taken again and again
+LINES_READ = "200"
+LOOKS_BETWEEN_LOGS = 10
+# A server that cannot serve, as our health check, curl, wget and urllib print it.
+_BROKEN = re.compile(
+    rf"^{HEALTH_CHECK}500|\berror: 500\b|HTTP Error 500|HTTP/1\.\d 500|^{SERVER_ENDED}",
+    re.MULTILINE,
+)
 
 
 class Start:
-    """``docker compose up`` with what has to be looked at before and after it."""
+    """``docker compose up``, with the checks before and the wait after."""
 
     def __init__(self, stack: Stack, dc: Compose, options: UpOptions) -> None:
         self._stack, self._dc, self._options = stack, dc, options
-        self._project, self._gateway = stack.project, stack.gateway
+        self._gateway = stack.gateway
         self._began = time.monotonic()
 
-    def run(self, check_fit: Callable[[Model, Sequence[str]], None], *extra: str) -> int:
-        """Return how Compose ended; called again when a port was taken meanwhile.
+    def run(self, check: Callable[[Model, Sequence[str]], None], *recreate: str) -> int:
+        """Return the exit code of Compose; start again when a port was taken meanwhile.
 
-        ``check_fit`` is given the model and the services before a container is started.
+        ``check`` gets the model and the services before a container is started.
         """
-        options, model = self._options, self._dc.model()
+        model, services = self._dc.model(), self._options.services
         self._give_way(model)
-        check_fit(model, options.services)
-        now = recipe(model)
-        build = _build(options.build, now, [] if options.build else stale(self._gateway, now))
-        words = ("up", "--detach", *build, *extra, *options.services)
+        check(model, services)
+        current = recipe(model)
+        words = ("up", "--detach", *self._build(current), *recreate, *services)
         for _ in range(STARTS):
-            code = self._dc.run(*words, services=options.services, env=now.label)
+            code = self._dc.run(*words, services=services, env=current.label)
             if not code or not self._give_way(self._dc.model()):
                 break
         return code
 
     def wait(self) -> list[Service]:
-        """Return when all is ready; Compose's own ``--wait`` looks twice a second, and longer."""
+        """Return the services when all are ready; Compose's own ``--wait`` is slower."""
         self._gateway.preview()  # a dry run has nothing to wait for
         services, names = self._stack.runner.ps(), self._options.services
-        waited = [service for service in services if not names or service.service in names]
-        if all(service.health == "healthy" for service in waited):
+        awaited = [service for service in services if not names or service.service in names]
+        if all(service.health == "healthy" for service in awaited):
             return services
-        self._watch(waited).wait(self._options.timeout)
+        Watch(self._stack, self._dc, awaited, self._began).wait(self._options.timeout)
         return self._stack.runner.ps()
 
-    def why(self, code: int) -> ComposedError:
-        """Say what kept Compose from starting."""
+    def error(self, code: int) -> ComposedError:
+        """Return the reason why Compose ended with this exit code."""
         from composed.docker.pulls import pull_problem  # noqa: PLC0415  # only a failure needs it
 
-        if error := pull_problem(self._gateway, self._dc.model(), code):
-            return error
-        culprit = (
-            engine.disk_problem(self._gateway) or self._watch(self._stack.runner.ps()).culprit()
-        )
-        return culprit or NotReadyError(
-            f"docker compose up ended with {code}; the reason stands above."
+        return (
+            pull_problem(self._gateway, self._dc.model(), code)
+            or engine.disk_problem(self._gateway)
+            or Watch(self._stack, self._dc, self._stack.runner.ps(), self._began).culprit()
+            or NotReadyError(f"docker compose up ended with {code}; the reason stands above.")
         )
 
     def _give_way(self, model: Model) -> bool:
-        """Say whether ports were taken and others are chosen; raises when they may not be."""
+        """Return whether ports were taken and replaced; raise when a port may not change."""
         if self._gateway.dry:
             return False
-        self._dc.find([self._project.backend], model.services)
-        if not (taken := self._taken(model.published(self._options.services))):
+        self._dc.check([self._stack.project.backend], model.services)
+        ours = {host for service in self._stack.runner.ps() for host in service.ports.values()}
+        wanted = model.published(self._options.services)
+        foreign = [port for port in wanted if f"{port.host}:{port.port}" not in ours]
+        if not (taken := in_the_way(self._gateway, foreign)):
             return False
-        # Imported late: nearly every start finds its ports free.
-        from composed.ports.choice import give_way  # noqa: PLC0415
+        from composed.ports.choice import give_way  # noqa: PLC0415  # nearly always ports are free
 
-        # Read anew: the one that is taken may be one that was chosen a moment ago.
-        values = {**load_settings(self._project).values, **os.environ}
+        # Read anew, since a taken port may have been chosen a moment ago.
+        values = {**load_settings(self._stack.project).values, **os.environ}
         written = self._dc.written_model()
         named = {port: written.setting_of_port(port, values) for port in taken}
         avoid, strict = {port.port for port in model.published()}, self._options.strict_ports
         give_way(self._gateway, self._stack.settings, named, avoid=avoid, strict=strict)
         return True
 
-    def _taken(self, wanted: Sequence[Published]) -> list[Published]:
-        """Return the ports that others have; the first question to the engine, if it answers."""
-        ours = {at for service in self._stack.runner.ps() for at in service.ports.values()}
-        return in_the_way(
-            self._gateway, [at for at in wanted if f"{at.host}:{at.port}" not in ours]
-        )
+    def _build(self, current: Recipe) -> list[str]:
+        """Return the option of Compose, which alone would build only missing images."""
+        build = self._options.build
+        old = [] if build else stale(self._gateway, current)
+        for service in old:
+            then = "left as it is (--no-build)" if build is False else "building it anew"
+            say(f"The image of {service} does not fit {current}: {then}.")
+        if build is False:
+            return ["--no-build"]
+        return ["--build"] if build or old else []
 
-    def _watch(self, services: Sequence[Service]) -> Watch:
-        from composed.docker.watch import Watch  # noqa: PLC0415
 
+class Watch:
+    """Looks at containers; old probes do not count: their cause may be corrected since.
+
+    Old are the probes of the first look, unless this ``up`` has started the container. Their
+    start times are not compared with our clock, which may differ from the engine's.
+    ``began`` is the ``time.monotonic`` at which this ``up`` began.
+    """
+
+    def __init__(self, stack: Stack, dc: Compose, services: list[Service], began: float) -> None:
+        self._explain, self._dc, self._began, self._looks = stack.explain, dc, began, 0
         ids = [service.container for service in services]
-        return Watch(self._dc, self._stack.explain, ids, self._began)
+        self._first = {container.id: container for container in inspect(dc.gateway, ids)}
+
+    def wait(self, timeout: int) -> None:
+        """Return when all containers are ready; raise :class:`NotReadyError` when one fails.
+
+        ``timeout`` is in seconds since the start of the first container: builds and
+        downloads do not count.
+        """
+        if not self._first:
+            raise NotReadyError("The started containers are gone.", "Type: inv up")
+        ages = [_age(container) for container in self._first.values() if self._is_new(container)]
+        if look := wait(self._look, time.monotonic() - max(ages, default=0.0) + timeout):
+            goal = "become healthy" if look.has_health else "run"
+            raise self._error(f"Waiting for {look.service} to {goal}", look)
+
+    def culprit(self) -> NotReadyError | None:
+        """Return the error of the container that kept Compose from starting the others."""
+        containers = self._first.values()
+        # An exit explains more than bad health, and bad health more than a pause.
+        suspects = [container for container in containers if container.ended]
+        suspects += [container for container in containers if container.health == "unhealthy"]
+        suspects += [container for container in containers if container.state == "paused"]
+        if not suspects:
+            return None
+        look = _judged(suspects[0], suspects[0].probes, hopeless=True)
+        return self._error(f"Starting {look.service}", look)
+
+    def _look(self) -> list[Look]:
+        self._looks += 1
+        current = {container.id: container for container in inspect(self._dc.gateway, self._first)}
+        return [
+            self._compare(first, current.get(id_) or first._replace(state="gone", health=""))
+            for id_, first in self._first.items()
+        ]
+
+    def _compare(self, first: Container, current: Container) -> Look:
+        old = () if self._is_new(first) else {probe.start for probe in first.probes}
+        new = [probe for probe in current.probes if probe.start not in old]
+        hopeless = not current.ready and (
+            current.ended
+            or current.state in ("paused", "gone")
+            or current.restarts > first.restarts
+            or self._is_failing(current, new)
+            # Not at every look, since Compose takes long to show a log.
+            or (not self._looks % LOOKS_BETWEEN_LOGS and self._is_fatal(self._new_log(first)))
+        )
+        return _judged(current, new, hopeless=hopeless)
+
+    def _is_failing(self, current: Container, new: Sequence[Probe]) -> bool:
+        """Return whether the health check fails: twice at a start, since a reload may go on."""
+        if current.health == "unhealthy" and new:
+            return not new[-1].ok
+        return len(new) > 1 and all(not p.ok and self._is_fatal(p.output) for p in new[-2:])
+
+    def _is_fatal(self, text: str) -> bool:
+        explanation = self._explain(text)
+        return bool(explanation and explanation.fatal) or bool(_BROKEN.search(text))
+
+    def _error(self, step: str, look: Look) -> NotReadyError:
+        first = next(c for c in self._first.values() if c.service == look.service)
+        log = self._new_log(first, whole=look.state.startswith("ended"))
+        killed = "\nOOMKilled" if "out of memory" in look.state else ""
+        cause = self._explain(look.output) or self._explain(log + killed)
+        return not_ready(step, self._began, look, self._log(look.service), cause)
+
+    def _is_new(self, first: Container) -> bool:
+        """Return whether this ``up`` has started the container."""
+        return 0 <= _age(first) <= time.monotonic() - self._began
+
+    def _new_log(self, first: Container, *, whole: bool = False) -> str:
+        """Return the log since this ``up`` began; with ``whole``, since the container started."""
+        since = first.started
+        if first.probes and not whole and not self._is_new(first):
+            since = first.probes[-1].start
+        new = self._log(first.service, "--since", since)
+        return log_of_this_start(new, self._log(first.service))
+
+    def _log(self, service: str, *since: str) -> str:
+        options = ("--no-color", "--no-log-prefix", "--tail", LINES_READ, *since)
+        return self._dc.ask("logs", *options, service).replace(ERASE_LINE, "")
 
 
-def _build(wanted: bool | None, now: Recipe, stale: Sequence[str]) -> list[str]:
-    """Return what to tell Compose, which by itself builds only what is missing."""
-    for service in stale:
-        then = "left as it is (--no-build)" if wanted is False else "building it anew"
-        say(f"The image of {service} does not fit {now}: {then}.")
-    if wanted is False:
-        return ["--no-build"]
-    return ["--build"] if wanted or stale else []
+def _judged(container: Container, probes: Sequence[Probe], *, hopeless: bool) -> Look:
+    output = probes[-1].output if probes and not probes[-1].ok else ""
+    state, has_health = container.in_words(hopeless=hopeless), bool(container.health)
+    return Look(container.service, state, container.ready, has_health, hopeless, output)
+
+
+def _age(container: Container) -> float:
+    """Return the seconds since the container started; -1 when the engine names no time."""
+    try:
+        return time.time() - datetime.fromisoformat(container.started).timestamp()
+    except ValueError:
+        return -1.0

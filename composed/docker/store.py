@@ -1,30 +1,34 @@
 """The data of a stack in docker mode: a database service on a volume."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 
 from composed.calls import Calls
 from composed.database import Database
-from composed.docker.compose import Compose
+from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.owned import Owned
+from composed.docker.model import setting_of
+from composed.errors import RefusedError
 from composed.stack import Stack, Store
 
-__all__ = ["VolumeStore"]
+# How to list and remove each kind; containers first, since they use the rest.
+KINDS = (
+    (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+    (("volume", "ls", "--quiet"), ("volume", "rm")),
+    (("network", "ls", "--quiet"), ("network", "rm")),
+    (("image", "ls", "--quiet"), ("image", "rm", "--force")),
+)
 
 
 class VolumeStore(Store):
-    """The volume of the database service, and all else on the engine that is the stack's."""
+    """The volume of the database service, and everything on the engine with the stack's label."""
 
     def __init__(self, stack: Stack, dc: Compose, calls: Calls, database: DatabaseService) -> None:
         self._stack, self._dc, self._calls, self._database = stack, dc, calls, database
-        self._owned = Owned(dc, stack.name)
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:
-        """Yield PostgreSQL; when the block raises, its programs inside are ended."""
+        """Yield PostgreSQL; end the programs in the container when the block raises."""
         self._database.start()
         try:
             with self._calls.under_way(self._database.name, keep_failed=True) as call:
@@ -34,20 +38,47 @@ class VolumeStore(Store):
             raise
 
     def pointed_at(self, place: str) -> dict[str, str]:
-        """Return the setting that the Compose file's ``${…}`` takes the name from."""
+        """Return the setting that gives the Compose file the name of the database."""
         return {self._stack.project.database_name: place}
 
     def has_data(self) -> bool:
-        """Return whether the volume of the database service exists."""
-        return self._owned.has_volume(self._database.name)
+        """Return whether a named volume of the service exists; True without a named volume."""
+        mounts = self._dc.model().service(self._database.name).mounts
+        names = [mount.volume for mount in mounts if mount.volume]
+        return not names or not self._dc.volumes().keys().isdisjoint(names)
 
     def holdings(self) -> list[str]:
-        """Return the volumes: after an upgrade the old volume is still there."""
-        return self._owned.volumes()
+        """Return the volumes of the project, with the old volumes of upgrades."""
+        return [name for name, owner in self._dc.volumes().items() if owner == self._stack.name]
 
     def destroy(self) -> int:
-        """Remove all that Compose knows, then all else that bears the project's label."""
-        self._owned.check_volumes()
+        """Remove everything that Compose knows, then everything with the project's label.
+
+        Raises :class:`InputOutputError` when the engine refuses.
+        """
+        check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
-            code = self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local")
-            return code or self._owned.remove()
+            if code := self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local"):
+                return code
+            gateway, label = self._dc.gateway, f"label={PROJECT_LABEL}={self._stack.name}"
+            for listing, removal in KINDS:
+                argv = ["docker", *listing, "--filter", label]
+                if ids := self._dc.output(argv, gateway.ask(argv)).split():
+                    argv = ["docker", *removal, *dict.fromkeys(ids)]
+                    self._dc.output(argv, gateway.do(argv))
+        return 0
+
+
+def check_owners(dc: Compose, project: str) -> None:
+    """Raise :class:`RefusedError` for another project's volume: Compose removes by name."""
+    owners = dc.volumes()
+    for key, volume in dc.model().volumes.items():
+        owner = owners.get(volume.name, "")
+        if owner not in ("", project) and not volume.external:
+            written = dc.written_model().volumes.get(key)
+            setting = setting_of(written.name) if written else ""
+            cure = f"Give {key} another name in the Compose file"
+            raise RefusedError(
+                f"Volume {volume.name} belongs to another project, {owner}.",
+                f"Name one of your own: {setting} in .env" if setting else cure,
+            )

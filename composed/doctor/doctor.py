@@ -1,69 +1,93 @@
-"""What could keep the stack from working: every check there is, and nothing is changed."""
-
-from __future__ import annotations
+"""Every check of a project and its stack; nothing is changed."""
 
 import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
+from composed.contract import PENDING, UNKNOWN
+from composed.data.migrations import few, unapplied
 from composed.docker import engine
-from composed.doctor.complaints import complaints
 from composed.doctor.env_check import check_env
-from composed.env import copies
+from composed.env.copies import original
 from composed.env.settings import env_files
 from composed.errors import ComposedError
 from composed.findings import Finding, State, any_wrong
 from composed.gateway import Gateway
+from composed.health import explanations
+from composed.health.explanations import Explanation
+from composed.health.waiting import names_in, settled
 from composed.modes import open_stack
 from composed.project import Project
 from composed.stack import Stack, url_of
-
-__all__ = ["examine"]
 
 BYTES_NEEDED = 1 << 30
 
 
 def examine(project: Project, gateway: Gateway) -> list[Finding]:
-    """Return a row for each thing looked at; works without settings, engine and server."""
-    found = [_python(), _disk(project), *_folder(project)]
-    if not env_files(project)[0].exists():  # no fault: `inv up` makes it
-        return [*found, Finding(".env", "warning", "not made yet", "inv up"), *_engine(gateway)]
-    found += check_env(project, gateway)
+    """Return a finding for each check; works without settings, engine and server."""
+    python = f"{platform.python_version()} ({sys.executable})"
+    rows = [Finding("Python", "ok", python), _disk(project), *_folder(project)]
+    if not env_files(project)[0].exists():  # no fault: `inv up` makes the file
+        rows.append(Finding(".env", "warning", "not made yet", "inv up"))
+        return rows + (engine.findings(gateway) if engine.is_set_up() else [])
+    rows += check_env(project, gateway)
     try:
         stack = open_stack(project, gateway)
-        found += [Finding("mode", "ok", stack.mode), *stack.report.findings()]
-        return found if any_wrong(found) else [*found, *_complaints(stack)]
+        rows += [Finding("mode", "ok", stack.mode), *stack.report.findings()]
+        return rows if any_wrong(rows) else [*rows, *_answers(stack)]
     except ComposedError as error:
-        return [*found, Finding.of("stack", error)]
-
-
-def _folder(project: Project) -> list[Finding]:
-    try:
-        return copies.findings(project)
-    except ComposedError:  # .env cannot be read, which has a row of its own
-        return []
-
-
-def _engine(gateway: Gateway) -> list[Finding]:
-    return engine.findings(gateway) if engine.is_set_up() else []
-
-
-def _python() -> Finding:
-    return Finding("Python", "ok", f"{platform.python_version()} ({sys.executable})")
+        return [*rows, Finding.of("stack", error)]
 
 
 def _disk(project: Project) -> Finding:
     free = shutil.disk_usage(project.root).free
-    state: State = "ok" if free > BYTES_NEEDED else "warning"
-    return Finding(
-        "disk", state, f"{free / 2**30:.1f} GiB free", "" if state == "ok" else "df -h ."
-    )
+    seen = f"{free / 2**30:.1f} GiB free"
+    if free > BYTES_NEEDED:
+        return Finding("disk", "ok", seen)
+    return Finding("disk", "warning", seen, "df -h .")
 
 
-def _complaints(stack: Stack) -> Iterator[Finding]:
-    """Yield a row for each complaint of the running backend."""
+def _folder(project: Project) -> Iterator[Finding]:
+    """Yield whether the stack's name is this folder's own; nothing for an unreadable .env."""
+    try:
+        origin = original(project)
+    except ComposedError:  # a finding of check_env
+        return
+    if origin:
+        cure = "inv env (gives it a name of its own)"
+        yield Finding("folder", "warning", f"a copy of {origin}", cure)
+    else:
+        yield Finding("folder", "ok", str(project.root))
+
+
+def _answers(stack: Stack) -> Iterator[Finding]:
     if url := url_of([service for service in stack.runner.ps() if service.ready]):
         for complaint in complaints(stack, url):
             state: State = "wrong" if complaint.fatal else "warning"
             yield Finding("what it answers", state, complaint.sentence, complaint.cure)
+
+
+def complaints(stack: Stack, url: str) -> Iterator[Explanation]:
+    """Yield the faults of the backend at ``url``; only one if the application does not load.
+
+    Migrations can be pending (Django is asked in a project without ``ready``), or unknown to
+    the project's files. The backend can refuse the host name that a browser would send.
+    """
+    project, path = stack.project, stack.project.ready
+    code, body = settled(stack.gateway, f"{url}{path}") if path else (0, "")
+    if code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        end = body.strip().rpartition("\n")[2]
+        unknown_cause = Explanation(f"{url}{path} answers {code}: {end}", "inv logs", fatal=True)
+        yield stack.explain(body, loading=True) or unknown_cause
+        return
+    pending = names_in(body, PENDING)
+    if pending := unapplied(stack) if pending is None else pending:
+        yield explanations.PENDING_MIGRATIONS.explain(project, {"names": f": {few(pending)}"})
+    if unknown := names_in(body, UNKNOWN):
+        words = {"names": few(unknown), "name": unknown[0].rpartition(".")[2]}
+        yield explanations.UNKNOWN_MIGRATIONS.explain(project, words)
+    if stack.gateway.fetch(f"{url}/")[0] == HTTPStatus.BAD_REQUEST:
+        yield explanations.REFUSED_HOST.explain(project, {"host": str(urlsplit(url).hostname)})

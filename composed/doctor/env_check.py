@@ -1,19 +1,17 @@
-"""The check of the env contract: what the env files set against what the project declares."""
+"""The check of the env contract: the env files against the declarations of the project."""
 
-from __future__ import annotations
-
+import ast
 import difflib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv.parser import Binding
 
-from composed.doctor.env_form import check_form
-from composed.doctor.env_readings import check_readings
-from composed.doctor.env_uses import COMPOSE_FILE, Uses, uses
+from composed.docker.compose import Compose
+from composed.doctor.env_form import check_form, check_readings
 from composed.env.settings import (
     Settings,
     bindings,
@@ -24,13 +22,17 @@ from composed.env.settings import (
 )
 from composed.errors import ComposedError
 from composed.findings import Finding
-from composed.gateway import Gateway
+from composed.gateway import NOT_FOUND, Gateway
 from composed.project import Project
 from composed.redaction import is_secret
 
-__all__ = ["check_env"]
+COMPOSE_FILE = "a Compose file"
 
-# What Compose and Docker read from an env file themselves.
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+# os.environ.get(…), os.getenv(…), env.bool(…) of django-environ, config(…) of python-decouple.
+# A plain `environ` can belong to a WSGI request.
+_READER = re.compile(r"os\.(environ(\.get|\.pop)?|getenv)|\w*env(\.\w+)?|config", re.IGNORECASE)
+# Names that Compose and Docker read from an env file themselves.
 _PREDEFINED = {
     *(f"COMPOSE_{name}" for name in ("ANSI", "BAKE", "CONVERT_WINDOWS_PATHS", "ENV_FILES")),
     *(f"COMPOSE_{name}" for name in ("DISABLE_ENV_FILE", "EXPERIMENTAL", "FILE", "MENU")),
@@ -40,114 +42,109 @@ _PREDEFINED = {
     *(f"DOCKER_{name}" for name in ("DEFAULT_PLATFORM", "HOST", "TLS_VERIFY")),
     "BUILDKIT_PROGRESS",
 }
-# What every process has, settings or not.
+# Names in the environment of every process.
 _OF_THE_SYSTEM = {"HOME", "LANG", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER"}
 
 _PLACEHOLDER = re.compile(
-    r"<.*>|change[-_ ]?(me|it|this).*|your[-_ ].*|replace[-_ ].*|django-insecure-.*|todo|x{3,}",
-    re.IGNORECASE,
+    r"(?i)<.*>|change[-_ ]?(me|it|this).*|your[-_ ].*|replace[-_ ].*|django-insecure-.*|todo|x{3,}"
 )
 _WEAK = re.compile(
     r"(pass(word|wd)?|secret|admin|root|postgres|test|example|default|qwerty|letmein|\d{1,8})\d{0,4}",
     re.IGNORECASE,
 )
-_RENEW = "Empty it, then: inv env (a database keeps the old password)"
 
 
 def check_env(
     project: Project, gateway: Gateway, environ: Mapping[str, str] = os.environ
 ) -> list[Finding]:
-    """Return what is right and wrong with the settings; writes nothing, needs no engine.
+    """Return the findings about the settings; writes nothing, needs no engine.
 
     Compares ``.env.example``, the env files, the Compose files and the project's
-    ``settings_files``. No value of a secret is in what is returned.
+    ``settings_files``. No finding holds a secret.
     """
-    files = env_files(project, environ)
+    files, rows = env_files(project, environ), []
     texts: dict[Path, str] = {}
-    found = [row for file in files for row in _read(file, texts)]
-    found += [row for file, text in texts.items() for row in check_form(gateway, file, text)]
+    for file in files:
+        try:
+            texts[file] = read_text(file)
+        except ComposedError as error:
+            rows.append(_unread(file, error))
+    rows += [row for file, text in texts.items() for row in check_form(gateway, file, text)]
     lines = [line for text in texts.values() for line in bindings(text)]
     assigned = {line.key: line for line in lines if line.key and line.value is not None}
     try:
-        # What is no assignment has a row of its own by now.
-        drafts = dict.fromkeys(files, "") | {file: _right(text) for file, text in texts.items()}
+        # Lines that are no assignment have a finding already.
+        drafts = dict.fromkeys(files, "") | {file: _valid(text) for file, text in texts.items()}
         settings = load_settings(project, environ, drafts)
     except ComposedError as error:
-        return [*found, _refused(project.example, error)]
+        return [*rows, _unread(project.example, error)]
     whole = len(texts) == len(files) and not any(line.error for line in lines)
-    # A file that Compose would refuse has a row already; the rest is compared without.
+    # Compose refuses a faulty file, which has a finding already: compare the rest without files.
     read = list(texts) if whole else [Path(os.devnull)]
-    used, unread = uses(project, gateway, read)
+    readers, required, unread = uses(project, gateway, read)
     example = example_of(project) if project.example.exists() else None
-    contract = _Contract(example, settings, assigned, used, environ)
-    found += [*contract.findings(whole=whole), *unread]
-    return found + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
+    contract = _Contract(example, settings, assigned, readers, required, environ, whole)
+    rows += [*contract.findings(), *unread]
+    return rows + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
 
 
-def _read(file: Path, texts: dict[Path, str]) -> Iterator[Finding]:
-    """Add the file's text to ``texts``, or say why not."""
-    try:
-        texts[file] = read_text(file)
-    except ComposedError as error:
-        yield _refused(file, error)
-
-
-def _refused(file: Path, error: ComposedError) -> Finding:
+def _unread(file: Path, error: ComposedError) -> Finding:
     if not os.path.lexists(file):
         cure = "inv env" if file.name == ".env" else "Make it, or take it out of COMPOSE_ENV_FILES"
         return Finding(file.name, "wrong", "missing: there is no such file", cure)
     return Finding.of(file.name, error)
 
 
-def _right(text: str) -> str:
+def _valid(text: str) -> str:
     return "".join(line.original.string for line in bindings(text) if not line.error)
 
 
 @dataclass(frozen=True)
 class _Contract:
-    """Who names which setting: ``.env.example``, the env files, the Compose files, the server."""
+    """The settings in ``.env.example``, the env files, the Compose files and the server.
+
+    Missing settings count only if the env files are ``whole``.
+    """
 
     example: Mapping[str, str] | None
     settings: Settings
     assigned: Mapping[str, Binding]
-    used: Uses
+    readers: Mapping[str, str]
+    required: Sequence[str]
     environ: Mapping[str, str]
+    whole: bool
 
-    def findings(self, *, whole: bool) -> list[Finding]:
-        """Return a row for each setting that something is wrong with, or one that none is.
-
-        What is missing counts only when the env files are ``whole``.
-        """
-        rows = [*self._malformed(), *self._unknown(), *self._empty(), *self._placeholders()]
-        rows += self._missing() if whole else ()
+    def findings(self) -> list[Finding]:
+        """Return the faults of the settings, or a finding that there are none."""
+        rows = [*self._malformed_or_missing(), *self._unknown(), *self._empty_or_weak()]
         if self.assigned and not rows:
             rows = [Finding("settings", "ok", f"{len(self.assigned)} set, all known")]
         return [*rows, *self._undeclared()]
 
     def shared(self) -> dict[str, Binding]:
-        """Return what others than Compose read too, who would see a ``${NAME}`` as it stands."""
+        """Return all lines but a ``${NAME}`` that only Compose reads, and resolves."""
         return {
             name: line
             for name, line in self.assigned.items()
-            if self.used.readers.get(name) != COMPOSE_FILE or "${" not in (line.value or "")
+            if self.readers.get(name) != COMPOSE_FILE or "${" not in (line.value or "")
         }
 
-    def _malformed(self) -> Iterator[Finding]:
+    def _malformed_or_missing(self) -> Iterator[Finding]:
+        missing = set()
         for name, seen, cure, given in self.settings.problems():
             if given:
                 yield Finding(name, "wrong", f"malformed: it {seen}", cure)
-
-    def _missing(self) -> Iterator[Finding]:
-        ours = {problem.name for problem in self.settings.problems() if not problem.given}
-        for name in ours:
-            yield Finding(name, "wrong", "missing: it has no default", "inv env")
-        for name in self.used.required:
-            if name not in ours and not {**self.settings.values, **self.environ}.get(name):
+            elif self.whole:
+                missing.add(name)
+                yield Finding(name, "wrong", "missing: it has no default", "inv env")
+        values = {**self.settings.values, **self.environ}
+        for name in self.required if self.whole else ():
+            if name not in missing and not values.get(name):
                 seen = "missing: a Compose file requires it"
                 yield Finding(name, "wrong", seen, f"Write it in .env: {name}=…")
 
     def _unknown(self) -> Iterator[Finding]:
-        known = {*(self.example or ()), *self.settings.defaults, *self.used.readers, *_PREDEFINED}
+        known = {*(self.example or ()), *self.settings.defaults, *self.readers, *_PREDEFINED}
         for name in self.assigned:
             if not _knows(known, name):
                 near = difflib.get_close_matches(name, known, 1)
@@ -156,33 +153,112 @@ class _Contract:
 
     def _undeclared(self) -> Iterator[Finding]:
         if self.example is None:
-            seen = "missing: nothing says which settings there are"
-            yield Finding(".env.example", "warning", seen, "Write it: every name and its default")
+            seen = "missing: there is no list of the settings"
+            yield Finding(".env.example", "warning", seen, "Write every name with its default")
             return
-        for name, reader in self.used.readers.items():
+        for name, reader in self.readers.items():
             if not _knows({*self.example, *_PREDEFINED, *_OF_THE_SYSTEM}, name):
                 near = difflib.get_close_matches(name, self.example, 1)
                 cure = f"Add it to .env.example{f', or is it {near[0]}?' if near else ''}"
                 seen = f"undeclared: {reader} reads it, .env.example has no such name"
                 yield Finding(name, "warning", seen, cure)
 
-    def _empty(self) -> Iterator[Finding]:
+    def _empty_or_weak(self) -> Iterator[Finding]:
         for name, line in self.assigned.items():
-            if not line.value and (default := self.settings.defaults.get(name)):
-                yield Finding(name, "warning", f"empty: its default counts, {default}")
-
-    def _placeholders(self) -> Iterator[Finding]:
-        for name, line in self.assigned.items():
-            value = line.value or ""
-            cure = _RENEW if name in self.settings.generated else "Write your own"
-            if _PLACEHOLDER.fullmatch(value):
+            value, default = line.value or "", self.settings.defaults.get(name)
+            renew = "Empty it, then: inv env (a database keeps the old password)"
+            cure = renew if name in self.settings.generated else "Write your own"
+            if default and not value:
+                yield Finding(name, "warning", f"empty: the default {default} counts")
+            elif _PLACEHOLDER.fullmatch(value):
                 yield Finding(name, "wrong", "placeholder: a text to be replaced", cure)
             elif value and is_secret(name) and value == (self.example or {}).get(name):
                 yield Finding(name, "warning", "placeholder: the value of .env.example", cure)
             elif is_secret(name) and _WEAK.fullmatch(value):
-                yield Finding(name, "warning", "placeholder: a word that is tried first", cure)
+                yield Finding(name, "warning", "placeholder: a word that is easy to guess", cure)
 
 
 def _knows(known: Collection[str], name: str) -> bool:
-    """Say whether the name is known, or is that of a file with the secret in it."""
+    """Return whether the name is known, or names a file with a known secret."""
     return name in known or name.removesuffix("_FILE") in known
+
+
+def uses(
+    project: Project, gateway: Gateway, files: Sequence[Path]
+) -> tuple[dict[str, str], list[str], list[Finding]]:
+    """Return the reader of each setting, the settings that a Compose file requires, and findings.
+
+    ``files`` are the env files, which may name other Compose files. No project code is run.
+    """
+    variables, unread = _compose_variables(gateway, files)
+    readers = dict.fromkeys(variables, COMPOSE_FILE)
+    paths: tuple[Path, ...] = ()
+    try:
+        paths = project.settings_paths
+    except ComposedError as error:
+        unread.append(Finding.of("source", error))
+    for file in paths:
+        try:
+            readers |= dict.fromkeys(names_read(file.read_text(encoding="utf-8")), file.name)
+        except (OSError, SyntaxError, UnicodeDecodeError) as error:
+            seen = f"not compared: {getattr(error, 'strerror', None) or error}"
+            cure = "Correct it, or name yours in [tool.composed] settings_files"
+            unread.append(Finding(project.relative(file), "warning", seen, cure))
+    return readers, [name for name, required in variables.items() if required], unread
+
+
+def _compose_variables(
+    gateway: Gateway, files: Sequence[Path]
+) -> tuple[dict[str, bool], list[Finding]]:
+    """Return each variable of the Compose files, and whether it is required; needs no engine.
+
+    No finding repeats an error text of Compose, which quotes values.
+    """
+    # A project name of our own: the setting may be malformed.
+    words = ("--project-name", "check", "config", "--variables")
+    answer = gateway.ask(Compose(gateway, files).argv(*words))
+    if answer.code == NOT_FOUND:
+        return {}, [Finding("Compose files", "ok", "not compared: there is no docker here")]
+    if answer.code:
+        old = "unknown flag" in answer.err
+        reason = "Compose lists their variables from 2.26 on" if old else "Compose fails"
+        cure = "docker compose config --variables"
+        return {}, [Finding("Compose files", "warning", f"not compared: {reason}", cure)]
+    rows = [row.split() for row in answer.out.splitlines()[1:]]
+    return {name: required == "true" for name, required, *_ in rows}, []
+
+
+def names_read(source: str) -> set[str]:
+    """Return the names of the environment variables that Python source reads.
+
+    Names stand in ``os.environ["NAME"]``, ``os.getenv("NAME")``, ``env("NAME")``,
+    ``env.bool("NAME")``, and in calls of the source's own functions that read the variable
+    named by an argument. Raises :class:`SyntaxError`.
+    """
+    nodes = list(ast.walk(ast.parse(source)))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and _is_reader(node)}
+    if any(isinstance(node, ast.ImportFrom) and node.module == "os" for node in nodes):
+        own |= {"environ", "environ.get"}
+    asked = (key for node in nodes for key in _keys(node, own))
+    names = {str(key.value) for key in asked if isinstance(key, ast.Constant)}
+    return {name for name in names if _NAME.fullmatch(name)}
+
+
+def _is_reader(function: ast.FunctionDef) -> bool:
+    """Return whether the function reads the variable that an argument names."""
+    keys = [key for node in ast.walk(function) for key in _keys(node)]
+    arguments = {argument.arg for argument in function.args.args}
+    return any(isinstance(key, ast.Name) and key.id in arguments for key in keys)
+
+
+def _keys(node: ast.AST, own: Container[str] = ()) -> Iterator[ast.expr]:
+    """Yield the key if the node looks up a variable; ``own`` are names of further readers."""
+    if isinstance(node, ast.Subscript):
+        reader, key = node.value, node.slice
+    elif isinstance(node, ast.Call) and node.args:
+        reader, key = node.func, node.args[0]
+    else:
+        return
+    name = ast.unparse(reader)
+    if name in own or _READER.fullmatch(name):
+        yield key

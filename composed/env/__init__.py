@@ -1,1 +1,1 @@
-"""The settings: where they stand, what they may be, whether they are right."""
+"""The env files: reading, completing, and the kinds of values."""

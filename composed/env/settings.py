@@ -1,6 +1,4 @@
-"""The settings in force: process environment, then ``.env``, then ``.env.example``."""
-
-from __future__ import annotations
+"""The settings in force: process environment, then env files, then ``.env.example``."""
 
 import io
 import os
@@ -15,33 +13,11 @@ from dotenv.parser import Binding, parse_stream
 from composed.errors import RefusedError, SettingError
 from composed.project import Project
 
-__all__ = [
-    "Problem",
-    "Settings",
-    "assignments",
-    "bindings",
-    "declared",
-    "env_files",
-    "example_of",
-    "generated_names",
-    "line_number",
-    "load_settings",
-    "read_text",
-]
-
-# What the verbs themselves read, for a project whose .env.example does not name it.
-_FALLBACKS = {
-    "COMPOSED_MODE": "auto",
-    "GUNICORN_GRACEFUL_TIMEOUT": "30",  # Gunicorn's own default
-}
-
-SAVE = "Save it as plain UTF-8."
-
-_DECLARATION = re.compile(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
+_SAVE = "Save it as plain UTF-8."
 
 
 class Problem(NamedTuple):
-    """A setting that no verb would accept; ``given`` unless it has no value at all."""
+    """A setting that no verb would accept; ``given`` unless the value is missing."""
 
     name: str
     seen: str
@@ -51,9 +27,9 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting by name, and its default; Compose reads the same ``files``.
+    """The values and defaults of all settings; Compose reads the same ``files``.
 
-    ``generated`` names those that have no default, since each project needs its own.
+    ``generated`` names the settings without a default: each project needs values of its own.
     """
 
     values: Mapping[str, str]
@@ -62,53 +38,48 @@ class Settings:
     generated: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> str:
-        """Return the value, or the default of an empty one; raises :class:`SettingError`."""
+        """Return the value, else the default; raises :class:`SettingError` without both."""
         if value := self.values.get(name) or self.defaults.get(name):
             return value
         cure = "Type: inv env" if name in self.generated else f"Write there: {name}=…"
         raise SettingError(f"{name} has no value in {self.files[-1].name}.", cure)
 
     def file_of(self, name: str) -> Path:
-        """Return the env file whose value counts, else the one that we complete."""
+        """Return the last env file that sets the name, else the first env file."""
         naming = [file for file in self.files if name in assignments(read_text(file))]
-        return (naming or self.files)[-1 if naming else 0]
-
-    def choice(self, name: str, *valid: str) -> str:
-        """Return the value, which has to be one of ``valid``."""
-        if (value := self[name]) in valid:
-            return value
-        raise SettingError(f"{name} is {value!r}.", f"Valid: {', '.join(valid)}.")
+        return naming[-1] if naming else self.files[0]
 
     def check(self) -> None:
-        """Raise :class:`SettingError` for the first of the :meth:`problems`."""
+        """Raise :class:`SettingError` for the first problem."""
         for problem in self.problems():
             raise SettingError(f"{problem.name} {problem.seen}.", problem.cure)
 
     def problems(self) -> Iterator[Problem]:
-        """Return each value that is missing or not of its setting's kind.
+        """Yield a problem for each value that is missing or of the wrong kind.
 
-        Empty means the default, but for those that are made for each project.
+        An empty value means the default; ``generated`` settings have none.
         """
         for name in self.generated:
             if not (self.values.get(name) or self.defaults.get(name)):
                 seen = f"has no value in {self.files[-1].name}"
                 yield Problem(name, seen, "Type: inv env", given=False)
         for name, default in {**dict.fromkeys(self.generated, ""), **self.defaults}.items():
-            value, kind = self.values.get(name, ""), _kind(name, default)
+            value = self.values.get(name, "")
+            is_port = name.rpartition("_")[2] == "PORT" and default.isdecimal()
+            kind = _PORT if is_port else _NAMED.get(name)  # None: only the server knows the kind
             if kind and value and not kind.matches(value):
                 yield Problem(name, f"is {value!r}", f"Valid: {kind.valid}.")
 
 
 class _Kind(NamedTuple):
-    """What the values of a setting look like, in words and as a pattern."""
+    """The valid values of a setting, in words and as a pattern."""
 
     valid: str
     pattern: str
 
     def matches(self, value: str) -> bool:
-        if not re.fullmatch(self.pattern, value, re.ASCII | re.IGNORECASE):
-            return False
-        return self is not _PORT or int(value) <= 65535
+        matches = re.fullmatch(self.pattern, value, re.ASCII | re.IGNORECASE)
+        return bool(matches) and (self is not _PORT or int(value) <= 65535)
 
 
 _PORT = _Kind("a port from 1 to 65535, or 0 for any", r"\d+")
@@ -117,12 +88,9 @@ _ID = _Kind("the number of a user or group", r"\d+")
 _TRUTH = _Kind("true or false", "1|true|yes|on|0|false|no|off")
 _NAME = _Kind("lower-case letters, digits, - and _", "(?-i:[a-z0-9][a-z0-9_-]*)")
 _MODE = _Kind("auto, docker, local", "(?-i:auto|docker|local)")
-_COUNTS = (
-    *("WEB_CONCURRENCY", "GUNICORN_THREADS", "GUNICORN_TIMEOUT", "GUNICORN_GRACEFUL_TIMEOUT"),
-    "STATEMENT_TIMEOUT",
-)
 _NAMED = {
-    **dict.fromkeys(_COUNTS, _COUNT),
+    **dict.fromkeys(("GUNICORN_THREADS", "GUNICORN_TIMEOUT", "GUNICORN_GRACEFUL_TIMEOUT"), _COUNT),
+    **dict.fromkeys(("WEB_CONCURRENCY", "STATEMENT_TIMEOUT"), _COUNT),
     **dict.fromkeys(("DEBUG", "HTTPS_ONLY"), _TRUTH),
     **dict.fromkeys(("APP_UID", "APP_GID"), _ID),
     "COMPOSE_PROJECT_NAME": _NAME,
@@ -130,58 +98,46 @@ _NAMED = {
 }
 
 
-def _kind(name: str, default: str) -> _Kind | None:
-    """Return what a setting takes; None for one that only the server knows."""
-    is_port = name.rsplit("_", maxsplit=1)[-1] == "PORT" and default.isdecimal()
-    return _PORT if is_port else _NAMED.get(name)
-
-
 def declared(example: str) -> dict[str, str]:
-    """Return the settings that the text of an ``.env.example`` names, with their defaults.
-
-    A commented ``# NAME=value`` names a setting too: its default is the value.
-    """
-    return dict(_DECLARATION.findall(example))
+    """Return name and default of each ``NAME=value`` or ``# NAME=value`` in ``.env.example``."""
+    return dict(re.findall(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=(.*)$", example, re.MULTILINE))
 
 
 def example_of(project: Project) -> dict[str, str]:
-    """Return what the project's ``.env.example`` declares: nothing where it has none."""
+    """Return names and defaults from the project's ``.env.example``, if there is one."""
     return declared(read_text(project.example)) if project.example.exists() else {}
 
 
 def generated_names(project: Project, example: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the settings to make for each project: its name, and what the example leaves empty.
+    """Return the settings to generate: the project name, and empty ids and ``secrets``.
 
-    Of the empty ones, only ids and the project's ``secrets``: another may stay empty.
+    Any further setting that ``.env.example`` leaves empty may stay empty.
     """
     made = ("APP_UID", "APP_GID", *project.secrets)
     return ("COMPOSE_PROJECT_NAME", *(name for name in made if example.get(name) == ""))
 
 
 def env_files(project: Project, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Return the env files: those of ``COMPOSE_ENV_FILES``, as Compose has it, or ``.env``."""
+    """Return the env files: ``COMPOSE_ENV_FILES``, as Compose reads this variable, or ``.env``."""
     names = environ.get("COMPOSE_ENV_FILES") or ".env"
     return tuple(project.root / name.strip() for name in names.split(","))
 
 
 def load_settings(
-    project: Project,
-    environ: Mapping[str, str] = os.environ,
-    drafts: Mapping[Path, str] | None = None,
+    project: Project, environ: Mapping[str, str] = os.environ, drafts: Mapping[Path, str] = {}
 ) -> Settings:
     """Read the settings; raises :class:`SettingError` when an env file is missing.
 
-    ``drafts`` are texts of env files that a dry run has not written. Nothing of
-    it is pushed into the process environment, where it would win over
-    Compose's ``--env-file``.
+    ``drafts`` are texts of env files that a dry run has not written. The process environment
+    stays as it is: a setting there would win over Compose's ``--env-file``.
     """
-    files, drafts = env_files(project, environ), drafts or {}
-    example = example_of(project)
-    fallbacks = {**_FALLBACKS, project.backend_port: "8000", "SQLITE_PATH": project.sqlite}
+    files, example = env_files(project, environ), example_of(project)
+    # Settings that the verbs read, for a project whose .env.example does not name them.
+    fallbacks = {"COMPOSED_MODE": "auto", "GUNICORN_GRACEFUL_TIMEOUT": "30"}  # Gunicorn's default
+    fallbacks |= {project.backend_port: "8000", "SQLITE_PATH": project.sqlite}
     values = dict(example)
     for file in files:
-        text = drafts[file] if file in drafts else read_text(file)
-        values |= assignments(text, file.name)
+        values |= assignments(drafts[file] if file in drafts else read_text(file), file.name)
     generated = generated_names(project, example)
     known = {*values, *fallbacks, *generated}
     values |= {name: environ[name] for name in known if name in environ}
@@ -189,12 +145,12 @@ def load_settings(
 
 
 def assignments(text: str, name: str = ".env") -> dict[str, str]:
-    """Return what the text of an env file sets; a bare ``NAME`` without ``=`` sets nothing.
+    """Return the settings in the text of the env file ``name``; a bare ``NAME`` sets nothing.
 
-    ``name`` is the file's. Raises :class:`SettingError` for a line that is no
-    assignment: python-dotenv would pass over it, and Compose end at it.
+    Raises :class:`SettingError` for a line that is no assignment: python-dotenv would pass
+    over the line, and Compose would fail.
     """
-    found = {}
+    values: dict[str, str | None] = {}
     for line in bindings(text):
         if line.error:
             raise SettingError(
@@ -202,33 +158,36 @@ def assignments(text: str, name: str = ".env") -> dict[str, str]:
                 "Write it as NAME=value; see every problem: inv env --check",
             )
         if line.key is not None:
-            found[line.key] = line.value
-    return {key: value for key, value in found.items() if value is not None}
+            values[line.key] = line.value
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def bindings(text: str) -> list[Binding]:
-    """Return the text of an env file as python-dotenv takes it apart, nothing interpolated."""
+    """Return the lines of an env file as python-dotenv parses them, without interpolation."""
     return list(parse_stream(io.StringIO(text)))
 
 
 def line_number(line: Binding) -> int:
-    """Return where the assignment itself stands, counted from 1, after its empty lines."""
+    """Return the number of the assignment's line from 1; the binding starts with empty lines."""
     text = line.original.string
     return line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a settings file; raises :class:`SettingError` when that fails."""
+    """Return the text of an env file.
+
+    Raises :class:`SettingError`, and :class:`RefusedError` for another user's file.
+    """
     try:
-        text = file.read_text(encoding="utf-8-sig")  # Windows' editors begin with a mark
+        text = file.read_text(encoding="utf-8-sig")  # editors on Windows write a mark first
     except FileNotFoundError:
         raise SettingError(f"There is no {file.name} in {file.parent}.", "Type: inv up") from None
     except PermissionError:
         raise RefusedError(f"{file} is not yours to read.", f"sudo chown $USER {file}") from None
     except UnicodeDecodeError:
-        raise SettingError(f"{file} cannot be read: it is no UTF-8 text.", SAVE) from None
+        raise SettingError(f"{file} cannot be read: it is not UTF-8 text.", _SAVE) from None
     except OSError as error:
         raise SettingError(f"{file} cannot be read: {error.strerror}.") from None
     if "\0" in text:
-        raise SettingError(f"{file} cannot be read: it has a NUL in it.", SAVE)
+        raise SettingError(f"{file} cannot be read: it has a NUL in it.", _SAVE)
     return text

@@ -1,7 +1,5 @@
 """The known causes why a stack does not start, each with the command to type."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,241 +10,203 @@ from composed.contract import HEALTH_CHECK, INVALID_SETTING, NOT_LOADED
 from composed.env.settings import example_of
 from composed.project import Project
 
-__all__ = [
-    "CAUSES",
-    "PENDING_MIGRATIONS",
-    "REFUSED_HOST",
-    "UNKNOWN_MIGRATIONS",
-    "Cause",
-    "Explanation",
-    "explain",
-    "names_of",
-]
-
 
 class Explanation(NamedTuple):
-    """One sentence on the cause, and the command to type; with ``fatal``, waiting is in vain."""
+    """A sentence on the cause, and the command to type; ``fatal`` means waiting cannot help."""
 
     sentence: str
     cure: str
     fatal: bool
 
 
-def _always(_found: re.Match[str], _project: Project) -> bool:
-    return True
-
-
 class Cause(NamedTuple):
-    """How a cause shows in a log or a health check's output, and its cure.
+    """The signs of a cause in a log or in the output of a health check, and its cure.
 
     ``pattern`` is searched in the whole text, ``error`` only in the traceback of an
-    application that does not load: the error is a line after the frames. ``sentence``
-    and ``cure`` take the groups of the match, the names of :func:`names_of`, and
-    ``at``: the file and line of the project where the traceback ends. ``local`` is
-    the cure in local mode, where it differs.
+    application that does not load, as a line after the frames. ``sentence`` and ``cure`` take
+    the groups of the match, the names of :func:`names_of`, and ``place``: file and line of
+    the last frame in the project. ``local`` is the cure in local mode where that differs.
     """
 
     name: str
-    pattern: str
     sentence: str
-    cure: str
-    fatal: bool = True
-    local: str = ""
+    cure: str = "inv up"
+    pattern: str = ""
     error: str = ""
-    only_if: Callable[[re.Match[str], Project], bool] = _always
+    local: str = ""
+    fatal: bool = True
+    only_if: Callable[[re.Match[str], Project], bool] = lambda _match, _project: True
 
     def explain(
         self, project: Project, words: Mapping[str, str], *, local: bool = False
     ) -> Explanation:
-        """Return the explanation in the names of the project, and with these words."""
+        """Return the explanation with the names of the project and these words."""
         names = names_of(project) | dict(words)
         cure = self.local if local and self.local else self.cure
         return Explanation(self.sentence.format_map(names), cure.format_map(names), self.fatal)
 
 
 def names_of(project: Project) -> dict[str, str]:
-    """Return the names for the sentences and cures: only of what the project has."""
-    declared = example_of(project)
-    has_timeout = "GUNICORN_TIMEOUT" in declared
-    where = ".env" if "ALLOWED_HOSTS" in declared else "the settings of Django"
+    """Return the names for sentences and cures; only settings and files the project has."""
+    settings = example_of(project)
+    has_timeout = "GUNICORN_TIMEOUT" in settings
+    listing = project.find("requirements.in", "requirements.txt")
+    has_locks = listing.endswith(".in") and "def lock(" in _text(project, "noxfile.py")
     return {
         "backend": project.backend,
         "database": project.database,
         "database_name": project.database_name,
         "source": project.relative(project.base),
         "requirements": project.find("requirements.txt"),
-        "add": _how_to_add(project),
+        "listing": f" to {listing}" if listing else "",
+        "lock": ", and type: nox -s lock" if has_locks else "",
         "timeout": "GUNICORN_TIMEOUT" if has_timeout else "Gunicorn's --timeout",
         "more_time": "GUNICORN_TIMEOUT=120 " if has_timeout else "",
-        "one_worker": "WEB_CONCURRENCY=1 " if "WEB_CONCURRENCY" in declared else "",
-        "hosts": f"ALLOWED_HOSTS in {where}",
+        "one_worker": "WEB_CONCURRENCY=1 " if "WEB_CONCURRENCY" in settings else "",
+        "hosts_file": ".env" if "ALLOWED_HOSTS" in settings else "the settings of Django",
     }
 
 
-def _how_to_add(project: Project) -> str:
-    """Return how to add a package, by the files that the project has."""
-    file = project.find("requirements.in", "requirements.txt")
-    noxfile = project.root / "noxfile.py"
-    locks = (
-        file.endswith(".in")
-        and noxfile.is_file()
-        and "def lock(" in noxfile.read_text(errors="replace")
-    )
-    target = f" to {file}" if file else ""
-    return f"add the package{target}{', and type: nox -s lock' if locks else ''}"
+def _text(project: Project, name: str) -> str:
+    file = project.root / name
+    return file.read_text(errors="replace") if file.is_file() else ""
 
 
-def _is_required(found: re.Match[str], project: Project) -> bool:
-    """Say whether the requirements name the module: psycopg2 by psycopg2-binary."""
-    module = found["module"].partition(".")[0].lower()
-    file = project.find("requirements.txt")
-    text = (project.root / file).read_text(errors="replace") if file else ""
-    names = re.findall(r"^([\w.-]+)", text, re.MULTILINE)
-    return any(module in (name.lower(), *re.split("[-_.]", name.lower())) for name in names)
+def _is_required(match: re.Match[str], project: Project) -> bool:
+    """Return whether the requirements name the module: psycopg2-binary provides psycopg2."""
+    module = match["module"].partition(".")[0].lower()
+    text = _text(project, project.find("requirements.txt")).lower()
+    packages = re.findall(r"^([\w.-]+)", text, re.MULTILINE)
+    return any(module in (package, *re.split("[-_.]", package)) for package in packages)
 
 
-def _is_ours(found: re.Match[str], project: Project) -> bool:
-    return bool(_at(found[0], project))
-
-
-def _is_mounted(found: re.Match[str], project: Project) -> bool:
-    """Say whether the path is of a file of the source, as a container names it."""
-    ours = Path(found["path"]).is_relative_to(project.base)
-    return bool(_name_here(found["path"], project)) and not ours
+def _is_mounted(match: re.Match[str], project: Project) -> bool:
+    """Return whether the path is a container's name for a file of the source."""
+    is_ours = Path(match["path"]).is_relative_to(project.base)
+    return bool(_name_here(match["path"], project)) and not is_ours
 
 
 # The traceback of an application that does not load follows one of these words.
 _LOADING = (
-    rf"^{HEALTH_CHECK}500|{NOT_LOADED}|Exception in worker process"
-    r"|Failed to read config file"
+    rf"^{HEALTH_CHECK}500|{NOT_LOADED}|Exception in worker process|Failed to read config file"
 )
 
-# These three are told by the answers of a running backend too.
+# The answers of a running backend show these three causes too.
 PENDING_MIGRATIONS = Cause(
     "pending migrations",
-    r'relation "\S+" does not exist|no such table: \S+',
     "Pending migrations{names}",
     "inv migrate",
+    pattern=r'relation "\S+" does not exist|no such table: \S+',
     fatal=False,
 )
 UNKNOWN_MIGRATIONS = Cause(
     "migration in the database that is not in the files",
-    "",
-    "The database has migrations that the files have not: {names}. It was migrated by a newer "
-    "version or another branch; find it.",
+    "The database has migrations without a file: {names}. They come from a newer version or "
+    "from another branch; find it.",
     "git log --all --oneline -- '*/{name}.py'",
     fatal=False,
 )
 REFUSED_HOST = Cause(
     "DisallowedHost",
-    r"Invalid HTTP_HOST header: '(?P<host>[^']+)'",
-    "Django refuses the host name {host}: add it to {hosts}.",
-    "inv up",
+    "Django refuses the host name {host}: add it to ALLOWED_HOSTS in {hosts_file}.",
+    pattern=r"Invalid HTTP_HOST header: '(?P<host>[^']+)'",
     fatal=False,
 )
 
-# The first that matches is the cause: what is particular stands before what is general.
+# The first match is the cause: special causes stand before general causes.
 CAUSES = (
     Cause(
         "disk full",
-        r"(?i:No space left on device|database or disk is full)",
-        "The disk is full, the engine's or this machine's.",
+        "The disk of the engine or of this machine is full.",
         "docker system df",
+        pattern=r"(?i:No space left on device|database or disk is full)",
         local="df -h .",
     ),
     Cause(
         "source that the container may not read",
-        r"^(?=.*\[Errno 13\]).*'(?P<path>/[^']+)'",
-        "{backend} may not read its source: the folder is mounted, and belongs to somebody else.",
+        "{backend} may not read its source: the folder is mounted, and belongs to another user.",
         "chmod -R a+rX {source} && inv restart",
+        pattern=r"^(?=.*\[Errno 13\]).*'(?P<path>/[^']+)'",
         only_if=_is_mounted,
     ),
     Cause(
         "wrong password, or a volume made with another",
-        r'password authentication failed for user "(?P<user>[^"]+)"',
-        "The database refuses the password of {user}: its volume keeps the one that it was made "
-        "with. Write the old one into .env, or change the volume's.",
+        "The database refuses the password of {user}: the volume keeps its first password. "
+        "Write that password into .env, or change the password of the volume.",
         "inv db.credentials",
+        pattern=r'password authentication failed for user "(?P<user>[^"]+)"',
     ),
     Cause(
         "database missing",
-        r'database "(?P<name>[^"]+)" does not exist',
         "The volume was made with another {database_name}, and has no database {name}.",
         "inv db.credentials",
+        pattern=r'database "(?P<name>[^"]+)" does not exist',
     ),
     Cause(
         "volume of another PostgreSQL version",
-        r"initialized by PostgreSQL version (?P<old>\d+),? which is not compatible with this "
-        r"version (?P<new>\d+)",
         "The volume holds the data of PostgreSQL {old}, the image is PostgreSQL {new}.",
         "inv db.upgrade",
+        pattern=r"initialized by PostgreSQL version (?P<old>\d+),? which is not compatible with "
+        r"this version (?P<new>\d+)",
     ),
     Cause(
         "database refused",
-        r'(?:connection to server at "(?P<host>[^"]+)".* failed: (?:Connection refused|timeout)'
-        r"|could not translate host name)",
         "The database does not take connections: it is down, still starting, or elsewhere.",
         "inv logs --service {database}",
-        fatal=False,
+        pattern=r'connection to server at "[^"]+".* failed: (?:Connection refused|timeout)'
+        r"|could not translate host name",
         local="inv logs",
+        fatal=False,
     ),
     PENDING_MIGRATIONS,
     UNKNOWN_MIGRATIONS,
     Cause(
         "setting missing or wrong",
-        rf"^(?P<what>{INVALID_SETTING}.*)",
-        "{what} Correct it in .env.",
-        "inv up",
-        error=r"(?:\w+\.)*ImproperlyConfigured: (?P<what>[A-Z][A-Z0-9_]*[A-Z0-9]\b.*)",
+        "{error} Correct it in .env.",
+        pattern=rf"^(?P<error>{INVALID_SETTING}.*)",
+        error=r"(?:\w+\.)*ImproperlyConfigured: (?P<error>[A-Z][A-Z0-9_]*[A-Z0-9]\b.*)",
     ),
     Cause(
         "dependency missing in a stale image",
-        "",
-        "{at}{requirements} names {module}, but what runs was installed before.",
+        "{place}{requirements} names {module}, but the installed packages are older.",
         "inv up --build",
-        local="pip install --requirement {requirements}",
         error=r"ModuleNotFoundError: No module named '(?P<module>[\w.]+)'",
+        local="pip install --requirement {requirements}",
         only_if=_is_required,
     ),
     Cause(
         "syntax error",
-        "",
-        "Correct {at}{what}",
-        "inv up",
-        error=r"(?P<what>(?:Syntax|Indentation|Tab)Error: .*)",
+        "Correct {place}{error}",
+        error=r"(?P<error>(?:Syntax|Indentation|Tab)Error: .*)",
     ),
     Cause(
         "import error",
-        "",
-        "Correct {at}{what} (or {add})",
-        "inv up",
-        error=r"(?P<what>(?:ModuleNotFound|Import)Error: .*)",
+        "Correct {place}{error} (or add the package{listing}{lock})",
+        error=r"(?P<error>(?:ModuleNotFound|Import)Error: .*)",
     ),
     Cause(
         "another error in settings, urls, models, wsgi",
-        "",
-        "Correct {at}{what}",
-        "inv up",
-        error=r"(?P<what>[A-Za-z_][\w.]*(?:Error|Exception|Configured|Registered)\b.*)",
-        only_if=_is_ours,
+        "Correct {place}{error}",
+        error=r"(?P<error>[A-Za-z_][\w.]*(?:Error|Exception|Configured|Registered)\b.*)",
+        only_if=lambda match, project: bool(_place(match[0], project)),
     ),
     Cause(
         "Gunicorn worker time-out",
-        r"WORKER TIMEOUT",
         "A worker took longer than {timeout} seconds to load or to answer.",
         "{more_time}inv up",
+        pattern=r"WORKER TIMEOUT",
     ),
     Cause(
         "killed for memory",
-        r"was sent SIGKILL! Perhaps out of memory|^OOMKilled$",
-        "A process was killed from outside, by the look of it because memory ran out.",
+        "A process was killed from outside, probably because memory ran out.",
         "{one_worker}inv up",
+        pattern=r"was sent SIGKILL! Perhaps out of memory|^OOMKilled$",
     ),
     Cause(
         "Gunicorn worker boot failure",
-        r"Worker failed to boot|Worker \(pid:\s*\d+\) exited with code [1-9]",
-        "A worker ended while it loaded the application, without an error of Python's.",
+        "A worker ended while it loaded the application, without a Python error.",
         "inv manage -- check",
+        pattern=r"Worker failed to boot|Worker \(pid:\s*\d+\) exited with code [1-9]",
     ),
     REFUSED_HOST,
 )
@@ -255,7 +215,7 @@ CAUSES = (
 def explain(
     text: str, project: Project, *, local: bool = False, loading: bool = False
 ) -> Explanation | None:
-    """Return the cause that ``text`` shows, None when it shows no known one.
+    """Return the explanation of the cause that ``text`` shows, None for no known cause.
 
     ``text`` is the output of a health check or the last lines of a log; with
     ``loading``, the answer of an application that does not load.
@@ -264,16 +224,16 @@ def explain(
     start = None if loading else re.search(_LOADING, text, re.MULTILINE)
     traceback = text if loading else text[start.end() :] if start else ""
     for cause in CAUSES:
-        found = re.search(rf"(?s:.*)^{cause.error}", traceback, re.M) if cause.error else None
-        if not found and cause.pattern:
-            found = re.search(cause.pattern, text, re.MULTILINE)
-        if found and cause.only_if(found, project):
-            words = {"names": "", **found.groupdict(""), "at": _at(found[0], project)}
+        match = re.search(rf"(?s:.*)^{cause.error}", traceback, re.M) if cause.error else None
+        if not match and cause.pattern:
+            match = re.search(cause.pattern, text, re.MULTILINE)
+        if match and cause.only_if(match, project):
+            words = {"names": "", **match.groupdict(""), "place": _place(match[0], project)}
             return cause.explain(project, words, local=local)
     return None
 
 
-def _at(traceback: str, project: Project) -> str:
+def _place(traceback: str, project: Project) -> str:
     """Return ``file:line: `` of the last frame in a file of the project, or nothing."""
     for path, line in reversed(re.findall(r'File "([^"]+)", line (\d+)', traceback)):
         if name := _name_here(path, project):
@@ -282,12 +242,9 @@ def _at(traceback: str, project: Project) -> str:
 
 
 def _name_here(path: str, project: Project) -> str:
-    """Return the name from the root of a file of the source; a container has another path.
-
-    Empty where no file of the source has this name.
-    """
-    parts, tree = Path(path).parts, project.base
+    """Return the source file, from the root, that a path here or in a container names; else ""."""
+    parts = Path(path).parts
     if "site-packages" in parts or parts[:1] != ("/",):
         return ""
-    ends = (tree.joinpath(*parts[start:]) for start in range(1, len(parts)))
+    ends = (project.base.joinpath(*parts[start:]) for start in range(1, len(parts)))
     return next((project.relative(end) for end in ends if os.path.lexists(end)), "")

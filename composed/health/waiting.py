@@ -1,82 +1,104 @@
-"""Waiting until every service is ready, or until one will not become so."""
+"""Waiting until every service is ready, and the answers of a running backend."""
 
-from __future__ import annotations
-
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 
 from composed.contract import SERVER_ENDED
 from composed.errors import NotReadyError
+from composed.gateway import Gateway
 from composed.health.explanations import Explanation
 from composed.terminal import StatusLine
 
-__all__ = ["Look", "not_ready", "of_now", "wait"]
-
 SECONDS_BETWEEN_LOOKS = 0.1
-_A_START_BEFORE = re.compile(r"^reload: .*|Starting gunicorn|Shutting down: Master", re.MULTILINE)
-LINES_SAID = 6  # of a health check: a traceback's last
+SECONDS_TO_RELOAD = 1.5  # a correction saved a moment ago is not served yet
+LINES_OF_LOG = 20
+LINES_OF_HEALTH_CHECK = 6  # the end of a traceback
+_EARLIER_START = re.compile(r"^reload: .*|Starting gunicorn|Shutting down: Master", re.MULTILINE)
 
 
 class Look(NamedTuple):
-    """A service at one moment, in a word; ``said`` is what its health check said last.
+    """A service at one moment: ``state`` is a verb phrase, ``output`` the health check's last.
 
-    With ``health`` its being ready is sure at one look. ``hopeless`` says that
-    waiting will not make it ready.
+    Waiting will not make a ``hopeless`` service ready.
     """
 
     service: str
     state: str
     ready: bool
-    health: bool = True
+    has_health: bool = True
     hopeless: bool = False
-    said: str = ""
+    output: str = ""
 
 
 def wait(look: Callable[[], Sequence[Look]], until: float) -> Look | None:
-    """Look again and again; return the service that is not ready in the end, None if all are.
+    """Return None when all services are ready, else a service that is hopeless or late.
 
-    ``until`` is the moment, of ``time.monotonic``, to give up at. All has to be
-    ready at two looks where a service has no health check: a container that keeps
-    dying has no health for a moment each time it starts.
+    ``until`` is the ``time.monotonic`` to give up at. Services without a health check must be
+    ready at two looks in a row: a container that keeps dying runs for a moment each time.
     """
-    progress, ready = StatusLine(), 0
+    line, times_ready = StatusLine(), 0
     try:
         while True:
-            found = look()
-            ready = ready + 1 if all(at.ready for at in found) else 0
-            if ready == 2 or (ready and all(at.health for at in found)):
+            services = look()
+            waiting = [service for service in services if not service.ready]
+            times_ready = 0 if waiting else times_ready + 1
+            if times_ready == 2 or (times_ready and all(s.has_health for s in services)):
                 return None
-            late = time.monotonic() > until
-            if suspects := [at for at in found if at.hopeless or (late and not at.ready)]:
-                return max(suspects, key=lambda at: at.hopeless)
-            waited_for = ", ".join(f"{at.service} {at.state}" for at in found if not at.ready)
-            text = f"Waiting: {waited_for}" if waited_for else "Looking again"
-            progress.show(text, f" ({int(progress.seconds)} s)")
+            hopeless = [service for service in services if service.hopeless]
+            late = waiting if time.monotonic() > until else []
+            if hopeless or late:
+                return (hopeless or late)[0]
+            states = ", ".join(f"{service.service} {service.state}" for service in waiting)
+            text = f"Waiting: {states}" if states else "Looking again"
+            line.show(text, f" ({int(line.seconds)} s)")
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
-        progress.end()
+        line.end()
 
 
-def of_now(new: str, log: str) -> str:
-    """Return what a log says of this start: what is ``new``, or the last words of the dead."""
+def log_of_this_start(new: str, log: str) -> str:
+    """Return the ``new`` lines of a log, or the last lines of a server that has ended before."""
     before, ended, after = log.rstrip().rpartition(f"\n{SERVER_ENDED}")
     if not ended or "\n" in after:
         return new
-    return re.split(_A_START_BEFORE, before)[-1] + ended + after
+    return re.split(_EARLIER_START, before)[-1] + ended + after
 
 
 def not_ready(
-    step: str, look: Look, log: Sequence[str], explanation: Explanation | None
+    step: str, began: float, look: Look, log: str, explanation: Explanation | None
 ) -> NotReadyError:
-    """Return the error: the step, what the health check and the log say, the cause, the cure."""
-    said = [line for line in look.said.splitlines() if line.strip()][-LINES_SAID:]
+    """Return the error of a step that began at ``began``, a ``time.monotonic``."""
+    output = [line for line in look.output.splitlines() if line.strip()][-LINES_OF_HEALTH_CHECK:]
+    lines = log.splitlines()[-LINES_OF_LOG:]
     show_more = f"See more: inv logs --service {look.service}"
     return NotReadyError(
-        f"{step}: it {look.state}.",
-        *(["Its health check says:", *(f"  {line}" for line in said)] if said else []),
-        *(["Its last lines:", *(f"  {line}" for line in log)] if log else []),
+        f"{step}, {int(time.monotonic() - began)} s: it {look.state}.",
+        *(["Its health check says:", *(f"  {line}" for line in output)] if output else []),
+        *(["Its last lines:", *(f"  {line}" for line in lines)] if lines else []),
         *([explanation.sentence] if explanation else []),
         f"Type: {explanation.cure}" if explanation else show_more,
     )
+
+
+def settled(gateway: Gateway, url: str) -> tuple[int, str]:
+    """Return status and text of the answer; a 500 has to last as long as a reload takes."""
+    end = time.monotonic() + SECONDS_TO_RELOAD
+    answer = gateway.fetch(url)
+    while answer[0] == HTTPStatus.INTERNAL_SERVER_ERROR and time.monotonic() < end:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        answer = gateway.fetch(url)
+    return answer
+
+
+def names_in(body: str, key: str) -> list[str] | None:
+    """Return the names under a key of the server's ``/readyz``; None for another text."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    names = answer.get(key) if isinstance(answer, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else None

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from composed.contract import MIGRATE_LOCK, SERVER_ENDED
 from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
-from composed.health.readiness import settled
-from composed.health.waiting import Look, not_ready, of_now, wait
+from composed.health.waiting import Look, log_of_this_start, not_ready, settled, wait
 from composed.local.daemon import Daemon, Start
 from composed.local.inside import LocalInside, with_own_python
 from composed.machine import free_port
@@ -22,7 +21,6 @@ UNASKED = (
     "For PostgreSQL, install Docker (https://docs.docker.com/engine/install)."
 )
 HOST = "127.0.0.1"
-LOG_LINES = 20
 PORT_LOST = "has lost its port to another process"
 STARTS = 5  # while other processes take the port
 SIDE_FILES = ("", "-wal", "-shm", "-journal", MIGRATE_LOCK)
@@ -153,9 +151,8 @@ class LocalRunner(Runner):
         if look and look.state != PORT_LOST:
             step = f"Waiting for {look.service} to become healthy"
             explain = self._stack.explain
-            cause = explain(look.said, loading=True) or explain(self._words(log))
-            lines = self._daemon.log_after(0).splitlines()[-LOG_LINES:]
-            raise not_ready(f"{step}, {int(time.monotonic() - began)} s", look, lines, cause)
+            cause = explain(look.output, loading=True) or explain(self._words(log))
+            raise not_ready(step, began, look, self._daemon.log_after(0), cause)
         return not look
 
     def _look(self, start: Start, log: Log) -> Look:
@@ -168,15 +165,15 @@ class LocalRunner(Runner):
         # A 500 holds the traceback of an application that does not load.
         broken = not runs or code == HTTPStatus.INTERNAL_SERVER_ERROR
         state = (f"answers {code}" if code else "does not answer") if runs else "has ended"
-        probe = text if code and not ready else ""
+        output = text if code and not ready else ""
         words = self._words(log)
         cause = self._stack.explain(words)
         fatal = broken or SERVER_ENDED in words or bool(cause and cause.fatal)
         hopeless = fatal and not ready
-        return Look(self._project.backend, state, ready, hopeless=hopeless, said=probe)
+        return Look(self._project.backend, state, ready, hopeless=hopeless, output=output)
 
     def _words(self, log: Log) -> str:
-        return of_now(self._daemon.log_after(log.up), self._daemon.log_after(log.server))
+        return log_of_this_start(self._daemon.log_after(log.up), self._daemon.log_after(log.server))
 
     def _health(self, start: Start) -> str:
         return f"http://{HOST}:{start.port}{self._project.health}"

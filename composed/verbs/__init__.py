@@ -27,8 +27,7 @@ def bytecode_kept() -> Iterator[None]:
 with bytecode_kept():
     from composed.errors import InputOutputError
     from composed.signals import handle_signals
-    from composed.verbs.checks import doctor, test
-    from composed.verbs.configuration import env
+    from composed.verbs.checks import doctor, env, test
     from composed.verbs.data import db, destroy
     from composed.verbs.inside import (
         createsuperuser,

@@ -1,6 +1,4 @@
-"""The verbs that check: the project, and what it runs on."""
-
-from __future__ import annotations
+"""The verbs that make or check the settings, check the stack, and run the tests."""
 
 import sys
 from importlib.util import find_spec
@@ -8,9 +6,9 @@ from importlib.util import find_spec
 from invoke import Context, task
 
 from composed.docker import engine
-from composed.errors import NotFoundError, NotReadyError, end_with
+from composed.errors import NotFoundError, NotReadyError, SettingError, ValueWrongError, end_with
 from composed.findings import any_wrong, as_json, as_table
-from composed.modes import gateway_of, open_stack
+from composed.modes import complete_settings, gateway_of, open_stack
 from composed.project import Project
 from composed.terminal import say
 from composed.verbs.inside import after_dashes
@@ -18,9 +16,30 @@ from composed.verbs.inside import after_dashes
 
 @task(
     help={
+        "check": "Compare it with .env.example, the Compose files and the server; write nothing.",
+        "json": "With --check: print JSON, for programs.",
+    }
+)
+def env(c: Context, check: bool = False, json: bool = False) -> None:
+    """Make .env, or fill in empty and missing values there; nothing is overwritten."""
+    if json and not check:
+        raise ValueWrongError("--json goes with --check.", "Type: inv env --check --json")
+    project, gateway = Project.of(c), gateway_of(c)
+    if not check:
+        complete_settings(project, gateway, talk=True)
+        return
+    from composed.doctor.env_check import check_env
+
+    findings = check_env(project, gateway)
+    print((as_json if json else as_table)(findings))
+    end_with(SettingError.exit_code if any_wrong(findings) else 0)
+
+
+@task(
+    help={
         "json": "Print JSON, for programs.",
-        "bundle": "Write it down too, with logs and configuration, without secrets; and what "
-        "follows --, as what has happened.",
+        "bundle": "Write a bundle too: findings, logs, configuration, without secrets; words "
+        "after -- describe the failure.",
     }
 )
 def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
@@ -28,31 +47,20 @@ def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
     from composed.doctor.doctor import examine
 
     project, gateway = Project.of(c), gateway_of(c)
-    found = examine(project, gateway)
-    print((as_json if json else as_table)(found))
+    findings = examine(project, gateway)
+    print((as_json if json else as_table)(findings))
     if bundle and not gateway.dry:
         from composed.doctor.bundle import write_bundle
 
         happened = " ".join(after_dashes())
-        say(f"Written down: {write_bundle(open_stack(project, gateway), happened)}")
-    end_with(NotReadyError.exit_code if any_wrong(found) else 0)
+        say(f"Bundle: {write_bundle(open_stack(project, gateway), happened)}")
+    end_with(NotReadyError.exit_code if any_wrong(findings) else 0)
 
 
 @task
 def test(c: Context) -> None:
-    """Run every nox session that this machine can; what follows -- goes to nox."""
+    """Run every nox session that this machine can; words after -- go to nox."""
     project, gateway = Project.of(c), gateway_of(c)
-    _need_nox(project)
-    problem = engine.problem(gateway) if project.engine_sessions else None
-    sessions = [*project.sessions, *(() if problem else project.engine_sessions)]
-    chosen = ["--session", *sessions] if sessions else []
-    code = gateway.run([sys.executable, "-m", "nox", *chosen, *after_dashes()])
-    if problem:
-        print(f"Not run: {', '.join(project.engine_sessions)}. {problem}", file=sys.stderr)
-    end_with(code)
-
-
-def _need_nox(project: Project) -> None:
     if not (project.root / "noxfile.py").exists():
         raise NotFoundError(
             f"There is no noxfile.py in {project.root}, so there are no sessions to run.",
@@ -60,6 +68,12 @@ def _need_nox(project: Project) -> None:
         )
     if not find_spec("nox"):
         raise NotFoundError(
-            f"{sys.executable} has no nox to run the sessions with.",
-            "Install it: pip install nox",
+            f"{sys.executable} has no nox to run the sessions with.", "Install it: pip install nox"
         )
+    problem = engine.problem(gateway) if project.engine_sessions else None
+    sessions = [*project.sessions, *(() if problem else project.engine_sessions)]
+    chosen = ["--session", *sessions] if sessions else []
+    code = gateway.run([sys.executable, "-m", "nox", *chosen, *after_dashes()])
+    if problem:
+        say(f"Not run: {', '.join(project.engine_sessions)}. {problem}")
+    end_with(code)

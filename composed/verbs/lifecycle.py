@@ -140,10 +140,10 @@ def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
 
     Raises :class:`NotReadyError` for a complaint that is fatal.
     """
-    from composed.doctor.bundle import kept
-    from composed.doctor.complaints import complaints
+    from composed.doctor.bundle import bundle_on_failure
+    from composed.doctor.doctor import complaints
 
-    with kept(stack):
+    with bundle_on_failure(stack):
         services = start()
         print(as_table(stack, services))
         url = url_of(services)

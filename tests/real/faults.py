@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.real.conftest import Copy, Done
+from tests.real.conftest import ROOT, Copy, Done
 
 # Holds the GIL for good, so that a worker cannot even say that it lives.
 BUSY = """
@@ -60,6 +60,12 @@ def kill_backend(copy: Copy) -> None:
         os.killpg(json.loads(record.read_text())["pid"], signal.SIGKILL)
 
 
+def added(file: str) -> str:
+    """Return the name of a file and the number of the line that :class:`Fault` adds."""
+    name = f"server/task_api/{file}"
+    return f"{name}:{len((ROOT / name).read_text().splitlines()) + 2}"
+
+
 FAULTS = [
     Fault(
         "setting",
@@ -68,25 +74,25 @@ FAULTS = [
     ),
     Fault(
         "syntax in urls",
-        "Correct server/task_api/urls.py:23: SyntaxError: '(' was never closed",
+        f"Correct {added('urls.py')}: SyntaxError: '(' was never closed",
         text="path(",
     ),
     Fault(
         "import in settings",
-        "Correct server/task_api/settings.py:186: ModuleNotFoundError: No module named 'nowhere' "
+        f"Correct {added('settings.py')}: ModuleNotFoundError: No module named 'nowhere' "
         "(or add the package to server/requirements.in, and type: nox -s lock)",
         file="settings.py",
         text="import nowhere",
     ),
     Fault(
         "name in models",
-        "Correct server/task_api/models.py:53: NameError: name 'nothing' is not defined",
+        f"Correct {added('models.py')}: NameError: name 'nothing' is not defined",
         file="models.py",
         text="nothing",
     ),
     Fault(
         "error in wsgi",
-        "Correct server/task_api/wsgi.py:28: RuntimeError: no",
+        f"Correct {added('wsgi.py')}: RuntimeError: no",
         file="wsgi.py",
         text="raise RuntimeError('no')",
     ),
@@ -99,13 +105,13 @@ FAULTS = [
     ),
     Fault(
         "worker boot failure",
-        "A worker ended while it loaded the application, without an error of Python's.",
+        "A worker ended while it loaded the application, without a Python error.",
         cure="inv manage -- check",
         text="import os; os._exit(3)",
     ),
     Fault(
         "worker killed",
-        "A process was killed from outside, by the look of it because memory ran out.",
+        "A process was killed from outside, probably because memory ran out.",
         cure="WEB_CONCURRENCY=1 inv up",
         text="import os; os.kill(os.getpid(), 9)",
     ),

@@ -52,8 +52,8 @@ def test_an_emptied_password_is_made_anew_and_found_not_to_fit(saved: Copy) -> N
 
     assert done.returncode == 78
     assert "Completed .env: POSTGRES_PASSWORD\n" in done.stderr
-    assert f"is not the one of cp_user in volume {saved.project}_db-data.\n" in done.stderr
-    assert "  Or change the volume's to the one in .env: inv db.credentials\n" in done.stderr
+    assert f"is not the password of cp_user in volume {saved.project}_db-data.\n" in done.stderr
+    assert "  Or change the volume to the value in .env: inv db.credentials\n" in done.stderr
     assert "inv down --volumes && inv up && inv db.restore --latest\n" in done.stderr
     assert "authentication failed" not in django_complaints(saved)
 
@@ -63,7 +63,7 @@ def test_the_password_is_changed_whatever_is_in_it_and_shown_nowhere(saved: Copy
 
     done = saved.inv("--echo", "db.credentials")
 
-    assert done.stdout == "The password of cp_user is the one in .env now.\n  Type: inv up\n"
+    assert done.stdout == "The password of cp_user is now the password in .env.\n  Type: inv up\n"
     assert "pass$word" not in done.stderr
     saved.ok("up")
     assert saved.titles() == {"dear"}

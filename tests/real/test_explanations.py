@@ -60,7 +60,7 @@ def test_what_is_mended_starts_though_it_was_marked_unhealthy(copy: Copy) -> Non
 def test_a_dependency_that_the_image_lacks_is_explained(copy: Copy) -> None:
     fault = Fault(
         "dependency",
-        "requirements.txt names colorama, but what runs was installed before.",
+        "requirements.txt names colorama, but the installed packages are older.",
         cure="inv up --build",
         file="settings.py",
         text="import colorama",
@@ -119,7 +119,7 @@ def test_a_full_disk_is_explained(copy: Copy) -> None:
 
     copy.ok("dc", "--", "down", "--volumes", **tiny)
     assert done.returncode == 75
-    assert "  The disk is full, the engine's or this machine's.\n" in done.stderr
+    assert "  The disk of the engine or of this machine is full.\n" in done.stderr
     assert "  Type: docker system df\n" in done.stderr
 
 

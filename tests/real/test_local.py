@@ -365,7 +365,7 @@ def test_each_fault_is_explained(fault: Fault, shared: Copy) -> None:
 def test_a_full_disk_is_explained(shared: Copy) -> None:
     fault = Fault(
         "disk",
-        "The disk is full, the engine's or this machine's.",
+        "The disk of the engine or of this machine is full.",
         cure="df -h .",
         text="open('/dev/full', 'w').write(' ' * 100_000)",
     )

@@ -1,1 +1,1 @@
-"""The database's volume in docker mode: its version, its credentials, its upgrade."""
+"""The database's volume in docker mode: version, credentials, upgrade."""

@@ -1,32 +1,144 @@
-"""Changes of the database's volume: other credentials, a newer PostgreSQL."""
+"""Changes of the database's volume: other credentials, a newer PostgreSQL.
 
-from __future__ import annotations
+An upgrade copies all databases into a new volume and only reads the old volume. Both servers
+run in containers that no other program can reach, so no write is missed.
+"""
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 from composed.calls import Calls
-from composed.docker.compose import Compose
+from composed.data.postgres import PostgreSQL
+from composed.data.psql import LAST_LINES, Psql, failure, pipe_dump
+from composed.database import identifier
+from composed.docker.compose import LABEL, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.leftovers import LABEL
-from composed.docker.volume import credentials, upgrade
-from composed.docker.volume.credentials import Server
+from composed.docker.volume import volume
+from composed.docker.volume.credentials import Credentials, Misfit, Server
+from composed.docker.volume.volume import DataVolume, VolumeCheck
+from composed.env.file import with_value, write_env
+from composed.env.settings import read_text
+from composed.errors import (
+    DataError,
+    InputOutputError,
+    NotFoundError,
+    NotReadyError,
+    RefusedError,
+    SettingError,
+)
+from composed.gateway import Answer, Gateway
 from composed.stack import Stack, Volume
 
-__all__ = ["VolumeChanges"]
+NOTE = "the old volume stays"  # in every error
+SECONDS_TO_START, SECONDS_BETWEEN_LOOKS = 300, 0.1
+
+PROJECT = "${COMPOSE_PROJECT_NAME}"
+
+DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datallowconn ORDER BY 1;\n"
+SEQUENCES = """\
+SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequences ORDER BY 1;
+"""
+
+# Lines for the protection of psql, which an older psql may not know.
+_RESTRICTED = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
+# The new server has roles already: the superuser, and the roles of init scripts.
+_ROLE = re.compile(r"^(CREATE ROLE .*;)$", re.MULTILINE)
+_UNLESS_EXISTS = r"DO $do$ BEGIN \1 EXCEPTION WHEN duplicate_object THEN NULL; END $do$;"
+
+
+class Plan(NamedTuple):
+    """An upgrade; ``value`` is the name of the new volume in the form of the env file."""
+
+    old: DataVolume
+    new: DataVolume
+    settings: DataVolume
+    value: str
+
+
+class _TemporaryServer:
+    """A server in the container ``id_``, with the superuser ``user``."""
+
+    def __init__(self, gateway: Gateway, id_: str, user: str) -> None:
+        self._gateway, self._id = gateway, id_
+        self.psql = Psql(gateway, self._inside, user, note=NOTE)
+
+    def database(self, name: str) -> PostgreSQL:
+        return PostgreSQL(self.psql, name, Calls(self._gateway, Path()))
+
+    def contents(self, database: str) -> tuple[Mapping[str, int], str]:
+        """Return the rows of each table, and the last value of each sequence."""
+        return self.database(database).facts().rows, self.psql.sql(SEQUENCES, database)
+
+    def wait(self) -> None:
+        """Return when the server takes connections; raise :class:`NotReadyError` otherwise."""
+        end = time.monotonic() + SECONDS_TO_START
+        # Over TCP: while a new volume is set up, the server answers on the socket alone.
+        while self._gateway.ask(self._inside("pg_isready", "--quiet", "--host", "127.0.0.1")).code:
+            running = ["docker", "inspect", "--format", "{{.State.Running}}", self._id]
+            if self._gateway.ask(running).out.strip() != "true" or time.monotonic() > end:
+                logs = self._gateway.ask(["docker", "logs", "--tail", str(LAST_LINES), self._id])
+                lines = (logs.out + logs.err).splitlines()
+                raise NotReadyError("PostgreSQL did not start. Its last lines:", *lines)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def stop(self) -> None:
+        """Shut the server down in order, with every write on disk, and remove the container."""
+        for words in (("stop", "--time", "300"), ("rm", "--force", "--volumes")):
+            answer = self._gateway.ask(["docker", *words, self._id])
+            _output(f"docker {words[0]}", answer)
+
+    def _inside(self, *argv: str) -> list[str]:
+        return ["docker", "exec", "--interactive", self._id, *argv]
 
 
 class VolumeChanges(Volume):
-    """The volume of the database service, changed while nothing else uses the data."""
+    """The volume of the database service, changed while no other verb uses the data."""
 
     def __init__(self, stack: Stack, dc: Compose, calls: Calls, database: DatabaseService) -> None:
         self._stack, self._dc, self._calls, self._database = stack, dc, calls, database
+        self._gateway = stack.gateway
 
     def change_credentials(self) -> list[str]:
-        """Change the volume; return a line for each change."""
+        """Change the volume; return a line for each change.
+
+        Raises :class:`SettingError` when the database to rename is not clear,
+        :class:`InputOutputError` when a change fails or does not help.
+        """
         server = self._database.volume_check().server
         if server is None:
             return []
         self._stack.gateway.preview()
         self._database.start()
-        return credentials.change(server, lambda: self._rename_user(server))
+        done: list[str] = []
+        while (misfit := server.misfit()) and len(done) < len(Credentials._fields):
+            done.append(self._correct(server, misfit))
+        if misfit:
+            setting = server.settings[misfit.variable]
+            raise InputOutputError(f"{setting} still does not fit.", "See: inv logs")
+        return done
+
+    def _correct(self, server: Server, misfit: Misfit) -> str:
+        """Change a credential in the volume; return a line for the user."""
+        user, _, database = server.wanted
+        if misfit.variable == "POSTGRES_USER":
+            return f"The user {self._rename_user(server)} is now {user}."
+        if misfit.variable == "POSTGRES_PASSWORD":
+            server.set_password()
+            return f"The password of {user} is now the password in .env."
+        if not (old := misfit.only_database):
+            setting = server.settings[misfit.variable]
+            raise SettingError(
+                f"{setting} is {database!r}: there is no such database, "
+                "and the database to rename is not clear.",
+                f"There are: {', '.join(misfit.databases)}. Write one into .env: {setting}=…",
+            )
+        server.rename_database(old)
+        return f"The database {old} is now {database}."
 
     def _rename_user(self, server: Server) -> str:
         """Rename the superuser, with a helper role that only a stopped server can be given."""
@@ -36,18 +148,22 @@ class VolumeChanges(Volume):
             self._calls.under_way(keep_failed=True) as call,
         ):
             one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
-            single = (self._database.name, "postgres", "--single", "postgres")
-            server.add_helper(self._dc.argv(*one_off, *single))
+            single = ("postgres", "--single", "postgres")
+            server.add_helper(self._dc.argv(*one_off, self._database.name, *single))
         return server.rename_user()
 
     def upgrade(self, old_image: str) -> list[str]:
-        """Copy into a new volume and name the volume in the env file; return the report."""
-        check, service = self._database.volume_check(), self._database.name
-        if check.wanted is None:
+        """Copy into a new volume, write the volume into the env file, return the report.
+
+        Raises :class:`NotFoundError` without a volume or an image, :class:`SettingError` when
+        a setting forbids the upgrade, :class:`RefusedError` when the old volume is in use.
+        """
+        check = self._database.volume_check()
+        if check.server is None:
             return []
         self._stack.gateway.preview()
         with self._stack.locked():
-            plan = upgrade.plan(self._dc, check, self._stack.settings, service, old_image)
+            plan = self._plan(check, old_image)
             if plan is None:
                 return []
             self._dc.run_or_end("stop")
@@ -56,9 +172,161 @@ class VolumeChanges(Volume):
                     self._database.upgrades.under_way(plan.new.name, keep_failed=True),
                     self._calls.under_way(keep_failed=True) as call,
                 ):
-                    upgrade.run(self._dc, service, check.wanted, plan, call)
-                    upgrade.switch(self._stack.settings, plan)
+                    self._copy(plan, check.server.wanted, call)
+                    self._switch(plan)
             except BaseException:
                 self._stack.clean_up()
                 raise
-        return plan.lines
+        return [
+            f"The data is now in volume {plan.new.name}, for {plan.new.image}.",
+            "  Type: inv up",
+            f"The old volume is unchanged. When all is well: docker volume rm {plan.old.name}",
+            f"  To go back: {plan.settings.name}={plan.old.name} and "
+            f"{plan.settings.image}={plan.old.image} in .env",
+        ]
+
+    def _plan(self, check: VolumeCheck, old_image: str) -> Plan | None:
+        """Return the plan; None when the volume fits the image."""
+        current = check.volume
+        if current is None or current.name not in self._dc.volumes():
+            raise NotFoundError("There is no volume to upgrade.", "Type: inv up")
+        config = self._pulled(current.image)
+        versions = volume.versions(self._gateway, current)
+        settings = volume.settings_of(self._dc.written_model(), self._database.name)
+        if not all(versions):
+            raise NotFoundError(
+                f"The PostgreSQL version of {current.image} is unknown, "
+                f"or volume {current.name} holds no data."
+            )
+        if versions.server <= versions.data:
+            volume.check_versions(current, versions, settings.image)
+            return None
+        image = old_image or check.old_image or f"postgres:{versions.data}"
+        old_mount = volume.mount_for(self._pulled(image), current.mount)
+        old = DataVolume(current.name, old_mount, image)
+        if volume.versions(self._gateway, old).server != versions.data:
+            raise SettingError(
+                f"The data is of PostgreSQL {versions.data}; {image} is another version.",
+                "Name the image of the data: inv db.upgrade --old-image IMAGE",
+            )
+        value, name = self._free_name(current.name, settings.name, versions)
+        new = DataVolume(name, volume.mount_for(config, current.mount), current.image)
+        for wanted in (old, new):
+            self._check_settings(settings, wanted)
+        return Plan(old, new, settings, value)
+
+    def _copy(self, plan: Plan, wanted: Credentials, call: str) -> None:
+        """Copy every database and compare; ``call`` labels the containers of the two servers."""
+        self._check_unused(plan.old.name)
+        with (
+            self._server(wanted.user, call, _environment(plan.settings, plan.old)) as old,
+            self._server(wanted.user, call, _environment(plan.settings, plan.new)) as new,
+        ):
+            old.database(wanted.database).heal()  # a killed restore may have left copies
+            answer = self._gateway.ask(old.psql.program("pg_dumpall", "--globals-only"))
+            roles = _RESTRICTED.sub("", _output("pg_dumpall", answer))
+            new.psql.sql(_ROLE.sub(_UNLESS_EXISTS, roles))
+            for name in old.psql.sql(DATABASES).splitlines():
+                _copy_database(old.psql, new.psql, name)
+                if old.contents(name) != new.contents(name):
+                    raise DataError(f"{name} is not the same in the new volume, so {NOTE}.")
+                new.psql.sql("ANALYZE;", name)
+
+    def _switch(self, plan: Plan) -> None:
+        """Write the new volume into the env file."""
+        image, mount, name = plan.settings.image, plan.settings.mount, plan.settings.name
+        values = {image: plan.new.image, mount: plan.new.mount, name: plan.value}
+        if plan.new.mount == plan.old.mount:
+            del values[mount]
+        texts: dict[Path, str] = {}
+        for name, value in values.items():
+            file = self._stack.settings.file_of(name)
+            texts[file] = with_value(texts.get(file) or read_text(file), name, value)
+        for file, text in texts.items():
+            write_env(file, text)
+
+    def _pulled(self, image: str) -> dict[str, object]:
+        """Return the configuration of an image; pull a missing image."""
+        config = volume.configured(self._gateway, image)
+        if not config and self._gateway.run(["docker", "pull", image]):
+            cure = "Name the old image: inv db.upgrade --old-image IMAGE"
+            raise NotFoundError(f"There is no image {image}.", cure)
+        return config or volume.configured(self._gateway, image)
+
+    def _free_name(self, current: str, setting: str, versions: volume.Versions) -> tuple[str, str]:
+        """Return a name for the new volume, as the env file and as the engine writes the name.
+
+        In the env file, the project's name stays a variable: a copied folder gets its own volume.
+        """
+        settings = self._stack.settings
+        value = settings.values.get(setting) or settings.defaults.get(setting, "")
+        project = settings["COMPOSE_PROJECT_NAME"]
+        base = value if value.replace(PROJECT, project) == current else current
+        base = f"{base.removesuffix(f'-{versions.data}')}-{versions.server}"
+        volumes = self._dc.volumes()
+        for candidate in (base, *(f"{base}-{number}" for number in range(2, 99))):
+            if (name := candidate.replace(PROJECT, project)) not in volumes:
+                return candidate, name
+        raise RefusedError(f"There are too many volumes {base}.", "Remove some: docker volume rm …")
+
+    def _check_settings(self, settings: DataVolume, wanted: DataVolume) -> None:
+        """Raise :class:`SettingError` if the shell or the Compose file overrides the env file."""
+        for name in (settings.name, settings.mount):
+            if name in os.environ:
+                raise SettingError(
+                    f"{name} is set in the environment, which wins over .env.",
+                    f"Type: unset {name}",
+                )
+        model = self._dc.model(env=_environment(settings, wanted))
+        if volume.volume_of(model, self._database.name) != wanted:
+            raise SettingError(
+                f"The Compose file does not let settings choose {wanted}.",
+                f"Write for service {self._database.name}: "
+                f"image: ${{{settings.image or 'POSTGRES_IMAGE'}:-{wanted.image}}}, "
+                f"${{{settings.mount or 'POSTGRES_MOUNT'}:-{wanted.mount}}} and, for its volume, "
+                f"name: ${{{settings.name or 'POSTGRES_VOLUME'}:-{wanted.name}}}",
+            )
+
+    def _check_unused(self, name: str) -> None:
+        """Raise :class:`RefusedError` while a container uses the volume: two servers ruin data."""
+        listing = ["docker", "ps", "--quiet", "--filter", f"volume={name}"]
+        ids = _output("docker ps", self._gateway.ask(listing)).split()
+        # On a busy machine, `docker ps` lists a container for a moment after its end.
+        running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
+        inspect = ["docker", "inspect", "--format", running, *ids]
+        if ids and (users := _output("docker inspect", self._gateway.ask(inspect)).split()):
+            raise RefusedError(
+                f"Volume {name} is in use by {', '.join(users)}.",
+                f"Stop the container: docker stop {users[0]}",
+            )
+
+    @contextlib.contextmanager
+    def _server(self, user: str, call: str, env: Mapping[str, str]) -> Iterator[_TemporaryServer]:
+        """Start the service once more, without ports and without a name on the network."""
+        options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}")
+        argv = self._dc.argv("run", *options, self._database.name)
+        started = _output("docker compose run", self._gateway.ask(argv, env=env))
+        server = _TemporaryServer(self._gateway, started.split()[-1], user)
+        server.wait()
+        yield server
+        server.stop()
+
+
+def _environment(settings: DataVolume, values: DataVolume) -> dict[str, str]:
+    return {name: value for name, value in zip(settings, values, strict=True) if name}
+
+
+def _output(program: str, answer: Answer) -> str:
+    """Return the stdout; raise :class:`InputOutputError` when the program failed."""
+    if answer.code:
+        raise failure(program, answer, NOTE)
+    return answer.out
+
+
+def _copy_database(old: Psql, new: Psql, name: str) -> None:
+    """Copy a database from server to server, with the owner, rights and settings."""
+    options = ["--exit-on-error", "--dbname", "postgres"]
+    if name != "postgres":
+        new.sql(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);")
+        options.append("--create")
+    pipe_dump(old, name, new, new.program("pg_restore", *options), f"Copying {name}")

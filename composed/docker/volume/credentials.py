@@ -1,24 +1,20 @@
 """The credentials of the settings, compared with the credentials in the volume."""
 
-from __future__ import annotations
-
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from composed.data.psql import Psql
 from composed.database import identifier, literal
 from composed.docker.compose import Compose
-from composed.docker.model import Model, setting_of
-from composed.errors import ComposedError, InputOutputError, SettingError
+from composed.docker.model import setting_of
+from composed.errors import ComposedError, SettingError
 from composed.gateway import Answer
 
-__all__ = ["Credentials", "Misfit", "Server", "change", "credentials_of", "refusal"]
+Variable: TypeAlias = Literal["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"]
+VARIABLES: tuple[Variable, ...] = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
 
-Wrong: TypeAlias = Literal["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"]
-WRONG: tuple[Wrong, ...] = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
-
-# A superuser for the time in which the superuser of the volume is renamed: no role renames itself.
+# A superuser that exists while the superuser of the volume is renamed: no role renames itself.
 HELPER = "composed_credentials"
 
 DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1;"
@@ -44,7 +40,7 @@ REOPEN = "ALTER DATABASE {old} WITH ALLOW_CONNECTIONS true;"
 
 
 class Credentials(NamedTuple):
-    """The settings that the image of the database and Django get."""
+    """The credentials for the database image and Django."""
 
     user: str
     password: str
@@ -52,22 +48,20 @@ class Credentials(NamedTuple):
 
 
 class Misfit(NamedTuple):
-    """The setting that does not fit the volume, and the databases in the volume if known."""
+    """The credential that does not fit the volume, and the databases in the volume if known."""
 
-    setting: Wrong
+    variable: Variable
     databases: tuple[str, ...] = ()
 
-
-def credentials_of(model: Model, service: str) -> Credentials | None:
-    """Return the credentials of the service; None where the model gives no password."""
-    env = model.service(service).environment
-    user = env.get("POSTGRES_USER") or "postgres"
-    password = env.get("POSTGRES_PASSWORD")
-    return Credentials(user, password, env.get("POSTGRES_DB") or user) if password else None
+    @property
+    def only_database(self) -> str:
+        """The database that holds the project's data; "" if several databases could."""
+        own = [n for n in self.databases if n != "postgres" and not n.startswith("test_")]
+        return own[0] if len(own) == 1 else ""
 
 
 class Server:
-    """The server in the database container.
+    """The server in the database container, and the credentials ``wanted`` by the settings.
 
     In the container, the socket and 127.0.0.1 let every user in (``trust``): only a login by
     the name of the service, the way of Django, tries the password.
@@ -78,12 +72,12 @@ class Server:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The setting of each credential in the Compose file; the credential's own name if none."""
+        """The setting of each variable in the Compose file; the variable's own name if none."""
         env = self._dc.written_model().service(self._service).environment
-        return {name: setting_of(env.get(name, "")) or name for name in WRONG}
+        return {name: setting_of(env.get(name, "")) or name for name in VARIABLES}
 
     def misfit(self) -> Misfit | None:
-        """Return the first setting that does not fit; None when all fit or the server is mute."""
+        """Return the first misfit; None when all fit or the server gives no answer."""
         login = self._login()
         if login.code == 0:
             return None
@@ -96,12 +90,29 @@ class Server:
         is_refused = "authentication failed" in login.err
         return Misfit("POSTGRES_PASSWORD", names) if is_refused else None
 
+    def refusal(self, misfit: Misfit, volume: str, before: Mapping[str, str]) -> SettingError:
+        """Return the error with all cures; ``before`` are variables that fitted the volume."""
+        settings, (user, _, database) = self.settings, self.wanted
+        setting = settings[misfit.variable]
+        problem, needed = {
+            "POSTGRES_USER": (f"{user!r}: there is no such user", ("POSTGRES_USER", "POSTGRES_DB")),
+            "POSTGRES_PASSWORD": (f"not the password of {user}", ()),
+            "POSTGRES_DB": (f"{database!r}: there is no such database", ("POSTGRES_DB",)),
+        }[misfit.variable]
+        old = {"POSTGRES_DB": misfit.only_database} | {n: v for n, v in before.items() if v}
+        again = "".join(f"{settings[name]}={old.get(name) or '…'} " for name in needed)
+        return SettingError(
+            f"{setting} is {problem} in volume {volume}.",
+            f"Write the old value into .env: {setting}={old.get(misfit.variable) or '…'}",
+            "Or change the volume to the value in .env: inv db.credentials",
+            "Or make a new volume and bring the data back: "
+            f"{again}inv down --volumes && inv up && inv db.restore --latest",
+        )
+
     def test_databases(self) -> list[str]:
         """Return the databases that test runs of Django left."""
         answer = self._ask(TESTS.format(prefix=literal(f"test_{self.wanted.database}")))
         return answer.out.splitlines() if answer.code == 0 else []
-
-    # --- change --------------------------------------------------------------
 
     def set_password(self) -> None:
         """Give the role the password of the settings."""
@@ -131,30 +142,21 @@ class Server:
     def rename_user(self) -> str:
         """Give the first superuser (oid 10) the name of the settings; return the old name."""
         helper = self._psql(HELPER)
-        old = helper.sql("SELECT rolname FROM pg_roles WHERE oid = 10;").strip()
-        with self._without_helper(old):
-            helper.sql(f"ALTER ROLE {identifier(old)} RENAME TO {identifier(self.wanted.user)};")
-        return old
-
-    @contextlib.contextmanager
-    def _without_helper(self, old: str) -> Iterator[None]:
-        """Drop the helper afterwards: as the new user, or as the old user when the block raised."""
-        user = old
+        old = user = helper.sql("SELECT rolname FROM pg_roles WHERE oid = 10;").strip()
         try:
-            yield
+            helper.sql(f"ALTER ROLE {identifier(old)} RENAME TO {identifier(self.wanted.user)};")
             user = self.wanted.user
         finally:
             with contextlib.suppress(ComposedError):  # a helper without password, for the next run
                 self._psql(user).sql(f"DROP ROLE IF EXISTS {HELPER};")
-
-    # --- programs ------------------------------------------------------------
+        return old
 
     def _login(self) -> Answer:
         """Log in as Django does; the password goes through the environment alone."""
-        exec_ = ("exec", "--no-TTY", "--env", "PGPASSWORD", self._service)
         login = ("--host", self._service, "--username", self.wanted.user, "--no-password")
         database = ("--dbname", self.wanted.database, "--command", "SELECT 1")
-        argv = self._dc.argv(*exec_, "psql", "--no-psqlrc", *login, *database)
+        psql = (self._service, "psql", "--no-psqlrc", *login, *database)
+        argv = self._dc.argv("exec", "--no-TTY", "--env", "PGPASSWORD", *psql)
         return self._dc.gateway.ask(argv, env={"PGPASSWORD": self.wanted.password})
 
     def _ask(self, query: str) -> Answer:
@@ -169,85 +171,3 @@ class Server:
             note="the volume does not fit .env yet",
             secret=self.wanted.password,
         )
-
-
-def change(server: Server, rename_user: Callable[[], str]) -> list[str]:
-    """Make the volume fit the settings; return a line on each change.
-
-    ``rename_user`` renames the superuser and returns the old name. Raises
-    :class:`SettingError` when several databases could be meant,
-    :class:`InputOutputError` when a change fails or does not help.
-    """
-    done: list[str] = []
-    for _ in range(len(Credentials._fields)):
-        if (misfit := server.misfit()) is None:
-            return done
-        if misfit.setting == "POSTGRES_USER":
-            done.append(f"The user {rename_user()} is {server.wanted.user} now.")
-        elif misfit.setting == "POSTGRES_DB":
-            old = _only(misfit, server.wanted.database, server.settings[misfit.setting])
-            server.rename_database(old)
-            done.append(f"The database {old} is {server.wanted.database} now.")
-        else:
-            server.set_password()
-            done.append(f"The password of {server.wanted.user} is the one in .env now.")
-    if misfit := server.misfit():
-        setting = server.settings[misfit.setting]
-        raise InputOutputError(f"{setting} still does not fit.", "See: inv logs")
-    return done
-
-
-def _only(misfit: Misfit, wanted: str, setting: str) -> str:
-    names = own_databases(misfit.databases)
-    if len(names) == 1:
-        return names[0]
-    raise SettingError(
-        f"{setting} is {wanted!r}: there is no such database, and which to rename is not clear.",
-        f"There are: {', '.join(misfit.databases)}. Write one into .env: {setting}=…",
-    )
-
-
-def refusal(
-    misfit: Misfit,
-    wanted: Credentials,
-    volume: str,
-    was: Mapping[str, str],
-    settings: Mapping[str, str],
-) -> SettingError:
-    """Return the error that names the misfit and all cures.
-
-    ``was`` are the names that fitted before; ``settings`` are the project's own names of the
-    three variables.
-    """
-    setting, old = settings[misfit.setting], _old_names(misfit, was)
-    before = "".join(f"{settings[name]}={value} " for name, value in old.items())
-    again = "inv down --volumes && inv up && inv db.restore --latest"
-    return SettingError(
-        _problem(misfit, wanted, volume, setting),
-        f"Write the old one into .env: {setting}={old.get(misfit.setting, '…')}",
-        "Or change the volume's to the one in .env: inv db.credentials",
-        f"Or make the volume anew, and bring the data back: {before}{again}",
-    )
-
-
-def _problem(misfit: Misfit, wanted: Credentials, volume: str, setting: str) -> str:
-    if misfit.setting == "POSTGRES_PASSWORD":
-        return f"{setting} is not the one of {wanted.user} in volume {volume}."
-    names = {"POSTGRES_USER": ("user", wanted.user), "POSTGRES_DB": ("database", wanted.database)}
-    what, name = names[misfit.setting]
-    return f"{setting} is {name!r}: there is no such {what} in volume {volume}."
-
-
-def _old_names(misfit: Misfit, was: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings under which the old data is restored; an unknown value is "…"."""
-    if misfit.setting == "POSTGRES_PASSWORD":
-        return {}
-    if misfit.setting == "POSTGRES_DB":
-        only = own_databases(misfit.databases)
-        return {"POSTGRES_DB": was.get("POSTGRES_DB") or (only[0] if len(only) == 1 else "…")}
-    return {name: was.get(name) or "…" for name in ("POSTGRES_USER", "POSTGRES_DB")}
-
-
-def own_databases(names: tuple[str, ...]) -> list[str]:
-    """Return the databases that may hold the data of a project."""
-    return [name for name in names if name != "postgres" and not name.startswith("test_")]

@@ -1,30 +1,20 @@
-"""The volume that the database's service keeps its data on, as a Compose model has it."""
+"""The volume of the database service, compared with the image and the credentials."""
 
-from __future__ import annotations
-
+import hashlib
 import json
 import re
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from composed.docker import engine
+from composed.docker.compose import Compose
 from composed.docker.model import Model, setting_of
-from composed.errors import InputOutputError, SettingError
+from composed.docker.volume.credentials import Credentials, Server
+from composed.env.file import write_env
+from composed.errors import ComposedError, SettingError
+from composed.findings import Finding
 from composed.gateway import Gateway
-
-__all__ = [
-    "Versions",
-    "Volume",
-    "check",
-    "check_mount",
-    "configured",
-    "exists",
-    "mount_for",
-    "settings_of",
-    "versions",
-    "volume_of",
-]
 
 # The data of all layouts: the mount itself, a folder in it, and `18/docker` from 18 on.
 _LOOK = """\
@@ -34,11 +24,8 @@ true
 """
 
 
-class Volume(NamedTuple):
-    """A volume's name on the engine, where it is mounted, and the image that uses it.
-
-    Of a model before interpolation, the settings that these three come from.
-    """
+class DataVolume(NamedTuple):
+    """The name of a volume on the engine, the path of the mount, and the image of the service."""
 
     name: str
     mount: str
@@ -46,81 +33,161 @@ class Volume(NamedTuple):
 
 
 class Versions(NamedTuple):
-    """The major versions of the server in an image and of the data; 0 is unknown or none."""
+    """The major versions of the server in an image and of the data; 0 for unknown or none."""
 
     server: int
     data: int
 
 
-def volume_of(model: Model, name: str) -> Volume | None:
+class VolumeCheck:
+    """Compares the volume with the settings of a Compose model.
+
+    ``file`` records the settings that fitted: a start with the same settings asks nothing.
+    """
+
+    def __init__(self, dc: Compose, model: Model, service: str, file: Path) -> None:
+        self._dc, self._service, self._file = dc, service, file
+        self.volume, self.server = volume_of(model, service), None
+        self._environment = env = model.service(service).environment
+        if password := env.get("POSTGRES_PASSWORD"):
+            user = env.get("POSTGRES_USER") or "postgres"
+            wanted = Credentials(user, password, env.get("POSTGRES_DB") or user)
+            self.server = Server(dc, service, wanted)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether these settings fitted before, or no volume could contradict them."""
+        return self.volume is None or self._read() == self._current()
+
+    @property
+    def old_image(self) -> str:
+        """The image that fitted this volume before the current image; "" for none."""
+        old, new = self._read(), self._current()
+        same = old.get("volume") == new["volume"] and old.get("image") != new["image"]
+        return old.get("image", "") if same else ""
+
+    def remember(self) -> None:
+        """Record that the volume fits."""
+        write_env(self._file, json.dumps(self._current(), indent=2))
+
+    def check_volume(self) -> bool:
+        """Return whether the volume exists; raise :class:`SettingError` on a misfit.
+
+        A missing image is pulled, as Compose would do.
+        """
+        if self.volume is None:
+            return False
+        gateway, image = self._dc.gateway, self.volume.image
+        config = configured(gateway, image)
+        if not config and self._dc.run("pull", self._service):
+            return False  # `up` fails too, and explains the failure
+        config = config or configured(gateway, image)
+        given = [f"{name}={value}" for name, value in self._environment.items()]
+        config["Env"] = [*(config.get("Env") or ()), *given]
+        settings = settings_of(self._dc.written_model(), self._service)
+        if (mount := mount_for(config, self.volume.mount)) != self.volume.mount:
+            setting = settings.mount or "The mount"
+            raise SettingError(
+                f"{setting} is {self.volume.mount}, where {image} does not keep its data.",
+                f"Write {setting}={mount} into .env",
+            )
+        if self.volume.name not in self._dc.volumes():
+            return False
+        check_versions(self.volume, versions(gateway, self.volume), settings.image)
+        return True
+
+    def check_credentials(self) -> None:
+        """Log in to the running server; raise :class:`SettingError` with the cures."""
+        if self.server and self.volume and (misfit := self.server.misfit()):
+            raise self.server.refusal(misfit, self.volume.name, self._read())
+
+    def findings(self, *, running: bool) -> list[Finding]:
+        """Return rows on the volume and, for a running server, on roles and test databases."""
+        is_pulled = self.volume and configured(self._dc.gateway, self.volume.image)
+        rows = [self._finding("volume", self.check_volume)] if is_pulled else []
+        if running and self.server:
+            rows.append(self._finding("credentials", self.check_credentials))
+            for name in self.server.test_databases():
+                drop = f"""inv dbshell --command 'DROP DATABASE "{name}"'"""
+                rows.append(Finding("test database", "warning", name, drop))
+        return rows
+
+    def _finding(self, name: str, check: Callable[[], object]) -> Finding:
+        try:
+            check()
+        except ComposedError as error:
+            return Finding.of(name, error)
+        return Finding(name, "ok", self.volume.name if self.volume else "")
+
+    def _read(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self._file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def _current(self) -> dict[str, str]:
+        name, mount, image = self.volume or DataVolume("", "", "")
+        user, password, database = self.server.wanted if self.server else ("", "", "")
+        return {
+            "volume": name,
+            "mount": mount,
+            "image": image,
+            "POSTGRES_USER": user,
+            "POSTGRES_DB": database,
+            "hash": hashlib.sha256(f"{name}\0{user}\0{password}".encode()).hexdigest(),
+        }
+
+
+def volume_of(model: Model, name: str) -> DataVolume | None:
     """Return the first volume of the service; None for none, and for a folder of the host."""
     service = model.service(name)
     mounts = (mount for mount in service.mounts if mount.type == "volume" and service.image)
-    return next((Volume(mount.volume, mount.target, service.image) for mount in mounts), None)
+    return next((DataVolume(mount.volume, mount.target, service.image) for mount in mounts), None)
 
 
-def settings_of(written: Model, service: str) -> Volume:
-    """Return the settings in a model before interpolation; "" where a value is fixed."""
-    return Volume(*map(setting_of, volume_of(written, service) or ("", "", "")))
-
-
-def exists(gateway: Gateway, name: str) -> bool:
-    """Say whether the engine has the volume; raises when it cannot tell."""
-    asked = gateway.ask(["docker", "volume", "inspect", name])
-    if asked.code and "no such volume" not in asked.err.lower():
-        raise engine.problem(gateway) or InputOutputError(
-            f"docker volume inspect failed: {asked.err.strip()}"
-        )
-    return asked.code == 0
+def settings_of(written: Model, service: str) -> DataVolume:
+    """Return the settings in a written model; "" for a value that no setting decides."""
+    return DataVolume(*map(setting_of, volume_of(written, service) or ("", "", "")))
 
 
 def configured(gateway: Gateway, image: str) -> dict[str, Any]:
-    """Return how the image is configured; empty when it is not here."""
-    asked = gateway.ask(["docker", "image", "inspect", "--format", "{{json .Config}}", image])
+    """Return the configuration of an image; empty for an image that is not on the engine."""
+    answer = gateway.ask(["docker", "image", "inspect", "--format", "{{json .Config}}", image])
     try:
-        return dict(json.loads(asked.out)) if asked.code == 0 else {}
+        return dict(json.loads(answer.out)) if answer.code == 0 else {}
     except ValueError:
         return {}
 
 
-def versions(gateway: Gateway, volume: Volume) -> Versions:
-    """Look with the volume's image, which is here, into the volume, which exists."""
+def versions(gateway: Gateway, volume: DataVolume) -> Versions:
+    """Look into a volume; the volume and the image must be on the engine."""
     mounted = ("--volume", f"{volume.name}:/volume:ro", "--entrypoint", "sh")
     alone = ("--rm", "--network", "none", "--user", "0:0")
-    looked = gateway.ask(["docker", "run", *alone, *mounted, volume.image, "-c", _LOOK])
-    if looked.code and (error := engine.problem(gateway)):
+    answer = gateway.ask(["docker", "run", *alone, *mounted, volume.image, "-c", _LOOK])
+    if answer.code and (error := engine.problem(gateway)):
         raise error
-    said = looked.out
-    server, data = re.search(r"PostgreSQL\) (\d+)", said), re.search(r"^(\d+)$", said, re.M)
-    return Versions(*(int(found[1]) if found else 0 for found in (server, data)))
+    server = re.search(r"PostgreSQL\) (\d+)", answer.out)
+    data = re.search(r"^(\d+)$", answer.out, re.MULTILINE)
+    return Versions(*(int(match[1]) if match else 0 for match in (server, data)))
 
 
-def check(volume: Volume, found: Versions, setting: str) -> None:
-    """Raise :class:`SettingError` when the server cannot start on the data."""
-    if not all(found) or found.server == found.data:
-        return
-    raise SettingError(
-        f"Volume {volume.name} holds data of PostgreSQL {found.data}; {setting} is "
-        f"{volume.image}, which is {found.server}.",
-        *(["Move the data: inv db.upgrade"] if found.server > found.data else []),
-        f"Stay where it is: write {setting}=postgres:{found.data} into .env",
-    )
-
-
-def check_mount(volume: Volume, config: Mapping[str, Any], setting: str) -> None:
-    """Raise :class:`SettingError` where the image would keep its data beside the volume."""
-    if (fitting := mount_for(config, volume.mount)) != volume.mount:
+def check_versions(volume: DataVolume, versions: Versions, setting: str) -> None:
+    """Raise :class:`SettingError` when both versions are known and differ."""
+    setting = setting or "The image"
+    if all(versions) and versions.server != versions.data:
         raise SettingError(
-            f"{setting} is {volume.mount}, where {volume.image} does not keep its data.",
-            f"Write {setting}={fitting} into .env",
+            f"Volume {volume.name} holds data of PostgreSQL {versions.data}; "
+            f"{setting} is {volume.image}, which is {versions.server}.",
+            *(["Move the data: inv db.upgrade"] if versions.server > versions.data else []),
+            f"Keep PostgreSQL {versions.data}: write {setting}=postgres:{versions.data} into .env",
         )
 
 
 def mount_for(config: Mapping[str, Any], mount: str) -> str:
-    """Return the mount, or where the image's own volume is when its data would not be in it.
+    """Return the mount, or the path of the image's own volume when the mount misses the data.
 
-    To 17 the official images have theirs at PGDATA, from 18 on above it; a mount
-    above the image's own volume gets nothing, since that one is on top.
+    Up to 17 the official images have that volume at PGDATA, from 18 on above PGDATA. A mount
+    above the image's own volume stays empty: the inner mount hides it.
     """
     own = [PurePosixPath(path) for path in config.get("Volumes") or {}]
     env = dict(line.partition("=")[::2] for line in config.get("Env") or ())
