@@ -135,11 +135,22 @@ def test_a_log_can_end_the_wait(
     inv: Inv, looks: Looks, recorder: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     looks(container(Log=[OLD]))
-    recorder.on("--since", "1", "backend").say("WORKER TIMEOUT (pid:7)\n")
+    recorder.on("--timestamps", "--tail", "1").say("2026-01-31T12:00:01.5Z old\n")
+    recorder.on("--since", "2026-01-31T12:00:01.5Z").say("old\nWORKER TIMEOUT (pid:7)\n")
 
     assert inv("up") == 75
 
     assert "  Type: GUNICORN_TIMEOUT=120 inv up\n" in capsys.readouterr().err
+
+
+def test_a_log_line_from_before_does_not_end_the_wait(
+    inv: Inv, looks: Looks, recorder: Recorder
+) -> None:
+    looks(*[container(Log=[OLD])] * 12, container(Health="healthy"))
+    recorder.on("--timestamps", "--tail", "1").say("2026-01-31T12:00:01.5Z WORKER TIMEOUT\n")
+    recorder.on("--since", "2026-01-31T12:00:01.5Z").say("WORKER TIMEOUT (pid:7)\n")
+
+    assert inv("up") == 0
 
 
 def test_containers_that_were_removed_meanwhile_are_gone(

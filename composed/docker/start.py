@@ -107,17 +107,19 @@ class Start:
 
 
 class Watch:
-    """Looks at containers; old probes do not count: their cause may be corrected since.
+    """Looks at containers; old probes and log lines do not count: their cause may be corrected.
 
-    Old are the probes of the first look, unless this ``up`` has started the container. Their
-    start times are not compared with our clock, which may differ from the engine's.
-    ``began`` is the ``time.monotonic`` at which this ``up`` began.
+    Old are those of the first look, unless this ``up`` has started the container. Their times
+    are the engine's, and never compared with the clock of this machine. ``began`` is the
+    ``time.monotonic`` at which this ``up`` began.
     """
 
     def __init__(self, stack: Stack, dc: Compose, services: list[Service], began: float) -> None:
         self._explain, self._dc, self._began, self._looks = stack.explain, dc, began, 0
         ids = [service.container for service in services]
         self._first = {container.id: container for container in inspect(dc.gateway, ids)}
+        failing = [c for c in self._first.values() if not (c.ready or self._is_new(c))]
+        self._log_ends = {container.id: self._log_end(container) for container in failing}
 
     def wait(self, timeout: int) -> None:
         """Return when all containers are ready; raise :class:`NotReadyError` when one fails.
@@ -188,11 +190,15 @@ class Watch:
 
     def _new_log(self, first: Container, *, whole: bool = False) -> str:
         """Return the log since this ``up`` began; with ``whole``, since the container started."""
-        since = first.started
-        if first.probes and not whole and not self._is_new(first):
-            since = first.probes[-1].start
-        new = self._log(first.service, "--since", since)
+        end = "" if whole else self._log_ends.get(first.id, "")
+        new = self._log(first.service, "--since", end or first.started)
+        if end:  # an old line too
+            new = new.partition("\n")[2]
         return log_of_this_start(new, self._log(first.service))
+
+    def _log_end(self, container: Container) -> str:
+        """Return the time of the last line of a log; "" for an empty log."""
+        return self._log(container.service, "--timestamps", "--tail", "1").partition(" ")[0].strip()
 
     def _log(self, service: str, *since: str) -> str:
         options = ("--no-color", "--no-log-prefix", "--tail", LINES_READ, *since)
