@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.work import check_whole
-from tests.real.conftest import Copy
+from tests.stacks.copies import Copy
 
 
 def test_a_lost_env_is_made_anew_and_the_rows_come_back(filled: Copy) -> None:

@@ -1,4 +1,4 @@
-"""The long pieces of work on data, each made slow enough to be met in its middle."""
+"""The long pieces of work on data, each slowed down so that a test can cut it off half-way."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.real.conftest import Copy, wait_until
-from tests.real.test_data import FILL, dumping, locked, sql
+from tests.stacks.copies import Copy
+from tests.stacks.postgresql import FILL, USUAL, databases, dumping, locked, sql
+from tests.stacks.waiting import wait_until
 
 ROWS = 2000
 
@@ -40,7 +41,7 @@ Around = Callable[[Copy], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Work:
-    """A verb, what it needs around it, and how to see that it is in its middle."""
+    """A verb, a condition that says that the verb is half-way, and a context for the verb."""
 
     verb: str
     under_way: Callable[[Copy], object]
@@ -121,7 +122,7 @@ each_work = pytest.mark.parametrize("work", [SNAPSHOT, RESTORE, MIGRATE, UPGRADE
 
 
 def check_whole(stack: Copy) -> None:
-    """Bring the stack up again: every committed row is there, and nothing half-made is."""
+    """Bring the stack up again: every committed row is there, and nothing half-made."""
     stack.ok("up")
     wait_until(lambda: not indexing(stack) and not sleeping(stack), "what was cut off to end")
     assert sql(stack, "SELECT count(*), max(description) FROM task_api_task") == f"{ROWS}|"
@@ -130,9 +131,6 @@ def check_whole(stack: Copy) -> None:
     stack.ok("db.snapshot", "--name", "after")
     assert "half-made" not in stack.ok("db.list")
     stack.run("rm", "-r", str(stack.root / "data/snapshots/after"))
-    databases = sql(stack, "SELECT datname FROM pg_database ORDER BY 1").split()
-    assert databases == ["postgres", "task_db", "template0", "template1"]
+    assert databases(stack) == USUAL
     assert not stack.containers("--all", "--filter", "label=composed.call")
-    mine = f"label=com.docker.compose.project={stack.project}"
-    volumes = stack.docker("volume", "ls", "--quiet", "--filter", mine).split()
-    assert volumes == [f"{stack.project}_db-data"]
+    assert stack.volumes() == {f"{stack.project}_db-data"}

@@ -1,4 +1,4 @@
-"""Copied and moved folders, and worktrees: whose stack is whose."""
+"""Copied and moved folders, and worktrees: each folder has the right stack."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import Copy, end
-
-NewCopy = Callable[..., Copy]
+from tests.stacks.copies import Copy, remove
+from tests.stacks.fixtures import NewCopy
 
 
 @pytest.fixture
 def adopt() -> Iterator[Callable[[Copy, Path], Copy]]:
-    """Take a folder made from another copy's; its stack too is gone after the test."""
+    """Take over a folder made from another copy's; its stack too is gone after the test."""
     made: list[Copy] = []
 
     def take(first: Copy, root: Path) -> Copy:
@@ -24,12 +23,11 @@ def adopt() -> Iterator[Callable[[Copy, Path], Copy]]:
 
     yield take
     for copy in made:
-        end(copy)
+        remove(copy)
 
 
 def everything(copy: Copy) -> dict[str, set[str]]:
     """Return the ids of all that the engine has of the copy's project."""
-    mine = f"label=com.docker.compose.project={copy.project}"
     kinds = {
         "containers": ("ps", "--all"),
         "networks": ("network", "ls"),
@@ -37,7 +35,7 @@ def everything(copy: Copy) -> dict[str, set[str]]:
         "images": ("images",),
     }
     return {
-        kind: set(copy.docker(*words, "--quiet", "--filter", mine).split())
+        kind: set(copy.docker(*words, "--quiet", "--filter", copy.label).split())
         for kind, words in kinds.items()
     }
 
@@ -95,8 +93,7 @@ def test_a_moved_folder_keeps_its_stack_and_data(
 
     assert (here.project, everything(here)["volumes"]) == (project, volumes)
     assert here.titles() == {"kept"}
-    file = moved / "server/task_api/urls.py"
-    file.write_text(f"{file.read_text()}\nurlpatterns = []\n")
+    here.append("server/task_api/urls.py", "\nurlpatterns = []\n")
     assert here.ok("shell", "--", "tail", "-1", "/app/task_api/urls.py") == "urlpatterns = []\n"
 
 
@@ -105,8 +102,7 @@ def test_a_volume_named_by_hand_is_not_shared_with_a_copy(
 ) -> None:
     first = new_copy()
     name = f"composed-test-{tmp_path.name}-{id(first)}".lower()
-    with (first.root / ".env").open("a") as env:
-        env.write(f"POSTGRES_VOLUME={name}\n")
+    first.append(".env", f"POSTGRES_VOLUME={name}\n")
     first.ok("up", "--service", "db")
     copied = adopt(first, shutil.copytree(first.root, tmp_path / "copied"))
 

@@ -1,4 +1,4 @@
-"""Migrations on PostgreSQL: what a failed one says, how data comes back, what a rehearsal sees."""
+"""Migrations on PostgreSQL: the error of a failed one, the way back, the rehearsal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.real.conftest import Copy, wait_until
-from tests.real.test_data import FILL, databases, listed, sql, tasks
+from tests.stacks.copies import Copy
+from tests.stacks.postgresql import FILL, USUAL, databases, listed, sql, tasks
+from tests.stacks.waiting import wait_until
 
-USUAL = {"postgres", "task_db", "template0", "template1"}
 MIGRATION = """\
 from django.db import migrations, models
 

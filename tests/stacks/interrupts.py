@@ -1,0 +1,28 @@
+"""A run that is ended removes its stacks, whichever signal ends it, also in its workers.
+
+pytest-xdist leaves a worker ten seconds and tells the worker nothing for the first five.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from types import FrameType
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def end_workers_too() -> None:
+    """Have each signal that ends the run reach every process of the run, as a Ctrl-C."""
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, end)
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """Interrupt the run and its children, once: a second interrupt would stop the removal."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    subprocess.call(["pkill", "-INT", "-P", str(os.getpid())])
+    raise KeyboardInterrupt
