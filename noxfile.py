@@ -35,7 +35,7 @@ SETTINGS = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text()
 Environment: TypeAlias = dict[str, str | None]
 NOTHING_FROM_OUTSIDE: Environment = dict.fromkeys([*SETTINGS, "COMPOSE_ENV_FILES"])
 
-LOCAL = "tests/real/test_local.py"
+LOCAL = "tests/real/local"
 PACKAGE = "tests/real/test_package.py"
 MODES = [nox.param(mode, id=mode) for mode in ("docker", "local")]
 
@@ -50,6 +50,8 @@ END = {
 SECONDS_TO_END = 60.0
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+PYTEST = ("pytest", "--durations", "5")
 
 PRODUCTION = {
     "SECRET_KEY": secrets.token_urlsafe(48),
@@ -72,9 +74,12 @@ def runs(python: str) -> bool:
     return False
 
 
+PYTHONS = found_pythons()
+
+
 def legs() -> list[tuple[str, str]]:
     """Return each Python with each Django that supports it; Django 6 starts at Python 3.12."""
-    return [(p, d) for p in found_pythons() for d in ("5.2", "6.1") if (p, d) != ("3.11", "6.1")]
+    return [(p, d) for p in PYTHONS for d in ("5.2", "6.1") if (p, d) != ("3.11", "6.1")]
 
 
 @nox.session
@@ -111,14 +116,12 @@ def unit(session: nox.Session, django: str) -> None:
     codes = [0, 5] if session.posargs else [0]  # -- ARGS may select in one half alone
     session.install("--require-hashes", "-r", f"locks/unit{newest}.txt")
     if not newest:  # the machinery knows nothing of Django
-        ignored = (f"--ignore=tests/{name}" for name in ("http", "real", "faults"))
-        machinery = ("pytest", *ignored, *session.posargs)
-        counted = ("coverage", "run", "-m", *machinery)
-        run(session, *counted, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
-        if not session.posargs:
-            session.run("coverage", "report")
+        is_measured = session.python == PYTHONS[-1] and not session.posargs
+        measured = ("--cov", "--cov-report=term-missing:skip-covered") if is_measured else ()
+        machinery = (*pytest_in_two(session), *measured)
+        run(session, *machinery, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
     with session.chdir("server"):
-        run(session, "pytest", *session.posargs, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
+        run(session, *pytest_in_two(session), env=NOTHING_FROM_OUTSIDE, success_codes=codes)
 
 
 @nox.session
@@ -126,7 +129,7 @@ def unit(session: nox.Session, django: str) -> None:
 def integration(session: nox.Session, mode: str) -> None:
     """Test a stack of its own: HTTP, the server on PostgreSQL, the verbs for real."""
     session.install("--require-hashes", "-r", "locks/test.txt")
-    suite = ("pytest", *session.posargs)
+    suite = (*PYTEST, *session.posargs)
     codes = [0, 5] if session.posargs else [0]  # -- ARGS may select in one suite alone
     with stack_of_its_own(session, mode) as env:
         run(session, "inv", "up", *(["--build"] if mode == "docker" else []), "--migrate", env=env)
@@ -137,6 +140,7 @@ def integration(session: nox.Session, mode: str) -> None:
             run(session, *inside, "--database=postgresql", env=env, success_codes=codes)
     others = ("tests/real", f"--ignore={LOCAL}", f"--ignore={PACKAGE}")
     real = {"docker": others, "local": (LOCAL,)}[mode]
+    suite = pytest_in_two(session, "--dist", "loadfile")
     run(session, *suite, *real, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
 
 
@@ -144,7 +148,8 @@ def integration(session: nox.Session, mode: str) -> None:
 def faults(session: nox.Session) -> None:
     """Kill, cut off and cramp what works on data: every committed row is there."""
     session.install("--require-hashes", "-r", "locks/test.txt")
-    run(session, "pytest", "tests/faults", *session.posargs, env=NOTHING_FROM_OUTSIDE)
+    suite = pytest_in_two(session, "--dist", "loadfile")
+    run(session, *suite, "tests/faults", env=NOTHING_FROM_OUTSIDE)
 
 
 @nox.session
@@ -158,8 +163,18 @@ def package(session: nox.Session, mode: str) -> None:
     session.run(*install, wheel, "django", "gunicorn", silent=True)
     signal.signal(signal.SIGTERM, interrupt)
     other = {"docker": "local", "local": "docker"}[mode]
-    suite = ("pytest", PACKAGE, "-k", f"not {other}", f"--environment={empty}", *session.posargs)
-    run(session, *suite, env=NOTHING_FROM_OUTSIDE)
+    chosen = (PACKAGE, "-k", f"not {other}", f"--environment={empty}", *session.posargs)
+    run(session, *PYTEST, *chosen, env=NOTHING_FROM_OUTSIDE)
+
+
+@nox.session(reuse_venv=True)
+def one(session: nox.Session) -> None:
+    """Run the tests named after `--` on this Python, as quickly as pytest can: to develop."""
+    lock, stamp = ROOT / "locks/unit.txt", Path(session.virtualenv.location) / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != lock.read_text():
+        session.install("--require-hashes", "-r", str(lock))
+        shutil.copy(lock, stamp)
+    run(session, "pytest", *session.posargs, env=NOTHING_FROM_OUTSIDE)
 
 
 def build_wheel(session: nox.Session) -> str:
@@ -230,6 +245,11 @@ def compose_files_without_tags(session: nox.Session) -> list[str]:
     for copy in copies:
         copy.write_text(re.sub(r"!(reset|override)\b", "", (ROOT / copy.name).read_text()))
     return [str(copy) for copy in copies]
+
+
+def pytest_in_two(session: nox.Session, *options: str) -> tuple[str, ...]:
+    """Return pytest in two processes: most tests wait. A selection after `--` runs in one."""
+    return (*PYTEST, *(session.posargs or ("--numprocesses", "2", *options)))
 
 
 def scratch(session: nox.Session) -> Path:

@@ -304,7 +304,9 @@ def test_a_cursor_may_have_any_date(client: Client) -> None:
         assert client.get("/api/tasks", {"cursor": cursor}).status_code == 200
 
 
-@pytest.mark.parametrize("task_id", ["1", "x", f"{uuid4()}%00", "%00", "%ED%A0%80", "x" * 5_000])
+@pytest.mark.parametrize(
+    "task_id", ["1", "x", f"{UUID(int=0)}%00", "%00", "%ED%A0%80", "x" * 5_000]
+)
 @pytest.mark.parametrize("method", ["get", "patch", "delete"])
 def test_an_id_that_is_not_a_uuid_is_refused(client: Client, task_id: str, method: str) -> None:
     response = send(client, {"done": True}, method, f"/api/tasks/{task_id}")
