@@ -7,9 +7,10 @@ import pytest
 from tests.faults.work import prepare
 from tests.stacks.copies import Copy
 from tests.stacks.fixtures import mode, new_copy, shared_copy, stack
-from tests.stacks.interrupts import end_workers_too
+from tests.stacks.interrupts import end_workers_too, pytest_xdist_setupnodes
 
-__all__ = ["mode", "new_copy", "shared_copy", "stack"]  # fixtures
+# Fixtures, and a hook.
+__all__ = ["mode", "new_copy", "pytest_xdist_setupnodes", "shared_copy", "stack"]
 
 end_workers_too()
 

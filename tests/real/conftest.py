@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.stacks.fixtures import holder, mode, new_copy, shared_copy, stack
-from tests.stacks.interrupts import end_workers_too
+from tests.stacks.interrupts import end_workers_too, pytest_xdist_setupnodes
 
-__all__ = ["holder", "mode", "new_copy", "shared_copy", "stack"]  # fixtures
+# Fixtures, and a hook.
+__all__ = ["holder", "mode", "new_copy", "pytest_xdist_setupnodes", "shared_copy", "stack"]
 
 end_workers_too()
 

@@ -1,7 +1,4 @@
-"""A run that is ended removes its stacks, whichever signal ends it, also in its workers.
-
-pytest-xdist leaves a worker ten seconds and tells the worker nothing for the first five.
-"""
+"""A run that is ended removes its stacks, also in its workers, whichever signal ends the run."""
 
 from __future__ import annotations
 
@@ -9,6 +6,9 @@ import os
 import signal
 import subprocess
 from types import FrameType
+from typing import Any
+
+import pytest
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -26,3 +26,10 @@ def end(number: int, frame: FrameType | None) -> None:
         signal.signal(ending, signal.SIG_IGN)
     subprocess.call(["pkill", "-INT", "-P", str(os.getpid())])
     raise KeyboardInterrupt
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Give workers time for the removal: pytest-xdist kills a worker after ten seconds."""
+    session: Any = config.pluginmanager.get_plugin("dsession")
+    session.nodemanager.EXIT_TIMEOUT = 50  # seconds
