@@ -7,9 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.engine import Beside, Engine, why_not
-from tests.faults.work import MIGRATE, Work, check_whole, each_work, is_migrated, prepare, take_back
+from tests.faults.work import (
+    MIGRATE,
+    Work,
+    begin,
+    check_whole,
+    each_work,
+    is_migrated,
+    prepare,
+    take_back,
+)
 from tests.stacks.copies import Copy, remove
-from tests.stacks.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -37,8 +45,7 @@ def beside(engine: Engine, shared_copy: Copy) -> Iterator[Beside]:
 @each_work
 def test_a_killed_engine_leaves_all_as_it_was(work: Work, engine: Engine, beside: Beside) -> None:
     with work.around(beside):
-        cut_off = beside.start(*work.verb.split())
-        wait_until(lambda: work.under_way(beside), f"{work} at work")
+        cut_off = begin(work, beside)
         engine.kill()
         _, error = cut_off.communicate(timeout=60)
         engine.start()

@@ -11,6 +11,7 @@ from tests.faults.work import (
     RESTORE,
     SNAPSHOT,
     Work,
+    begin,
     check_whole,
     each_work,
     is_migrated,
@@ -19,14 +20,12 @@ from tests.faults.work import (
 )
 from tests.stacks.copies import Copy
 from tests.stacks.postgresql import sql
-from tests.stacks.waiting import wait_until
 
 
 @each_work
 def test_a_killed_inv_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
     with work.around(filled):
-        killed = filled.start(*work.verb.split())
-        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        killed = begin(work, filled)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         filled.ok("ps")  # any verb ends a process that was left inside
@@ -40,8 +39,7 @@ def test_a_killed_inv_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
 @each_work
 def test_a_killed_database_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
     with work.around(filled):
-        cut_off = filled.start(*work.verb.split())
-        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        cut_off = begin(work, filled)
         filled.docker("kill", "--signal", "KILL", *servers(filled))
         _, error = cut_off.communicate(timeout=60)
         filled.ok("up", POSTGRES_IMAGE="postgres:15")
@@ -56,8 +54,7 @@ def test_a_killed_database_leaves_all_as_it_was(work: Work, filled: Copy) -> Non
 def test_a_killed_backend_is_no_obstacle(work: Work, filled: Copy) -> None:
     backend = filled.container("backend")
     with work.around(filled):
-        goes_on = filled.start(*work.verb.split())
-        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        goes_on = begin(work, filled)
         filled.docker("kill", "--signal", "KILL", backend)
         if work is SNAPSHOT:  # which waits for the lock of this test
             sql(

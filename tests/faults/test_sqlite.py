@@ -7,6 +7,7 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from pathlib import Path
 
 import pytest
 
@@ -56,14 +57,16 @@ def check_whole(copy: Copy) -> None:
     assert copy.ask("/api/tasks").status == 200
 
 
+def has_bytes(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
 def test_a_killed_snapshot_leaves_nothing(local: Copy) -> None:
     half = local.root / "data/snapshots/.cut-off.half-made/database.dump"
-    killed = local.start("db.snapshot", "--name", "cut-off")
-    wait_until(lambda: half.exists() and half.stat().st_size, "a dump being written")
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
 
-    assert killed.returncode == -signal.SIGKILL
+    code = local.cut_off("db.snapshot --name cut-off", signal.SIGKILL, lambda: has_bytes(half))
+
+    assert code == -signal.SIGKILL
     assert "half-made: .cut-off.half-made\n" in local.ok("db.list")
     check_whole(local)
 
@@ -72,13 +75,10 @@ def test_a_killed_restore_changes_nothing(local: Copy) -> None:
     copied = local.own / "restored.sqlite3"
     with contextlib.closing(database(local)) as writer:
         writer.execute("BEGIN IMMEDIATE")  # for which the restore has to wait
-        words = ("db.restore", "--name", "whole", "--no-snapshot", "--yes")
-        killed = local.start(*words)
-        wait_until(lambda: copied.exists() and copied.stat().st_size, "a copy beside the file")
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate()
+        restore = "db.restore --name whole --no-snapshot --yes"
+        code = local.cut_off(restore, signal.SIGKILL, lambda: has_bytes(copied))
 
-    assert killed.returncode == -signal.SIGKILL
+    assert code == -signal.SIGKILL
     local.ok("ps")  # any verb cleans up
     assert rows(local, "SELECT length(body) FROM large") == [(100_000_000,)]
     check_whole(local)

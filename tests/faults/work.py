@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import pytest
 
-from tests.stacks.copies import Copy
+from tests.stacks.copies import Copy, changed
 from tests.stacks.postgresql import FILL, USUAL, databases, dumping, locked, sql
 from tests.stacks.waiting import wait_until
 
@@ -49,6 +50,13 @@ class Work:
 
     def __str__(self) -> str:
         return self.verb.split()[0]
+
+
+def begin(work: Work, stack: Copy) -> subprocess.Popen[str]:
+    """Start the verb; return when the verb is half-way."""
+    verb = stack.start(*work.verb.split())
+    wait_until(lambda: work.under_way(stack), f"{work} at work")
+    return verb
 
 
 def prepare(stack: Copy) -> None:
@@ -104,13 +112,10 @@ def take_back(stack: Copy) -> None:
 def newer_image(stack: Copy) -> Iterator[None]:
     """Name a newer PostgreSQL; in the end the file is as it was."""
     file = stack.root / ".env"
-    before = file.read_text()
-    file.write_text(f"{before}POSTGRES_IMAGE=postgres:17\n")
-    try:
+    good = file.read_text()
+    with changed(file, good, f"{good}POSTGRES_IMAGE=postgres:17\n"):
         yield
-    finally:
         assert "POSTGRES_VOLUME" not in file.read_text()
-        file.write_text(before)
 
 
 SNAPSHOT = Work("db.snapshot --name cut-off", dumping, locked)

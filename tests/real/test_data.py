@@ -222,10 +222,7 @@ def test_rows_that_are_missing_after_a_restore_stop_it(filled: Copy) -> None:
 
 def test_a_half_made_snapshot_is_named_then_removed(filled: Copy) -> None:
     with locked(filled):
-        killed = filled.start("db.snapshot", "--name", "killed")
-        wait_until(lambda: dumping(filled), "pg_dump at work")
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate(timeout=30)
+        filled.cut_off("db.snapshot --name killed", signal.SIGKILL, lambda: dumping(filled))
 
         assert listed(filled)["half_made"] == [".killed.half-made"]
         assert not dumping(filled)
@@ -237,12 +234,8 @@ def test_a_half_made_snapshot_is_named_then_removed(filled: Copy) -> None:
 
 def test_a_ctrl_c_leaves_nothing(filled: Copy) -> None:
     with locked(filled):
-        interrupted = filled.start("db.snapshot", "--name", "interrupted")
-        wait_until(lambda: dumping(filled), "pg_dump at work")
-        interrupted.send_signal(signal.SIGINT)
-        interrupted.communicate(timeout=30)
-
-        assert interrupted.returncode == 130
+        snapshot = "db.snapshot --name interrupted"
+        assert filled.cut_off(snapshot, signal.SIGINT, lambda: dumping(filled)) == 130
         assert not dumping(filled)
 
     assert not list((filled.root / "data/snapshots").glob("*interrupted*"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.copies import Copy
+from tests.stacks.copies import Copy, changed
 
 # Values that the two parsers read alike, and values that they read differently.
 ALIKE = ["plain", "'h$s#h \"x\" \\n'", '"two words"', "a#b", "a # b", "x'y", '"multi\nline"', "{}"]
@@ -58,13 +58,9 @@ def test_a_value_that_compose_refuses_is_named_by_the_check_and_by_a_verb(copy: 
 
 def test_compose_is_asked_for_the_settings_that_its_files_require(copy: Copy) -> None:
     file = copy.root / "docker-compose.yml"
-    before = file.read_text()
-    file.write_text(before.replace("shm_size: 256mb", "shm_size: ${SHM_SIZE:?}"))
-    try:
+    with changed(file, "shm_size: 256mb", "shm_size: ${SHM_SIZE:?}"):
         missing = copy.inv("env", "--check")
         given = copy.ok("env", "--check", SHM_SIZE="256mb")
-    finally:
-        file.write_text(before)
 
     assert (missing.returncode, "a Compose file requires it" in missing.stdout) == (78, True)
     assert "undeclared: a Compose file reads it" in given

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.stacks.copies import INV, Copy
+from tests.stacks.copies import INV, Copy, changed
 from tests.stacks.faults import LATER, Fault, each_fault, kill_backend
 from tests.stacks.waiting import wait_until
 
@@ -21,17 +18,6 @@ def copy(shared_copy: Copy) -> Copy:
     """Share one stack: each test breaks the stack and mends the stack again."""
     shared_copy.ok("up")
     return shared_copy
-
-
-@contextmanager
-def replaced(file: Path, old: str, new: str) -> Iterator[None]:
-    good = file.read_text()
-    assert old in good
-    file.write_text(good.replace(old, new))
-    try:
-        yield
-    finally:
-        file.write_text(good)
 
 
 @each_fault
@@ -46,8 +32,8 @@ def test_each_fault_is_explained(fault: Fault, copy: Copy) -> None:
 def test_a_mended_backend_starts_though_it_was_marked_unhealthy(copy: Copy) -> None:
     urls, compose = copy.root / "server/task_api/urls.py", copy.root / "docker-compose.yml"
     patient = "retries: 3\n      start_period: 15s"
-    with replaced(compose, patient, "retries: 1\n      start_period: 0s"):
-        with replaced(urls, "urlpatterns = [", "urlpatterns = ("):
+    with changed(compose, patient, "retries: 1\n      start_period: 0s"):
+        with changed(urls, "urlpatterns = [", "urlpatterns = ("):
             kill_backend(copy)
             assert copy.inv(*BACKEND).returncode == 75
             wait_until(lambda: copy.ps()["backend"]["health"] == "unhealthy", "the mark")
@@ -64,9 +50,9 @@ def test_a_dependency_that_the_image_lacks_is_explained(copy: Copy) -> None:
         file="settings.py",
         text="import colorama",
     )
-    with replaced(copy.root / "server/requirements.txt", "django==", "colorama==0.4.6\ndjango=="):
+    with changed(copy.root / "server/requirements.txt", "django==", "colorama==0.4.6\ndjango=="):
         copy.ok("dc", "--", "rm", "--stop", "--force", "backend")
-        with replaced(
+        with changed(
             copy.root / "server/task_api/settings.py", "import os\n", fault.text + "\nimport os\n"
         ):
             done = copy.inv(*BACKEND, "--no-build")
@@ -77,7 +63,7 @@ def test_a_dependency_that_the_image_lacks_is_explained(copy: Copy) -> None:
 
 
 def test_a_refused_connection_is_explained(copy: Copy) -> None:
-    with replaced(copy.root / "docker-compose.yml", "POSTGRES_PORT: 5432", "POSTGRES_PORT: 5431"):
+    with changed(copy.root / "docker-compose.yml", "POSTGRES_PORT: 5432", "POSTGRES_PORT: 5431"):
         done = copy.inv(*BACKEND, "--timeout", "15")
 
     assert done.returncode == 75

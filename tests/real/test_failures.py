@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.stacks.copies import assert_all_succeed
 from tests.stacks.fixtures import NewCopy
 from tests.stacks.terminals import exit_code
 from tests.stacks.waiting import wait_until
@@ -56,10 +57,9 @@ def test_an_image_that_does_not_build_is_75(new_copy: NewCopy) -> None:
 
 def test_two_up_at_once_end_well(new_copy: NewCopy) -> None:
     copy = new_copy()
-    both = [copy.start("up") for _ in range(2)]
-    ends = [process.communicate() for process in both]
 
-    assert [process.returncode for process in both] == [0, 0], ends
+    assert_all_succeed(*(copy.start("up") for _ in range(2)))
+
     assert set(copy.ps()) == {"backend", "db"}
 
 

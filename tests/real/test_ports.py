@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.stacks.copies import Copy, Done, with_defaults
+from tests.stacks.copies import Copy, Done, assert_all_succeed, with_defaults
 from tests.stacks.fixtures import NewCopy
 from tests.stacks.ports import free_port, port_of
 
@@ -69,10 +69,8 @@ def test_copies_that_start_at_once_find_a_port_each(new_copy: NewCopy) -> None:
     backend, db = free_port(), free_port()
     copies = [with_defaults(new_copy(name), backend, db) for name in ("a", "b", "c")]
 
-    starts = [copy.start("up", "--service", "db") for copy in copies]
-    ends = [process.communicate() for process in starts]
+    assert_all_succeed(*(copy.start("up", "--service", "db") for copy in copies))
 
-    assert [process.returncode for process in starts] == [0, 0, 0], ends
     assert len({published(copy, "db", 5432) for copy in copies}) == 3
 
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.stacks.copies import Copy
+from tests.stacks.copies import Copy, assert_all_succeed
 from tests.stacks.fixtures import NewCopy
 from tests.stacks.terminals import exit_code
 
@@ -177,9 +177,7 @@ def test_two_migrate_at_once_both_end_well(new_copy: NewCopy) -> None:
     both = [copy.start("migrate") for _ in range(2)]
     by_hand = copy.start("shell", "--", "python", "manage.py", "migrate")
 
-    ends = [process.communicate() for process in (*both, by_hand)]
-
-    assert [process.returncode for process in (*both, by_hand)] == [0, 0, 0], ends
+    assert_all_succeed(*both, by_hand)
     assert copy.ask("/readyz").status == 200
 
 

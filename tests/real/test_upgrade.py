@@ -56,10 +56,8 @@ def test_up_refuses_before_a_container_is_changed(old: Copy) -> None:
 
 def test_an_upgrade_that_is_killed_changes_nothing(old: Copy) -> None:
     before = env(old)
-    upgrade = old.start("db.upgrade")
-    wait_until(lambda: len(old.volumes()) == 2, "the new volume")
-    upgrade.send_signal(signal.SIGKILL)
-    upgrade.communicate(timeout=60)
+
+    old.cut_off("db.upgrade", signal.SIGKILL, lambda: len(old.volumes()) == 2)
 
     wait_until(lambda: old.inv("ps") and len(old.volumes()) == 1, "the new volume gone")
 

@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pexpect
 
 from composed.env.settings import assignments, declared
+from tests.stacks.waiting import wait_until
 from tests.web import Reply, request
 
 ROOT = Path(__file__).parent.parent.parent
@@ -76,6 +78,14 @@ class Copy:
             start_new_session=True,
             **(pipes | options),
         )
+
+    def cut_off(self, words: str, number: int, when: Callable[[], object]) -> int:
+        """Start a verb and send a signal as soon as the condition holds; return the exit code."""
+        process = self.start(*words.split())
+        wait_until(when, f"{words} half-way", 60)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        return process.returncode
 
     def terminal(
         self, *words: str, columns: int = 100, env: Mapping[str, str] = {}
@@ -146,6 +156,26 @@ class Copy:
 
     def titles(self) -> set[str]:
         return {item["title"] for item in self.ask("/api/tasks?limit=100").json["items"]}
+
+
+def assert_all_succeed(*processes: subprocess.Popen[str]) -> list[str]:
+    """Wait for verbs that were started side by side; return the stdout of each."""
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    return [stdout for stdout, _ in outputs]
+
+
+@contextmanager
+def changed(file: Path, old: str | bytes, new: str | bytes) -> Iterator[None]:
+    """Replace a text of the file, and put the file back in the end."""
+    good = file.read_bytes()
+    old, new = (text.encode() if isinstance(text, str) else text for text in (old, new))
+    assert old in good
+    file.write_bytes(good.replace(old, new))
+    try:
+        yield
+    finally:
+        file.write_bytes(good)
 
 
 def plain_environment(folder: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from composed.process import Gateway
 from composed.process_table import processes
-from tests.stacks.copies import Copy, with_defaults
+from tests.stacks.copies import Copy, assert_all_succeed, with_defaults
 from tests.stacks.fixtures import NewCopy
 from tests.stacks.ports import free_port, port_of
 from tests.stacks.sqlite import leader
@@ -53,11 +53,9 @@ def test_a_first_session_without_docker(copy: Copy, tmp_path: Path) -> None:
 
 
 def test_two_up_at_once_start_one_server(copy: Copy) -> None:
-    both = [copy.start("up") for _ in range(2)]
-    ends = [process.communicate() for process in both]
+    outputs = assert_all_succeed(*(copy.start("up") for _ in range(2)))
 
-    assert [process.returncode for process in both] == [0, 0], ends
-    assert len({url for out, _ in ends for url in re.findall(r"http://\S+", out)}) == 1
+    assert len({url for output in outputs for url in re.findall(r"http://\S+", output)}) == 1
 
 
 def test_two_copies_run_side_by_side(copy: Copy, new_copy: NewCopy) -> None:
@@ -92,10 +90,8 @@ def test_copies_that_start_at_once_find_a_port_each(new_copy: NewCopy) -> None:
     port = free_port()
     copies = [with_defaults(new_copy(name), port, free_port()) for name in ("a", "b", "c")]
 
-    starts = [copy.start("up", "--migrate") for copy in copies]
-    ends = [process.communicate() for process in starts]
+    assert_all_succeed(*(copy.start("up", "--migrate") for copy in copies))
 
-    assert [process.returncode for process in starts] == [0, 0, 0], ends
     for copy in copies:
         copy.ask("/api/tasks", "POST", {"title": copy.root.name})
     assert [copy.titles() for copy in copies] == [{"a"}, {"b"}, {"c"}]
