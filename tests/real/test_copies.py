@@ -26,20 +26,6 @@ def adopt() -> Iterator[Callable[[Copy, Path], Copy]]:
         remove(copy)
 
 
-def everything(copy: Copy) -> dict[str, set[str]]:
-    """Return the ids of all that the engine has of the copy's project."""
-    kinds = {
-        "containers": ("ps", "--all"),
-        "networks": ("network", "ls"),
-        "volumes": ("volume", "ls"),
-        "images": ("images",),
-    }
-    return {
-        kind: set(copy.docker(*words, "--quiet", "--filter", copy.label).split())
-        for kind, words in kinds.items()
-    }
-
-
 def images(copy: Copy) -> set[str]:
     names = copy.docker("images", "--format", "{{.Repository}}").split()
     return {name for name in names if name.startswith(f"{copy.project}-")}
@@ -51,13 +37,13 @@ def test_a_copied_folder_and_a_worktree_have_stacks_of_their_own(
     first = new_copy()
     first.ok("up", "--migrate")
     first.ask("/api/tasks", "POST", {"title": "first"})
-    before, env = everything(first), (first.root / ".env").read_text()
+    before, env = first.owned(), (first.root / ".env").read_text()
 
     copied = adopt(first, shutil.copytree(first.root, tmp_path / "copied"))
     done = copied.inv("down", "--volumes", "--yes")  # the worst verb to begin with
     assert done.returncode == 0, done.stderr
     assert f"A copy of {first.root}: it gets copied-" in done.stderr
-    assert everything(first) == before
+    assert first.owned() == before
     copied.ok("up", "--migrate")
 
     tree = tmp_path / "tree"
@@ -68,7 +54,7 @@ def test_a_copied_folder_and_a_worktree_have_stacks_of_their_own(
 
     assert copied.titles() == set()
     assert worktree.ok("dbshell", "--command", "\\dt", "--", "-qtA") == ""
-    found = [everything(copy) for copy in (first, copied, worktree)]
+    found = [copy.owned() for copy in (first, copied, worktree)]
     assert found[0] == before
     for kind in ("containers", "networks", "volumes"):
         assert len(set.union(*(one[kind] for one in found))) == sum(len(o[kind]) for o in found)
@@ -84,14 +70,14 @@ def test_a_moved_folder_keeps_its_stack_and_data(
     first = new_copy()
     first.ok("up", "--migrate")
     first.ask("/api/tasks", "POST", {"title": "kept"})
-    project, volumes = first.project, everything(first)["volumes"]
+    project, volumes = first.project, first.owned()["volumes"]
 
     shutil.move(first.root, tmp_path / "moved")
     moved = first.root = tmp_path / "moved"
     here = adopt(first, moved)
     here.ok("up")
 
-    assert (here.project, everything(here)["volumes"]) == (project, volumes)
+    assert (here.project, here.owned()["volumes"]) == (project, volumes)
     assert here.titles() == {"kept"}
     here.append("server/task_api/urls.py", "\nurlpatterns = []\n")
     assert here.ok("shell", "--", "tail", "-1", "/app/task_api/urls.py") == "urlpatterns = []\n"

@@ -6,15 +6,14 @@ import base64
 import gzip
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.stacks.copies import Copy
 from tests.stacks.postgresql import FILL, USUAL, databases, dumping, listed, locked, sql, tasks
+from tests.stacks.views import repeated
 from tests.stacks.waiting import wait_until
 from tests.web import request
 
@@ -47,24 +46,6 @@ def output(stack: Copy, command: str) -> bytes:
     return base64.b64decode(stack.ok(*words))
 
 
-@contextmanager
-def asked_all_the_while(stack: Copy) -> Iterator[set[int]]:
-    """Ask the API again and again while the block runs; give the statuses of the answers."""
-    url, statuses, over = stack.url, set[int](), threading.Event()
-
-    def ask() -> None:
-        while not over.is_set():
-            statuses.add(request(f"{url}/api/tasks").status)
-
-    caller = threading.Thread(target=ask)
-    caller.start()
-    try:
-        yield statuses
-    finally:
-        over.set()
-        caller.join()
-
-
 def test_a_restore_brings_back_every_row_under_load(filled: Copy) -> None:
     sql(filled, FILL.format(count=1997))
     sql(filled, "ALTER DATABASE task_db SET work_mem = '5MB'")
@@ -72,7 +53,9 @@ def test_a_restore_brings_back_every_row_under_load(filled: Copy) -> None:
     sql(filled, "DELETE FROM task_api_task WHERE title <> 'task 1'")
     left = tasks(filled)
 
-    with asked_all_the_while(filled) as statuses:
+    url, statuses = filled.url, set[int]()
+
+    with repeated(lambda: statuses.add(request(f"{url}/api/tasks").status)):
         done = filled.inv("db.restore", "--name", "two-thousand", "--yes")
         assert done.returncode == 0, done.stderr
         wait_until(lambda: filled.ask("/api/tasks").status == 200, "the restored data")
@@ -89,20 +72,11 @@ def test_a_restore_brings_back_every_row_under_load(filled: Copy) -> None:
 
 
 def test_a_snapshot_while_others_write_is_of_one_moment(filled: Copy) -> None:
-    url, over = filled.url, threading.Event()
+    url = filled.url
 
-    def write() -> None:
-        while not over.is_set():
-            request(f"{url}/api/tasks", "POST", {"title": "meanwhile"})
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with repeated(lambda: request(f"{url}/api/tasks", "POST", {"title": "meanwhile"})):
         wait_until(lambda: tasks(filled) > 3, "a writer at work")
         filled.ok("db.snapshot", "--name", "one-moment")
-    finally:
-        over.set()
-        writer.join()
 
     filled.ok("db.restore", "--name", "one-moment", "--no-snapshot", "--yes")
 

@@ -82,23 +82,14 @@ def test_two_copies_share_nothing(new_copy: NewCopy) -> None:
     there.ask("/api/tasks", "POST", {"title": "there alone"})
     done = there.inv("destroy", "--yes")
     assert done.returncode == 0, done.stderr
-    assert owned(there) == {}
+    assert there.owned() == {}
     assert here.titles() == {"here alone"}
-    assert owned(here).keys() == {"ps", "volume ls", "network ls", "image ls"}
+    assert here.owned().keys() == {"containers", "networks", "volumes", "images"}
     assert (there.root / ".env").exists()
 
     there.undo(done)
     there.ok("up")
     assert there.titles() == {"there alone"}
-
-
-def owned(copy: Copy) -> dict[str, str]:
-    """Return the ids of all that the engine has with the project's label, by kind."""
-    asked = {
-        kind: copy.docker(*kind.split(), "--quiet", "--filter", copy.label)
-        for kind in ("ps", "volume ls", "network ls", "image ls")
-    }
-    return {kind: ids for kind, ids in asked.items() if ids}
 
 
 def test_volumes_are_removed_only_with_consent(new_copy: NewCopy) -> None:
@@ -135,9 +126,9 @@ def test_data_that_cannot_be_saved_is_removed_only_on_request(new_copy: NewCopy)
 
     assert done.returncode == 77
     assert "Without one, for good: inv down --volumes --no-snapshot --yes" in done.stderr
-    assert owned(copy)["volume ls"]
+    assert copy.owned()["volumes"]
     copy.ok("down", "--volumes", "--no-snapshot", "--yes")
-    assert owned(copy) == {}
+    assert copy.owned() == {}
 
 
 def test_restart_picks_up_a_changed_env(new_copy: NewCopy) -> None:

@@ -134,8 +134,16 @@ class Copy:
         """Return the processes of a service, a line each, without a verb: verbs clean up."""
         return self.docker("top", self.container(service), "-o", "pid,args")
 
+    def owned(self) -> dict[str, set[str]]:
+        """Return the ids of all that the engine has of this project, by kind."""
+        kinds = {"containers": "ps --all", "networks": "network ls", "volumes": "volume ls"}
+        kinds["images"] = "image ls"
+        asked = ("--quiet", "--filter", self.label)
+        ids = {kind: self.docker(*words.split(), *asked).split() for kind, words in kinds.items()}
+        return {kind: set(found) for kind, found in ids.items() if found}
+
     def volumes(self) -> set[str]:
-        return set(self.docker("volume", "ls", "--quiet", "--filter", self.label).split())
+        return self.owned().get("volumes", set())
 
     @property
     def project(self) -> str:

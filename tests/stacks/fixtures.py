@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.stacks.copies import Copy, clone, remove
-from tests.stacks.ports import listen_anywhere
+from tests.stacks.ports import free_port
 
 __all__ = ["NewCopy", "holder", "mode", "new_copy", "shared_copy", "stack"]
 
@@ -61,5 +61,7 @@ def stack(shared_copy: Copy) -> Copy:
 @pytest.fixture
 def holder() -> Iterator[socket.socket]:
     """Listen on a port, as this very process."""
-    with listen_anywhere() as listener:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", free_port()))
+        listener.listen()
         yield listener

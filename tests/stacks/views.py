@@ -1,7 +1,8 @@
-"""Views for tests: /value reads a file on each load, /slow answers after three seconds."""
+"""Views for tests, /value and /slow, and requests while a test does something else."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -56,6 +57,24 @@ def slow_requests(copy: Copy, count: int) -> Iterator[list[Future[Reply]]]:
             f"{count} requests being answered",
         )
         yield replies
+
+
+@contextmanager
+def repeated(action: Callable[[], object]) -> Iterator[None]:
+    """Repeat the action in a thread while the block runs; raise the error of the action."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.is_set():
+            action()
+
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(repeat)
+        try:
+            yield
+        finally:
+            over.set()
+    ended.result()
 
 
 def statuses_of_writers(url: str) -> set[int]:

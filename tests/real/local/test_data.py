@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 from tests.stacks.copies import Copy
 from tests.stacks.sqlite import SERIES, assert_no_half_made_copy, execute, rows
+from tests.stacks.views import repeated
 from tests.stacks.waiting import wait_until
 from tests.web import request
 
@@ -32,21 +31,15 @@ def test_a_restore_under_running_workers_brings_back_every_row(copy: Copy) -> No
     execute(copy, f"INSERT INTO task_api_task {SERIES}")
     assert copy.ok("db.snapshot", "--name", "two-thousand").endswith(" 2054 rows\n")
     execute(copy, "DELETE FROM task_api_task")
-    statuses, over = set[int](), threading.Event()
+    statuses = set[int]()
 
     def ask() -> None:
-        while not over.is_set():
-            statuses.add(request(f"{url}/api/tasks").status)
-            statuses.add(request(f"{url}/api/tasks", "POST", {"title": "meanwhile"}).status)
+        statuses.add(request(f"{url}/api/tasks").status)
+        statuses.add(request(f"{url}/api/tasks", "POST", {"title": "meanwhile"}).status)
 
-    with ThreadPoolExecutor(2) as callers:
-        asking = [callers.submit(ask) for _ in range(2)]
-        try:
-            wait_until(lambda: 201 in statuses, "a row written meanwhile")
-            done = copy.inv("db.restore", "--name", "two-thousand", "--yes")
-        finally:
-            over.set()
-    assert [caller.result() for caller in asking] == [None, None]
+    with repeated(ask), repeated(ask):
+        wait_until(lambda: 201 in statuses, "a row written meanwhile")
+        done = copy.inv("db.restore", "--name", "two-thousand", "--yes")
 
     assert done.returncode == 0, done.stderr
     assert statuses <= {200, 201, 503}
