@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def wait_until(condition: Callable[[], object], description: str, seconds: float = 30) -> Any:
+def wait_until(condition: Callable[[], object], description: str, seconds: float = 60) -> Any:
     """Return the condition's first true value; fail when none comes within so many seconds."""
     end = time.monotonic() + seconds
     while not (value := condition()):
