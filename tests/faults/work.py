@@ -55,12 +55,9 @@ class Work:
 def begin(work: Work, stack: Copy) -> subprocess.Popen[str]:
     """Start the verb; return when the verb is half-way."""
     verb = stack.start(*work.verb.split())
-
-    def is_half_way() -> object:
-        assert verb.poll() is None, verb.communicate()
-        return work.under_way(stack)
-
-    wait_until(is_half_way, f"{work} half-way", 120)
+    half_way = f"{work} half-way"
+    wait_until(lambda: work.under_way(stack) or verb.poll() is not None, half_way, 120)
+    assert verb.poll() is None, verb.communicate()
     return verb
 
 

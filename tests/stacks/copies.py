@@ -82,7 +82,8 @@ class Copy:
     def cut_off(self, words: str, number: int, when: Callable[[], object]) -> int:
         """Start a verb and send a signal as soon as the condition holds; return the exit code."""
         process = self.start(*words.split())
-        wait_until(when, f"{words} half-way", 60)
+        wait_until(lambda: when() or process.poll() is not None, f"{words} half-way", 120)
+        assert process.poll() is None, process.communicate()
         process.send_signal(number)
         process.communicate(timeout=60)
         return process.returncode

@@ -9,8 +9,7 @@ import signal
 import socket
 from pathlib import Path
 
-from composed.process import Gateway
-from composed.process_table import processes
+from composed.gateway import Gateway
 from tests.stacks.copies import Copy, assert_all_succeed, with_defaults
 from tests.stacks.fixtures import NewCopy
 from tests.stacks.ports import free_port, port_of
@@ -123,7 +122,7 @@ def test_a_moved_folder_keeps_its_server_and_data(copy: Copy, tmp_path: Path) ->
     copy.ok("up")
 
     assert (copy.project, copy.titles()) == (project, {"kept"})
-    assert before not in {process.pid for process in processes(Gateway(copy.root))}
+    assert before not in {process.pid for process in Gateway(copy.root).processes()}
 
 
 def test_a_killed_server_is_seen_and_started_again(copy: Copy) -> None:

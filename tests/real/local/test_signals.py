@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from composed.process import Gateway
-from composed.process_table import processes
+from composed.gateway import Gateway
 from tests.stacks.copies import Copy
 from tests.stacks.sqlite import leader
 from tests.stacks.terminals import SLEEP, WAYS, end_verb, exit_code
@@ -54,7 +53,7 @@ def test_a_verb_ends_on_a_signal_and_the_next_up_works(verb: str, way: str, stac
     assert end_verb(terminal, way) == WAYS[way]
 
     # The server, which is to stay, has a group of its own.
-    wait_until(lambda: inv not in {p.group for p in processes(gateway)}, "its children's end")
+    wait_until(lambda: inv not in {p.group for p in gateway.processes()}, "its children's end")
     stack.ok("up")
     assert stack.ps()["backend"]["health"] == "healthy"
     assert servers(stack) == {leader(stack)}  # neither a second one nor one that nobody knows
@@ -63,7 +62,7 @@ def test_a_verb_ends_on_a_signal_and_the_next_up_works(verb: str, way: str, stac
 def servers(copy: Copy) -> set[int]:
     """Return the leaders of all groups that run in the server's folder."""
     tree, found = copy.root / "server", set()
-    for process in processes(Gateway(copy.root)):
+    for process in Gateway(copy.root).processes():
         with contextlib.suppress(OSError):  # ended meanwhile
             if Path(f"/proc/{process.pid}/cwd").readlink() == tree:
                 found.add(process.group)
