@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.work import ROWS
-from tests.stacks.copies import Copy
+from tests.stacks.copies import Copy, cut_off
 from tests.stacks.sqlite import SERIES, assert_no_half_made_copy, database, execute, leader, rows
 from tests.stacks.waiting import wait_until
 from tests.web import request
@@ -64,7 +64,7 @@ def has_bytes(file: Path) -> bool:
 def test_a_killed_snapshot_leaves_nothing(local: Copy) -> None:
     half = local.root / "data/snapshots/.cut-off.half-made/database.dump"
 
-    code = local.cut_off("db.snapshot --name cut-off", signal.SIGKILL, lambda: has_bytes(half))
+    code = cut_off(local, "db.snapshot --name cut-off", signal.SIGKILL, lambda: has_bytes(half))
 
     assert code == -signal.SIGKILL
     assert "half-made: .cut-off.half-made\n" in local.ok("db.list")
@@ -76,7 +76,7 @@ def test_a_killed_restore_changes_nothing(local: Copy) -> None:
     with contextlib.closing(database(local)) as writer:
         writer.execute("BEGIN IMMEDIATE")  # for which the restore has to wait
         restore = "db.restore --name whole --no-snapshot --yes"
-        code = local.cut_off(restore, signal.SIGKILL, lambda: has_bytes(copied))
+        code = cut_off(local, restore, signal.SIGKILL, lambda: has_bytes(copied))
 
     assert code == -signal.SIGKILL
     local.ok("ps")  # any verb cleans up

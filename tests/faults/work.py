@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.stacks.copies import Copy, changed
+from tests.stacks.copies import Copy, changed, volumes
 from tests.stacks.postgresql import FILL, USUAL, databases, dumping, locked, sql
 from tests.stacks.waiting import wait_until
 
@@ -140,4 +140,4 @@ def check_whole(stack: Copy) -> None:
     stack.run("rm", "-r", str(stack.root / "data/snapshots/after"))
     assert databases(stack) == USUAL
     assert not stack.containers("--all", "--filter", "label=composed.call")
-    assert stack.volumes() == {f"{stack.project}_db-data"}
+    assert volumes(stack) == {f"{stack.project}_db-data"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.copies import Copy, remove
+from tests.stacks.copies import Copy, owned, remove
 from tests.stacks.fixtures import NewCopy
 
 
@@ -37,13 +37,13 @@ def test_a_copied_folder_and_a_worktree_have_stacks_of_their_own(
     first = new_copy()
     first.ok("up", "--migrate")
     first.ask("/api/tasks", "POST", {"title": "first"})
-    before, env = first.owned(), (first.root / ".env").read_text()
+    before, env = owned(first), (first.root / ".env").read_text()
 
     copied = adopt(first, shutil.copytree(first.root, tmp_path / "copied"))
     done = copied.inv("down", "--volumes", "--yes")  # the worst verb to begin with
     assert done.returncode == 0, done.stderr
     assert f"A copy of {first.root}: it gets copied-" in done.stderr
-    assert first.owned() == before
+    assert owned(first) == before
     copied.ok("up", "--migrate")
 
     tree = tmp_path / "tree"
@@ -54,7 +54,7 @@ def test_a_copied_folder_and_a_worktree_have_stacks_of_their_own(
 
     assert copied.titles() == set()
     assert worktree.ok("dbshell", "--command", "\\dt", "--", "-qtA") == ""
-    found = [copy.owned() for copy in (first, copied, worktree)]
+    found = [owned(copy) for copy in (first, copied, worktree)]
     assert found[0] == before
     for kind in ("containers", "networks", "volumes"):
         assert len(set.union(*(one[kind] for one in found))) == sum(len(o[kind]) for o in found)
@@ -70,14 +70,14 @@ def test_a_moved_folder_keeps_its_stack_and_data(
     first = new_copy()
     first.ok("up", "--migrate")
     first.ask("/api/tasks", "POST", {"title": "kept"})
-    project, volumes = first.project, first.owned()["volumes"]
+    project, volumes = first.project, owned(first)["volumes"]
 
     shutil.move(first.root, tmp_path / "moved")
     moved = first.root = tmp_path / "moved"
     here = adopt(first, moved)
     here.ok("up")
 
-    assert (here.project, here.owned()["volumes"]) == (project, volumes)
+    assert (here.project, owned(here)["volumes"]) == (project, volumes)
     assert here.titles() == {"kept"}
     here.append("server/task_api/urls.py", "\nurlpatterns = []\n")
     assert here.ok("shell", "--", "tail", "-1", "/app/task_api/urls.py") == "urlpatterns = []\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.copies import Copy
+from tests.stacks.copies import Copy, cut_off
 from tests.stacks.postgresql import FILL, USUAL, databases, dumping, listed, locked, sql, tasks
 from tests.stacks.views import repeated
 from tests.stacks.waiting import wait_until
@@ -196,7 +196,7 @@ def test_rows_that_are_missing_after_a_restore_stop_it(filled: Copy) -> None:
 
 def test_a_half_made_snapshot_is_named_then_removed(filled: Copy) -> None:
     with locked(filled):
-        filled.cut_off("db.snapshot --name killed", signal.SIGKILL, lambda: dumping(filled))
+        cut_off(filled, "db.snapshot --name killed", signal.SIGKILL, lambda: dumping(filled))
 
         assert listed(filled)["half_made"] == [".killed.half-made"]
         assert not dumping(filled)
@@ -209,7 +209,7 @@ def test_a_half_made_snapshot_is_named_then_removed(filled: Copy) -> None:
 def test_a_ctrl_c_leaves_nothing(filled: Copy) -> None:
     with locked(filled):
         snapshot = "db.snapshot --name interrupted"
-        assert filled.cut_off(snapshot, signal.SIGINT, lambda: dumping(filled)) == 130
+        assert cut_off(filled, snapshot, signal.SIGINT, lambda: dumping(filled)) == 130
         assert not dumping(filled)
 
     assert not list((filled.root / "data/snapshots").glob("*interrupted*"))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.stacks.copies import Copy, changed
+from tests.stacks.copies import Copy, changed, cut_off
 from tests.stacks.postgresql import FILL, USUAL, databases, listed, sql, tasks
 
 MIGRATION = """\
@@ -143,7 +143,7 @@ def test_an_interrupted_rehearsal_leaves_nothing(
     write("0002_waits", NOTE, WAIT)
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
 
-    three.cut_off("db.rehearse", way, lambda: sql(three, sleeping) == "1")
+    cut_off(three, "db.rehearse", way, lambda: sql(three, sleeping) == "1")
 
     three.ok("ps")  # after SIGKILL the next verb removes what is left
     assert (databases(three), sql(three, sleeping)) == (USUAL, "0")

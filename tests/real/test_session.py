@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.stacks.copies import Copy, assert_all_succeed
+from tests.stacks.copies import Copy, assert_all_succeed, owned
 from tests.stacks.fixtures import NewCopy
 from tests.stacks.terminals import exit_code
 
@@ -82,9 +82,9 @@ def test_two_copies_share_nothing(new_copy: NewCopy) -> None:
     there.ask("/api/tasks", "POST", {"title": "there alone"})
     done = there.inv("destroy", "--yes")
     assert done.returncode == 0, done.stderr
-    assert there.owned() == {}
+    assert owned(there) == {}
     assert here.titles() == {"here alone"}
-    assert here.owned().keys() == {"containers", "networks", "volumes", "images"}
+    assert owned(here).keys() == {"containers", "networks", "volumes", "images"}
     assert (there.root / ".env").exists()
 
     there.undo(done)
@@ -126,9 +126,9 @@ def test_data_that_cannot_be_saved_is_removed_only_on_request(new_copy: NewCopy)
 
     assert done.returncode == 77
     assert "Without one, for good: inv down --volumes --no-snapshot --yes" in done.stderr
-    assert copy.owned()["volumes"]
+    assert owned(copy)["volumes"]
     copy.ok("down", "--volumes", "--no-snapshot", "--yes")
-    assert copy.owned() == {}
+    assert owned(copy) == {}
 
 
 def test_restart_picks_up_a_changed_env(new_copy: NewCopy) -> None:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.stacks.copies import Copy
+from tests.stacks.copies import Copy, cut_off, volumes
 from tests.stacks.postgresql import sql
 from tests.stacks.waiting import wait_until
 
@@ -57,9 +57,9 @@ def test_up_refuses_before_a_container_is_changed(old: Copy) -> None:
 def test_an_upgrade_that_is_killed_changes_nothing(old: Copy) -> None:
     before = env(old)
 
-    old.cut_off("db.upgrade", signal.SIGKILL, lambda: len(old.volumes()) == 2)
+    cut_off(old, "db.upgrade", signal.SIGKILL, lambda: len(volumes(old)) == 2)
 
-    wait_until(lambda: old.inv("ps") and len(old.volumes()) == 1, "the new volume gone")
+    wait_until(lambda: old.inv("ps") and len(volumes(old)) == 1, "the new volume gone")
 
     assert env(old) == before
     assert not old.containers("--filter", "label=composed.call")
@@ -77,7 +77,7 @@ def test_an_upgrade_that_fails_changes_nothing(old: Copy) -> None:
     assert done.returncode == 74, done.stderr
     assert "the old volume stays:" in done.stderr
     assert env(old) == before
-    assert len(old.volumes()) == 1
+    assert len(volumes(old)) == 1
     old.ok("up", POSTGRES_IMAGE="postgres:15")
     sql(old, "DROP FUNCTION f()")
 
@@ -89,7 +89,7 @@ def test_an_upgrade_moves_everything(old: Copy) -> None:
 
     assert f"When all is well: docker volume rm {first}\n" in shown
     assert env(old).endswith("POSTGRES_VOLUME=${COMPOSE_PROJECT_NAME}_db-data-17\n")
-    assert old.volumes() == {first, f"{first}-17"}
+    assert volumes(old) == {first, f"{first}-17"}
     old.ok("up")
     assert sql(old, "SHOW server_version").startswith("17.")
     assert sql(old, SEEN) == "2000|42|t|5MB"

@@ -79,15 +79,6 @@ class Copy:
             **(pipes | options),
         )
 
-    def cut_off(self, words: str, number: int, when: Callable[[], object]) -> int:
-        """Start a verb and send a signal as soon as the condition holds; return the exit code."""
-        process = self.start(*words.split())
-        wait_until(lambda: when() or process.poll() is not None, f"{words} half-way", 120)
-        assert process.poll() is None, process.communicate()
-        process.send_signal(number)
-        process.communicate(timeout=60)
-        return process.returncode
-
     def terminal(
         self, *words: str, columns: int = 100, env: Mapping[str, str] = {}
     ) -> pexpect.spawn[str]:
@@ -135,17 +126,6 @@ class Copy:
         """Return the processes of a service, a line each, without a verb: verbs clean up."""
         return self.docker("top", self.container(service), "-o", "pid,args")
 
-    def owned(self) -> dict[str, set[str]]:
-        """Return the ids of all that the engine has of this project, by kind."""
-        kinds = {"containers": "ps --all", "networks": "network ls", "volumes": "volume ls"}
-        kinds["images"] = "image ls"
-        asked = ("--quiet", "--filter", self.label)
-        ids = {kind: self.docker(*words.split(), *asked).split() for kind, words in kinds.items()}
-        return {kind: set(found) for kind, found in ids.items() if found}
-
-    def volumes(self) -> set[str]:
-        return self.owned().get("volumes", set())
-
     @property
     def project(self) -> str:
         return self.settings["COMPOSE_PROJECT_NAME"]
@@ -165,6 +145,29 @@ class Copy:
 
     def titles(self) -> set[str]:
         return {item["title"] for item in self.ask("/api/tasks?limit=100").json["items"]}
+
+
+def cut_off(copy: Copy, words: str, number: int, when: Callable[[], object]) -> int:
+    """Start a verb and send a signal as soon as the condition holds; return the exit code."""
+    process = copy.start(*words.split())
+    wait_until(lambda: when() or process.poll() is not None, f"{words} half-way", 120)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def owned(copy: Copy) -> dict[str, set[str]]:
+    """Return the ids of all that the engine has of this project, by kind."""
+    kinds = {"containers": "ps --all", "networks": "network ls", "volumes": "volume ls"}
+    kinds["images"] = "image ls"
+    asked = ("--quiet", "--filter", copy.label)
+    ids = {kind: copy.docker(*words.split(), *asked).split() for kind, words in kinds.items()}
+    return {kind: set(found) for kind, found in ids.items() if found}
+
+
+def volumes(copy: Copy) -> set[str]:
+    return owned(copy).get("volumes", set())
 
 
 def assert_all_succeed(*processes: subprocess.Popen[str]) -> list[str]:
