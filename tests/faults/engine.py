@@ -77,7 +77,7 @@ class Engine:
 
 
 class Beside(Copy):
-    """A clone whose verbs run beside the second engine."""
+    """A copy for the second engine: its verbs run in that network."""
 
     inside: tuple[str, ...] = ()
 

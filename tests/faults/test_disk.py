@@ -31,7 +31,7 @@ def small(folder: Path, size: str) -> Iterator[Path]:
 
 @pytest.fixture
 def cramped(new_copy: NewCopy, tmp_path: Path) -> Iterator[Copy]:
-    """A stack with rows whose database has a disk of its own, of 160 MB."""
+    """A stack with rows; the database has a disk of 160 MB to itself."""
     with small(tmp_path / "disk", "160m") as disk:
         copy = new_copy()
         copy.ok("env")

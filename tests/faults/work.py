@@ -15,7 +15,7 @@ from tests.stacks.waiting import wait_until
 
 ROWS = 2000
 
-# An index over it makes a restore last for four seconds, whatever the machine.
+# An index over this function makes a restore last for four seconds on every machine.
 SLOW = """
 CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql
     AS 'BEGIN PERFORM pg_sleep(0.1); RETURN n; END';

@@ -41,7 +41,7 @@ def write(stack: Copy, **values: str) -> None:
 
 
 def django_complaints(stack: Copy) -> str:
-    """Return what Django wrote lately."""
+    """Return the latest lines of Django's log."""
     return stack.ok("logs", "--service", "backend", "--since", "1m")
 
 

@@ -145,7 +145,7 @@ def test_an_interrupted_rehearsal_leaves_nothing(
 
     cut_off(three, "db.rehearse", way, lambda: sql(three, sleeping) == "1")
 
-    three.ok("ps")  # after SIGKILL the next verb removes what is left
+    three.ok("ps")  # after SIGKILL the next verb removes leftovers
     assert (databases(three), sql(three, sleeping)) == (USUAL, "0")
     assert not three.containers("--filter", "label=com.docker.compose.oneoff=True")
 

@@ -25,7 +25,7 @@ def mode() -> str:
 
 @pytest.fixture
 def new_copy(mode: str, tmp_path: Path) -> Iterator[NewCopy]:
-    """Make copies whose stacks are gone after the test."""
+    """Make copies; their stacks are gone after the test."""
     made: list[Copy] = []
 
     def make(name: str = "shop", owner: int | None = None) -> Copy:

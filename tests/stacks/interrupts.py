@@ -1,4 +1,4 @@
-"""A run that is ended removes its stacks, also in its workers, whichever signal ends the run."""
+"""A run that is ended by a signal removes its stacks, also the stacks of its workers."""
 
 from __future__ import annotations
 
