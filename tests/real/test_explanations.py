@@ -38,6 +38,8 @@ def test_a_mended_backend_starts_though_it_was_marked_unhealthy(copy: Copy) -> N
             assert copy.inv(*BACKEND).returncode == 75
             wait_until(lambda: copy.ps()["backend"]["health"] == "unhealthy", "the mark")
 
+        # One probe decides here: a server that still reloads would be too slow for that probe.
+        wait_until(lambda: copy.ask("/healthz").status == 200, "the mended server")
         copy.ok(*BACKEND)
         kill_backend(copy)
 
