@@ -13,7 +13,7 @@ def test_a_lost_env_is_made_anew_and_the_rows_come_back(filled: Copy) -> None:
     try:
         done = filled.inv("up")
         assert done.returncode == 78
-        assert "change the volume's to the one in .env: inv db.credentials\n" in done.stderr
+        assert "change the volume to the value in .env: inv db.credentials\n" in done.stderr
         filled.ok("db.credentials")
         check_whole(filled)
     finally:
