@@ -1,4 +1,4 @@
-"""What CI does, a session each; `nox -s lock` renews the locks."""
+"""The checks of CI, a session each; `nox -s lock` renews the locks."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ nox.options.sessions = ["lint", "unit", "package(local)", "integration(local)"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.stop_on_first_error = True
 
-# The machine's own certificates, which pip takes by itself: a company may have its authority.
+# The certificates of the machine, as pip takes them: a company may have an authority of its own.
 os.environ.setdefault("UV_SYSTEM_CERTS", "true")
 
 ROOT = Path(__file__).parent
 
-# Every setting by name: a session decides for itself and takes none from the caller.
+# The names of all settings: a session takes no setting from the caller.
 SETTINGS = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
 Environment: TypeAlias = dict[str, str | None]
 NOTHING_FROM_OUTSIDE: Environment = dict.fromkeys([*SETTINGS, "COMPOSE_ENV_FILES"])
 
-LOCAL = "tests/real/test_local.py"
+LOCAL = "tests/real/local"
 PACKAGE = "tests/real/test_package.py"
 MODES = [nox.param(mode, id=mode) for mode in ("docker", "local")]
 
-# What is thrown away needs no time to end well; a first start would take all it gets.
+# A stack that is thrown away needs no time to end well.
 DOWN = ("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "5")
 END = {
     "docker": ("inv", "dc", "--", *DOWN),
     "local": ("inv", "down", "--volumes", "--no-snapshot", "--yes"),
 }
 
-# For a child to end after Ctrl-C, before nox kills it: containers take a while.
+# For a child to end after Ctrl-C, before nox kills the child: containers take a while.
 SECONDS_TO_END = 60.0
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+PYTEST = ("pytest", "--durations", "5")
 
 PRODUCTION = {
     "SECRET_KEY": secrets.token_urlsafe(48),
@@ -72,17 +74,21 @@ def runs(python: str) -> bool:
     return False
 
 
+PYTHONS = found_pythons()
+
+
 def legs() -> list[tuple[str, str]]:
     """Return each Python with each Django that supports it; Django 6 starts at Python 3.12."""
-    return [(p, d) for p in found_pythons() for d in ("5.2", "6.1") if (p, d) != ("3.11", "6.1")]
+    return [(p, d) for p in PYTHONS for d in ("5.2", "6.1") if (p, d) != ("3.11", "6.1")]
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Every kind of file, the locks, Django, Gunicorn, types: what is cheap comes first."""
+    """Check every kind of file, the locks, Django, Gunicorn, types: cheap checks come first."""
     session.install("--require-hashes", "-r", "locks/lint.txt")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")  # the layers of composed/, in pyproject.toml
     session.run("hadolint", *found("server/Dockerfile", ".ci/**/Dockerfile"))
     session.run("shellcheck", "--external-sources", *shell_scripts())
     session.run("yamllint", "--strict", *found("*.y*ml", ".github/**/*.y*ml"))
@@ -111,22 +117,20 @@ def unit(session: nox.Session, django: str) -> None:
     codes = [0, 5] if session.posargs else [0]  # -- ARGS may select in one half alone
     session.install("--require-hashes", "-r", f"locks/unit{newest}.txt")
     if not newest:  # the machinery knows nothing of Django
-        ignored = (f"--ignore=tests/{name}" for name in ("http", "real", "faults"))
-        machinery = ("pytest", *ignored, *session.posargs)
-        counted = ("coverage", "run", "-m", *machinery)
-        run(session, *counted, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
-        if not session.posargs:
-            session.run("coverage", "report")
+        is_measured = session.python == PYTHONS[-1] and not session.posargs
+        measured = ("--cov", "--cov-report=term-missing:skip-covered") if is_measured else ()
+        machinery = (*pytest_in_two(session), *measured)
+        run(session, *machinery, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
     with session.chdir("server"):
-        run(session, "pytest", *session.posargs, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
+        run(session, *pytest_in_two(session), env=NOTHING_FROM_OUTSIDE, success_codes=codes)
 
 
 @nox.session
 @nox.parametrize("mode", MODES)
 def integration(session: nox.Session, mode: str) -> None:
-    """Test a stack of its own: HTTP, the server on PostgreSQL, the verbs for real."""
+    """Start a stack for tests: HTTP, the server on PostgreSQL, the verbs on a real engine."""
     session.install("--require-hashes", "-r", "locks/test.txt")
-    suite = ("pytest", *session.posargs)
+    suite = (*PYTEST, *session.posargs)
     codes = [0, 5] if session.posargs else [0]  # -- ARGS may select in one suite alone
     with stack_of_its_own(session, mode) as env:
         run(session, "inv", "up", *(["--build"] if mode == "docker" else []), "--migrate", env=env)
@@ -137,20 +141,22 @@ def integration(session: nox.Session, mode: str) -> None:
             run(session, *inside, "--database=postgresql", env=env, success_codes=codes)
     others = ("tests/real", f"--ignore={LOCAL}", f"--ignore={PACKAGE}")
     real = {"docker": others, "local": (LOCAL,)}[mode]
+    suite = pytest_in_two(session, "--dist", "loadfile")
     run(session, *suite, *real, env=NOTHING_FROM_OUTSIDE, success_codes=codes)
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill, cut off and cramp what works on data: every committed row is there."""
+    """Kill, cut off and cramp verbs that work on data: every committed row is there."""
     session.install("--require-hashes", "-r", "locks/test.txt")
-    run(session, "pytest", "tests/faults", *session.posargs, env=NOTHING_FROM_OUTSIDE)
+    suite = pytest_in_two(session, "--dist", "loadfile")
+    run(session, *suite, "tests/faults", env=NOTHING_FROM_OUTSIDE)
 
 
 @nox.session
 @nox.parametrize("mode", MODES)
 def package(session: nox.Session, mode: str) -> None:
-    """Build the wheel, install it in an empty environment, run a foreign project with it."""
+    """Build the wheel, install the wheel alone, run the verbs of another project."""
     session.install("--require-hashes", "-r", "locks/package.txt")
     wheel, empty = build_wheel(session), str(scratch(session) / "empty")
     session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, empty)
@@ -158,8 +164,18 @@ def package(session: nox.Session, mode: str) -> None:
     session.run(*install, wheel, "django", "gunicorn", silent=True)
     signal.signal(signal.SIGTERM, interrupt)
     other = {"docker": "local", "local": "docker"}[mode]
-    suite = ("pytest", PACKAGE, "-k", f"not {other}", f"--environment={empty}", *session.posargs)
-    run(session, *suite, env=NOTHING_FROM_OUTSIDE)
+    chosen = (PACKAGE, "-k", f"not {other}", f"--environment={empty}", *session.posargs)
+    run(session, *PYTEST, *chosen, env=NOTHING_FROM_OUTSIDE)
+
+
+@nox.session(reuse_venv=True)
+def one(session: nox.Session) -> None:
+    """Run the tests named after `--` on this Python, as quickly as pytest can: to develop."""
+    lock, stamp = ROOT / "locks/unit.txt", Path(session.virtualenv.location) / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != lock.read_text():
+        session.install("--require-hashes", "-r", str(lock))
+        shutil.copy(lock, stamp)
+    run(session, "pytest", *session.posargs, env=NOTHING_FROM_OUTSIDE)
 
 
 def build_wheel(session: nox.Session) -> str:
@@ -180,7 +196,7 @@ def lock(session: nox.Session) -> None:
 
 
 def lock_sources() -> list[Path]:
-    """Return what the locks are made from, the server's first: what it has bounds the others."""
+    """Return the sources of the locks, the server's first: those versions bound the others."""
     return [ROOT / name for name in reversed(found("locks/*.in", "server/*.in"))]
 
 
@@ -218,7 +234,7 @@ def found(*patterns: str) -> list[str]:
 
 
 def shell_scripts() -> list[str]:
-    """Return what CI runs in a shell, told by the first line."""
+    """Return the scripts that CI runs in a shell: the first line names the shell."""
     first_line = re.compile(rb"#!.*sh\n|# shellcheck shell=")
     files = [name for name in found(".ci/**/*") if (ROOT / name).is_file()]
     return [name for name in files if first_line.match((ROOT / name).read_bytes())]
@@ -232,15 +248,20 @@ def compose_files_without_tags(session: nox.Session) -> list[str]:
     return [str(copy) for copy in copies]
 
 
+def pytest_in_two(session: nox.Session, *options: str) -> tuple[str, ...]:
+    """Return pytest in two processes: most tests wait. A selection after `--` runs in one."""
+    return (*PYTEST, *(session.posargs or ("--numprocesses", "2", *options)))
+
+
 def scratch(session: nox.Session) -> Path:
-    """Return the session's folder for what may be thrown away."""
+    """Return the session's folder for temporary files."""
     return Path(session.create_tmp()).resolve()
 
 
 def run(
     session: nox.Session, *argv: str, env: Environment, success_codes: Iterable[int] = (0,)
 ) -> None:
-    """Run with patience: what is interrupted has containers to take back."""
+    """Run a command that gets time, when interrupted, to remove containers."""
     session.run(
         *argv,
         env=env,
@@ -252,34 +273,34 @@ def run(
 
 @contextlib.contextmanager
 def stack_of_its_own(session: nox.Session, mode: str) -> Iterator[Environment]:
-    """Give the environment of a stack beside yours; whatever happens, end it."""
+    """Give the environment of a stack beside yours; remove the stack in every case."""
     folder = ROOT / ".composed" / f"integration-{mode}"
     folder.mkdir(parents=True, exist_ok=True)
     with only_one(session, folder / "lock"):
         (folder / "env").write_text(settings_of_its_own(mode, folder))
         env = {**NOTHING_FROM_OUTSIDE, "COMPOSE_ENV_FILES": str(folder / "env")}
-        said = ""
+        bundle_line = ""
         try:
             yield env
         except BaseException as error:
             run(session, "inv", "logs", "--tail", "50", env=env, success_codes=range(256))
             step = f"{session.name}: {error or type(error).__name__}"
             bundle = ("inv", "doctor", "--bundle", "--", step)
-            said = str(session.run(*bundle, env=env, success_codes=range(256), silent=True))
+            bundle_line = str(session.run(*bundle, env=env, success_codes=range(256), silent=True))
             raise
         finally:
             run(session, *END[mode], env=env, success_codes=range(256))
-            if mode == "docker":  # which `--rmi local` leaves, as it has a name of its own
+            if mode == "docker":  # `--rmi local` leaves an image with a name of its own
                 image = f"{own_name(mode)}-backend-production"
                 session.run("docker", "image", "rm", "--force", image, external=True, silent=True)
-            if said:  # where all that is known is kept: last, to be found
-                session.warn(said)
+            if bundle_line:  # last, for the reader: the folder with everything known
+                session.warn(bundle_line)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """End on SIGTERM, with which CI cancels, as on Ctrl-C, which our children get too.
+    """End on SIGTERM (a canceled CI run) or SIGHUP (a closed terminal) as on Ctrl-C.
 
-    So does SIGHUP, of a terminal that is closed. Once: a second would kill the children.
+    The children are interrupted too, once: a second signal would kill the children.
     """
     for ending in ENDING:
         signal.signal(ending, signal.SIG_IGN)

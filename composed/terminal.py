@@ -86,7 +86,7 @@ class StatusLine:
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.rewrites = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.rewrites = sys.stderr.isatty() and not is_plain()
         self._shown = ""
 
     @property

@@ -125,20 +125,22 @@ def test_a_size_has_a_unit(count: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_terminal", "term", "text"),
+    ("is_terminal", "variables", "text"),
     [
-        (True, "xterm", "\r\x1b[2Ka (0 s)\r\x1b[2Ka (0 s)\r\x1b[2Kb (0 s)\r\x1b[2K"),
-        (True, "dumb", "a\nb\n"),
-        (False, "xterm", "a\nb\n"),
+        (True, {"TERM": "xterm"}, "\r\x1b[2Ka (0 s)\r\x1b[2Ka (0 s)\r\x1b[2Kb (0 s)\r\x1b[2K"),
+        (True, {"TERM": "dumb"}, "a\nb\n"),
+        (True, {"TERM": "xterm", "NO_COLOR": "1"}, "a\nb\n"),
+        (False, {"TERM": "xterm"}, "a\nb\n"),
     ],
 )
 def test_a_status_line_is_rewritten_on_a_terminal(
-    is_terminal: bool, term: str, text: str, monkeypatch: MonkeyPatch
+    is_terminal: bool, variables: dict[str, str], text: str, monkeypatch: MonkeyPatch
 ) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: is_terminal)
     monkeypatch.setattr(sys, "stderr", stderr)
-    monkeypatch.setenv("TERM", term)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(terminal, "SECONDS_OF_SILENCE", 0)
     line = StatusLine()
 

@@ -304,7 +304,9 @@ def test_a_cursor_may_have_any_date(client: Client) -> None:
         assert client.get("/api/tasks", {"cursor": cursor}).status_code == 200
 
 
-@pytest.mark.parametrize("task_id", ["1", "x", f"{uuid4()}%00", "%00", "%ED%A0%80", "x" * 5_000])
+@pytest.mark.parametrize(
+    "task_id", ["1", "x", f"{UUID(int=0)}%00", "%00", "%ED%A0%80", "x" * 5_000]
+)
 @pytest.mark.parametrize("method", ["get", "patch", "delete"])
 def test_an_id_that_is_not_a_uuid_is_refused(client: Client, task_id: str, method: str) -> None:
     response = send(client, {"done": True}, method, f"/api/tasks/{task_id}")
@@ -327,7 +329,7 @@ def test_an_unknown_path_is_a_json_404(
     [
         ("put", "/api/tasks", {"GET", "POST"}),
         ("delete", "/api/tasks", {"GET", "POST"}),
-        ("post", f"/api/tasks/{uuid4()}", {"GET", "PATCH", "DELETE"}),
+        ("post", f"/api/tasks/{UUID(int=1)}", {"GET", "PATCH", "DELETE"}),
     ],
 )
 def test_a_wrong_method_is_a_json_405(

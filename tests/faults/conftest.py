@@ -1,24 +1,22 @@
-"""A stack with rows, on which the work that is cut off leaves all as it was."""
+"""A stack with rows; no work that is cut off may change a row."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.work import prepare
-from tests.real.conftest import Copy, clone, end, new_copy
+from tests.stacks.copies import Copy
+from tests.stacks.fixtures import mode, new_copy, shared_copy, stack
+from tests.stacks.interrupts import end_workers_too, pytest_xdist_setupnodes
 
-__all__ = ["new_copy"]  # a fixture
+# Fixtures, and a hook.
+__all__ = ["mode", "new_copy", "pytest_xdist_setupnodes", "shared_copy", "stack"]
+
+end_workers_too()
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+def filled(stack: Copy) -> Copy:
     """Share a stack with 2000 tasks among the tests of a module."""
-    copy = clone(tmp_path_factory.mktemp("faults") / "shop")
-    try:
-        copy.ok("up", "--migrate")
-        prepare(copy)
-        yield copy
-    finally:
-        end(copy)
+    prepare(stack)
+    return stack

@@ -1,4 +1,4 @@
-"""A second Docker Engine, in a network of its own, to be killed without harm to the first."""
+"""A second Docker Engine in its own network: a test can kill it and the first goes on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.real.conftest import Copy, Done, wait_until
+from tests.stacks.copies import Copy, Done
+from tests.stacks.waiting import wait_until
 
 # The flags of the loopback interface, IFF_UP | IFF_RUNNING, set by SIOCSIFFLAGS: netdevice(7).
 LOOPBACK_UP = (
@@ -20,7 +21,7 @@ LOOPBACK_UP = (
 
 
 def why_not() -> str:
-    """Return why this machine cannot run a second engine; nothing where it can."""
+    """Return the reason why this machine cannot run a second engine, or an empty text."""
     missing = [name for name in ("dockerd", "unshare", "nsenter") if not shutil.which(name)]
     if os.getuid() or missing:
         return f"a second engine needs root and {', '.join(missing) or 'nothing else'}"
@@ -76,7 +77,7 @@ class Engine:
 
 
 class Beside(Copy):
-    """A clone whose verbs run beside the second engine."""
+    """A copy for the second engine: its verbs run in that network."""
 
     inside: tuple[str, ...] = ()
 

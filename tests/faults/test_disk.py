@@ -1,17 +1,18 @@
-"""A full disk, here or under the database: what is there stays, and the error says so."""
+"""A full disk, of this machine or of the database: no row is lost, the error names the cause."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.work import check_whole, prepare
-from tests.real.conftest import Copy
+from tests.stacks.copies import Copy
+from tests.stacks.fixtures import NewCopy
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")
 
@@ -29,24 +30,21 @@ def small(folder: Path, size: str) -> Iterator[Path]:
 
 
 @pytest.fixture
-def cramped(new_copy: Callable[..., Copy], tmp_path: Path) -> Iterator[Copy]:
-    """A stack with rows whose database has a disk of its own, of 160 MB."""
+def cramped(new_copy: NewCopy, tmp_path: Path) -> Iterator[Copy]:
+    """A stack with rows; the database has a disk of 160 MB to itself."""
     with small(tmp_path / "disk", "160m") as disk:
         copy = new_copy()
         copy.ok("env")
         volume = f"{copy.project}_db-data"
+        label = ("--label", copy.label.removeprefix("label="))
         where = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={disk}")
-        copy.docker("volume", "create", *where, "--label", label(copy), volume)
+        copy.docker("volume", "create", *where, *label, volume)
         user = copy.docker("run", "--rm", "postgres:15", "id", "-u", "postgres").strip()
         os.chown(disk, int(user), -1)
         copy.ok("up", "--migrate")
         prepare(copy)
         yield copy
         copy.ok("dc", "--", "down", "--volumes")
-
-
-def label(copy: Copy) -> str:
-    return f"com.docker.compose.project={copy.project}"
 
 
 def fill(disk: Path) -> Path:

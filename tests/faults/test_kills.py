@@ -11,24 +11,24 @@ from tests.faults.work import (
     RESTORE,
     SNAPSHOT,
     Work,
+    begin,
     check_whole,
     each_work,
     is_migrated,
     servers,
     take_back,
 )
-from tests.real.conftest import Copy, wait_until
-from tests.real.test_data import sql
+from tests.stacks.copies import Copy
+from tests.stacks.postgresql import sql
 
 
 @each_work
 def test_a_killed_inv_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
     with work.around(filled):
-        killed = filled.start(*work.verb.split())
-        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        killed = begin(work, filled)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-        filled.ok("ps")  # the next verb, whichever: it ends what was left inside
+        filled.ok("ps")  # any verb ends a process that was left inside
         killed.communicate(timeout=60)
         if work is MIGRATE and is_migrated(filled):  # it had come to its end before that
             take_back(filled)
@@ -39,34 +39,32 @@ def test_a_killed_inv_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
 @each_work
 def test_a_killed_database_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
     with work.around(filled):
-        cut_off = filled.start(*work.verb.split())
-        wait_until(lambda: work.under_way(filled), f"{work} at work")
+        cut_off = begin(work, filled)
         filled.docker("kill", "--signal", "KILL", *servers(filled))
-        _, said = cut_off.communicate(timeout=60)
+        _, error = cut_off.communicate(timeout=60)
         filled.ok("up", POSTGRES_IMAGE="postgres:15")
 
-    assert cut_off.returncode > 0, said
-    assert "Traceback (most recent call last)" not in said
+    assert cut_off.returncode > 0, error
+    assert "Traceback (most recent call last)" not in error
     check_whole(filled)
 
 
 # An upgrade has it stopped anyway.
 @pytest.mark.parametrize("work", [SNAPSHOT, RESTORE, MIGRATE], ids=str)
 def test_a_killed_backend_is_no_obstacle(work: Work, filled: Copy) -> None:
-    backend = filled.containers("--filter", "label=com.docker.compose.service=backend")
+    backend = filled.container("backend")
     with work.around(filled):
-        goes_on = filled.start(*work.verb.split())
-        wait_until(lambda: work.under_way(filled), f"{work} at work")
-        filled.docker("kill", "--signal", "KILL", *backend)
-        if work is SNAPSHOT:  # which waits for a lock that is held until we let go of it
+        goes_on = begin(work, filled)
+        filled.docker("kill", "--signal", "KILL", backend)
+        if work is SNAPSHOT:  # which waits for the lock of this test
             sql(
                 filled,
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted "
                 "AND mode = 'AccessExclusiveLock'",
             )
-        _, said = goes_on.communicate(timeout=60)
+        _, error = goes_on.communicate(timeout=60)
 
-    assert goes_on.returncode == 0, said
+    assert goes_on.returncode == 0, error
     if work is SNAPSHOT:
         filled.run("rm", "-r", str(filled.root / "data/snapshots/cut-off"))
     if work is MIGRATE:

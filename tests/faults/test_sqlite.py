@@ -1,19 +1,20 @@
-"""The same in local mode, where the database is a file and nothing stands between."""
+"""Work on data that is cut off in local mode, where the database is a file."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from pathlib import Path
 
 import pytest
 
 from tests.faults.work import ROWS
-from tests.real.conftest import Copy, clone, end, wait_until
-from tests.real.test_local import SERIES, database, execute, leader, rows
+from tests.stacks.copies import Copy, cut_off
+from tests.stacks.sqlite import SERIES, assert_no_half_made_copy, database, execute, leader, rows
+from tests.stacks.waiting import wait_until
 from tests.web import request
 
 MIGRATION = """\
@@ -31,57 +32,54 @@ class Migration(migrations.Migration):
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
-    """A server with 2000 tasks, a snapshot of them, and a table that takes a while to copy."""
-    copy = clone(tmp_path_factory.mktemp("sqlite") / "shop")
-    copy.env["COMPOSED_MODE"] = "local"
-    try:
-        copy.ok("up", "--migrate")
-        execute(copy, f"INSERT INTO task_api_task {SERIES}")
-        copy.ok("db.snapshot", "--name", "whole")
-        execute(copy, "CREATE TABLE large AS SELECT randomblob(100000000) AS body")
-        yield copy
-    finally:
-        end(copy)
+def mode() -> str:
+    return "local"
+
+
+@pytest.fixture(scope="module")
+def local(stack: Copy) -> Copy:
+    """Have a server with 2000 tasks, a snapshot of them, and a table that is slow to copy."""
+    execute(stack, f"INSERT INTO task_api_task {SERIES}")
+    stack.ok("db.snapshot", "--name", "whole")
+    execute(stack, "CREATE TABLE large AS SELECT randomblob(100000000) AS body")
+    return stack
 
 
 def check_whole(copy: Copy) -> None:
-    """Bring the server up again: every committed row is there, and nothing half-made is."""
+    """Bring the server up again: every committed row is there, and nothing half-made."""
     copy.ok("up")
     assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
     assert rows(copy, "SELECT count(*), max(description) FROM task_api_task") == [(ROWS, "")]
     copy.ok("db.snapshot", "--name", "after")
     assert "half-made" not in copy.ok("db.list")
     copy.run("rm", "-r", str(copy.root / "data/snapshots/after"))
-    ours = copy.root / ".composed" / copy.project
-    assert [*ours.glob("restored*"), *ours.glob("swaps/*")] == []
+    assert_no_half_made_copy(copy)
     assert copy.ask("/api/tasks").status == 200
+
+
+def has_bytes(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def test_a_killed_snapshot_leaves_nothing(local: Copy) -> None:
     half = local.root / "data/snapshots/.cut-off.half-made/database.dump"
-    killed = local.start("db.snapshot", "--name", "cut-off")
-    wait_until(lambda: half.exists() and half.stat().st_size, "a dump being written")
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
 
-    assert killed.returncode == -signal.SIGKILL
+    code = cut_off(local, "db.snapshot --name cut-off", signal.SIGKILL, lambda: has_bytes(half))
+
+    assert code == -signal.SIGKILL
     assert "half-made: .cut-off.half-made\n" in local.ok("db.list")
     check_whole(local)
 
 
 def test_a_killed_restore_changes_nothing(local: Copy) -> None:
-    copied = local.root / ".composed" / local.project / "restored.sqlite3"
+    copied = local.own / "restored.sqlite3"
     with contextlib.closing(database(local)) as writer:
         writer.execute("BEGIN IMMEDIATE")  # for which the restore has to wait
-        words = ("db.restore", "--name", "whole", "--no-snapshot", "--yes")
-        killed = local.start(*words)
-        wait_until(lambda: copied.exists() and copied.stat().st_size, "a copy beside the file")
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate()
+        restore = "db.restore --name whole --no-snapshot --yes"
+        code = cut_off(local, restore, signal.SIGKILL, lambda: has_bytes(copied))
 
-    assert killed.returncode == -signal.SIGKILL
-    local.ok("ps")  # the next verb, whichever
+    assert code == -signal.SIGKILL
+    local.ok("ps")  # any verb cleans up
     assert rows(local, "SELECT length(body) FROM large") == [(100_000_000,)]
     check_whole(local)
 
@@ -90,9 +88,9 @@ def test_a_killed_migration_is_done_whole_or_not_at_all(local: Copy) -> None:
     file = local.root / "server/task_api/migrations/0002_half.py"
     file.write_text(MIGRATION)
     killed = local.start("migrate", "--no-snapshot")
-    assert killed.stdout
-    said = iter(killed.stdout)
-    wait_until(lambda: "half" in next(said), "the migration at work")
+    output = killed.stdout
+    assert output
+    wait_until(lambda: "half" in output.readline(), "the migration at work")
     (child,) = local.run("pgrep", "-P", str(killed.pid)).stdout.split()
     os.kill(int(child), signal.SIGKILL)
     killed.send_signal(signal.SIGKILL)
@@ -104,7 +102,7 @@ def test_a_killed_migration_is_done_whole_or_not_at_all(local: Copy) -> None:
 
 
 def test_a_killed_server_loses_nothing_that_it_confirmed(local: Copy) -> None:
-    url = local.ps()["backend"]["url"]
+    url = local.url
 
     def write(number: int) -> int:
         try:

@@ -1,19 +1,21 @@
-"""The long pieces of work on data, each made slow enough to be met in its middle."""
+"""The long pieces of work on data, each slowed down so that a test can cut it off half-way."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import pytest
 
-from tests.real.conftest import Copy, wait_until
-from tests.real.test_data import FILL, dumping, locked, sql
+from tests.stacks.copies import Copy, changed, volumes
+from tests.stacks.postgresql import FILL, USUAL, databases, dumping, locked, sql
+from tests.stacks.waiting import wait_until
 
 ROWS = 2000
 
-# An index over it makes a restore last for four seconds, whatever the machine.
+# An index over this function makes a restore last for four seconds on every machine.
 SLOW = """
 CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql
     AS 'BEGIN PERFORM pg_sleep(0.1); RETURN n; END';
@@ -40,7 +42,7 @@ Around = Callable[[Copy], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Work:
-    """A verb, what it needs around it, and how to see that it is in its middle."""
+    """A verb, a condition that says that the verb is half-way, and a context for the verb."""
 
     verb: str
     under_way: Callable[[Copy], object]
@@ -48,6 +50,15 @@ class Work:
 
     def __str__(self) -> str:
         return self.verb.split()[0]
+
+
+def begin(work: Work, stack: Copy) -> subprocess.Popen[str]:
+    """Start the verb; return when the verb is half-way."""
+    verb = stack.start(*work.verb.split())
+    half_way = f"{work} half-way"
+    wait_until(lambda: work.under_way(stack) or verb.poll() is not None, half_way, 120)
+    assert verb.poll() is None, verb.communicate()
+    return verb
 
 
 def prepare(stack: Copy) -> None:
@@ -103,13 +114,10 @@ def take_back(stack: Copy) -> None:
 def newer_image(stack: Copy) -> Iterator[None]:
     """Name a newer PostgreSQL; in the end the file is as it was."""
     file = stack.root / ".env"
-    before = file.read_text()
-    file.write_text(f"{before}POSTGRES_IMAGE=postgres:17\n")
-    try:
+    good = file.read_text()
+    with changed(file, good, f"{good}POSTGRES_IMAGE=postgres:17\n"):
         yield
-    finally:
         assert "POSTGRES_VOLUME" not in file.read_text()
-        file.write_text(before)
 
 
 SNAPSHOT = Work("db.snapshot --name cut-off", dumping, locked)
@@ -121,7 +129,7 @@ each_work = pytest.mark.parametrize("work", [SNAPSHOT, RESTORE, MIGRATE, UPGRADE
 
 
 def check_whole(stack: Copy) -> None:
-    """Bring the stack up again: every committed row is there, and nothing half-made is."""
+    """Bring the stack up again: every committed row is there, and nothing half-made."""
     stack.ok("up")
     wait_until(lambda: not indexing(stack) and not sleeping(stack), "what was cut off to end")
     assert sql(stack, "SELECT count(*), max(description) FROM task_api_task") == f"{ROWS}|"
@@ -130,9 +138,6 @@ def check_whole(stack: Copy) -> None:
     stack.ok("db.snapshot", "--name", "after")
     assert "half-made" not in stack.ok("db.list")
     stack.run("rm", "-r", str(stack.root / "data/snapshots/after"))
-    databases = sql(stack, "SELECT datname FROM pg_database ORDER BY 1").split()
-    assert databases == ["postgres", "task_db", "template0", "template1"]
+    assert databases(stack) == USUAL
     assert not stack.containers("--all", "--filter", "label=composed.call")
-    mine = f"label=com.docker.compose.project={stack.project}"
-    volumes = stack.docker("volume", "ls", "--quiet", "--filter", mine).split()
-    assert volumes == [f"{stack.project}_db-data"]
+    assert volumes(stack) == {f"{stack.project}_db-data"}

@@ -1,4 +1,4 @@
-"""The task API as its clients see it, over HTTP, on whatever stack answers."""
+"""The task API as its clients see it, over HTTP, on any stack that answers."""
 
 from __future__ import annotations
 
@@ -115,14 +115,14 @@ def test_a_bad_query_names_its_field(query: str, field: str, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("path", [f"/api/tasks/{uuid.uuid4()}", "/api/nowhere"])
-def test_what_is_not_there_is_404_in_json(path: str, ask: Ask) -> None:
+def test_an_unknown_path_is_404_in_json(path: str, ask: Ask) -> None:
     answer = ask(path)
 
     assert answer.status == 404
     assert answer.json["detail"]
 
 
-def test_a_method_that_is_not_there_is_405(ask: Ask) -> None:
+def test_an_unknown_method_is_405(ask: Ask) -> None:
     assert ask("/api/tasks", "PUT", {}).status == 405
 
 
@@ -132,7 +132,7 @@ def test_a_page_answers(path: str, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/docs", "/admin/login/"])
-def test_what_a_page_loads_is_here(path: str, ask: Ask) -> None:
+def test_the_files_that_a_page_loads_are_served(path: str, ask: Ask) -> None:
     words = ask(path).text.replace("'", '"').split('"')
     assets = [word for word in words if word.startswith("/static/")]
 

@@ -30,8 +30,8 @@ def test_a_first_and_a_second_use(
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout.split("\n")[0], done.stderr
 
-    said = "Making .venv from locks/inv.txt (once) …\n"
-    assert inv("--list") == (0, "Available tasks:", said)
+    message = "Making .venv from locks/inv.txt (once) …\n"
+    assert inv("--list") == (0, "Available tasks:", message)
     assert inv("--list") == (0, "Available tasks:", "")
     nox = subprocess.run([root / ".venv/bin/nox", "--version"], capture_output=True, check=False)
     assert nox.returncode == 0

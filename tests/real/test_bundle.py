@@ -1,10 +1,8 @@
-"""What is kept of a failure on a real engine tells all but the secrets."""
+"""The bundle of a failure on a real engine tells all but the secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tests.real.conftest import Copy
+from tests.stacks.fixtures import NewCopy
 
 KEY = "an0dd/key+with=signs%and~32-characters"
 PASSWORD = "p@ss/w0rd+=%&~"
@@ -19,12 +17,10 @@ import no_such_module
 """
 
 
-def test_a_failed_start_is_kept_without_secrets(new_copy: Callable[..., Copy]) -> None:
+def test_a_failed_start_is_kept_without_secrets(new_copy: NewCopy) -> None:
     copy = new_copy()
-    with (copy.root / ".env").open("a") as env:
-        env.write(f"SECRET_KEY='{KEY}'\nPOSTGRES_PASSWORD='{PASSWORD}'\n")
-    with (copy.root / "server/task_api/settings.py").open("a") as settings:
-        settings.write(LEAK)
+    copy.append(".env", f"SECRET_KEY='{KEY}'\nPOSTGRES_PASSWORD='{PASSWORD}'\n")
+    copy.append("server/task_api/settings.py", LEAK)
 
     done = copy.inv("up")
 

@@ -1,4 +1,4 @@
-"""Copied and moved folders, and worktrees: whose stack is whose."""
+"""Copied and moved folders, and worktrees: each folder has the right stack."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import Copy, end
-
-NewCopy = Callable[..., Copy]
+from tests.stacks.copies import Copy, owned, remove
+from tests.stacks.fixtures import NewCopy
 
 
 @pytest.fixture
 def adopt() -> Iterator[Callable[[Copy, Path], Copy]]:
-    """Take a folder made from another copy's; its stack too is gone after the test."""
+    """Take over a folder made from another copy's; its stack too is gone after the test."""
     made: list[Copy] = []
 
     def take(first: Copy, root: Path) -> Copy:
@@ -24,22 +23,7 @@ def adopt() -> Iterator[Callable[[Copy, Path], Copy]]:
 
     yield take
     for copy in made:
-        end(copy)
-
-
-def everything(copy: Copy) -> dict[str, set[str]]:
-    """Return the ids of all that the engine has of the copy's project."""
-    mine = f"label=com.docker.compose.project={copy.project}"
-    kinds = {
-        "containers": ("ps", "--all"),
-        "networks": ("network", "ls"),
-        "volumes": ("volume", "ls"),
-        "images": ("images",),
-    }
-    return {
-        kind: set(copy.docker(*words, "--quiet", "--filter", mine).split())
-        for kind, words in kinds.items()
-    }
+        remove(copy)
 
 
 def images(copy: Copy) -> set[str]:
@@ -53,13 +37,13 @@ def test_a_copied_folder_and_a_worktree_have_stacks_of_their_own(
     first = new_copy()
     first.ok("up", "--migrate")
     first.ask("/api/tasks", "POST", {"title": "first"})
-    before, env = everything(first), (first.root / ".env").read_text()
+    before, env = owned(first), (first.root / ".env").read_text()
 
     copied = adopt(first, shutil.copytree(first.root, tmp_path / "copied"))
     done = copied.inv("down", "--volumes", "--yes")  # the worst verb to begin with
     assert done.returncode == 0, done.stderr
     assert f"A copy of {first.root}: it gets copied-" in done.stderr
-    assert everything(first) == before
+    assert owned(first) == before
     copied.ok("up", "--migrate")
 
     tree = tmp_path / "tree"
@@ -70,7 +54,7 @@ def test_a_copied_folder_and_a_worktree_have_stacks_of_their_own(
 
     assert copied.titles() == set()
     assert worktree.ok("dbshell", "--command", "\\dt", "--", "-qtA") == ""
-    found = [everything(copy) for copy in (first, copied, worktree)]
+    found = [owned(copy) for copy in (first, copied, worktree)]
     assert found[0] == before
     for kind in ("containers", "networks", "volumes"):
         assert len(set.union(*(one[kind] for one in found))) == sum(len(o[kind]) for o in found)
@@ -86,17 +70,16 @@ def test_a_moved_folder_keeps_its_stack_and_data(
     first = new_copy()
     first.ok("up", "--migrate")
     first.ask("/api/tasks", "POST", {"title": "kept"})
-    project, volumes = first.project, everything(first)["volumes"]
+    project, volumes = first.project, owned(first)["volumes"]
 
     shutil.move(first.root, tmp_path / "moved")
     moved = first.root = tmp_path / "moved"
     here = adopt(first, moved)
     here.ok("up")
 
-    assert (here.project, everything(here)["volumes"]) == (project, volumes)
+    assert (here.project, owned(here)["volumes"]) == (project, volumes)
     assert here.titles() == {"kept"}
-    file = moved / "server/task_api/urls.py"
-    file.write_text(f"{file.read_text()}\nurlpatterns = []\n")
+    here.append("server/task_api/urls.py", "\nurlpatterns = []\n")
     assert here.ok("shell", "--", "tail", "-1", "/app/task_api/urls.py") == "urlpatterns = []\n"
 
 
@@ -105,8 +88,7 @@ def test_a_volume_named_by_hand_is_not_shared_with_a_copy(
 ) -> None:
     first = new_copy()
     name = f"composed-test-{tmp_path.name}-{id(first)}".lower()
-    with (first.root / ".env").open("a") as env:
-        env.write(f"POSTGRES_VOLUME={name}\n")
+    first.append(".env", f"POSTGRES_VOLUME={name}\n")
     first.ok("up", "--service", "db")
     copied = adopt(first, shutil.copytree(first.root, tmp_path / "copied"))
 

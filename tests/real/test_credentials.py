@@ -6,10 +6,10 @@ import json
 import shlex
 from collections.abc import Iterator
 
-import pexpect
 import pytest
 
-from tests.real.conftest import Copy
+from tests.stacks.copies import Copy
+from tests.stacks.terminals import exit_code
 
 TEST = """\
 from django.test import TestCase
@@ -41,7 +41,7 @@ def write(stack: Copy, **values: str) -> None:
 
 
 def django_complaints(stack: Copy) -> str:
-    """Return what Django wrote lately."""
+    """Return the latest lines of Django's log."""
     return stack.ok("logs", "--service", "backend", "--since", "1m")
 
 
@@ -123,7 +123,5 @@ def test_a_test_run_does_not_ask_about_the_database_of_an_earlier_one(saved: Cop
     terminal = saved.terminal("manage", "--", "test", "test_nothing")
 
     terminal.expect("Ran 1 test in")
-    terminal.expect(pexpect.EOF)
-    terminal.close()
-    assert terminal.exitstatus == 0
+    assert exit_code(terminal) == 0
     assert "test_task_db" not in saved.ok("dbshell", "--command", "\\l")

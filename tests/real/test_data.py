@@ -1,4 +1,4 @@
-"""Snapshots and restores on PostgreSQL: what was committed is there, what failed left no trace."""
+"""Snapshots and restores on PostgreSQL: committed rows are there, failures leave no trace."""
 
 from __future__ import annotations
 
@@ -6,54 +6,30 @@ import base64
 import gzip
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.real.conftest import Copy, wait_until
+from tests.stacks.copies import Copy, cut_off
+from tests.stacks.postgresql import FILL, USUAL, databases, dumping, listed, locked, sql, tasks
+from tests.stacks.views import repeated
+from tests.stacks.waiting import wait_until
 from tests.web import request
-
-TASK = "gen_random_uuid(), 'task ' || n, '', false, now(), now()"
-FILL = f"""
-INSERT INTO task_api_task (id, title, description, done, created, updated)
-SELECT {TASK} FROM generate_series(1, {{count}}) n
-"""
-PLAIN = ("--", "--no-align", "--tuples-only", "--quiet")
-
-
-def sql(stack: Copy, command: str) -> str:
-    return stack.ok("dbshell", "--command", command, *PLAIN).strip()
-
-
-def tasks(stack: Copy) -> int:
-    return int(sql(stack, "SELECT count(*) FROM task_api_task"))
-
-
-def databases(stack: Copy) -> set[str]:
-    return set(sql(stack, "SELECT datname FROM pg_database").split())
-
-
-def listed(stack: Copy) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(stack.ok("db.list", "--json"))
-    return found
 
 
 @pytest.fixture
 def filled(stack: Copy) -> Iterator[Copy]:
-    """Three tasks in the shared stack; whatever the test did, its databases are the usual ones."""
+    """Have three tasks in the shared stack; after the test, the databases are the usual ones."""
     sql(stack, f"TRUNCATE task_api_task CASCADE; {FILL.format(count=3)}")
     yield stack
-    assert databases(stack) == {"postgres", "task_db", "template0", "template1"}
+    assert databases(stack) == USUAL
     assert listed(stack)["half_made"] == []
 
 
 @pytest.fixture(scope="module")
 def dumps(stack: Copy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Return what pg_dump and pg_dumpall write of the migrated stack, with one task."""
+    """Return dumps of the migrated stack with one task, by pg_dump and pg_dumpall."""
     sql(stack, f"TRUNCATE task_api_task CASCADE; {FILL.format(count=1)}")
     commands = {
         "custom": "pg_dump -Fc -U cp_user task_db",
@@ -62,30 +38,12 @@ def dumps(stack: Copy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
         "create": "pg_dump -U cp_user --create task_db",
         "cluster": "pg_dumpall -U cp_user",
     }
-    return {name: _output(stack, command) for name, command in commands.items()}
+    return {name: output(stack, command) for name, command in commands.items()}
 
 
-def _output(stack: Copy, command: str) -> bytes:
+def output(stack: Copy, command: str) -> bytes:
     words = ("shell", "--service", "db", "--", "sh", "-c", f"{command} | base64")
     return base64.b64decode(stack.ok(*words))
-
-
-@contextmanager
-def asked_all_the_while(stack: Copy) -> Iterator[set[int]]:
-    """Ask the API again and again while the block runs; give the statuses it answered with."""
-    url, statuses, over = stack.ps()["backend"]["url"], set[int](), threading.Event()
-
-    def ask() -> None:
-        while not over.is_set():
-            statuses.add(request(f"{url}/api/tasks").status)
-
-    caller = threading.Thread(target=ask)
-    caller.start()
-    try:
-        yield statuses
-    finally:
-        over.set()
-        caller.join()
 
 
 def test_a_restore_brings_back_every_row_under_load(filled: Copy) -> None:
@@ -95,7 +53,9 @@ def test_a_restore_brings_back_every_row_under_load(filled: Copy) -> None:
     sql(filled, "DELETE FROM task_api_task WHERE title <> 'task 1'")
     left = tasks(filled)
 
-    with asked_all_the_while(filled) as statuses:
+    url, statuses = filled.url, set[int]()
+
+    with repeated(lambda: statuses.add(request(f"{url}/api/tasks").status)):
         done = filled.inv("db.restore", "--name", "two-thousand", "--yes")
         assert done.returncode == 0, done.stderr
         wait_until(lambda: filled.ask("/api/tasks").status == 200, "the restored data")
@@ -107,26 +67,16 @@ def test_a_restore_brings_back_every_row_under_load(filled: Copy) -> None:
     sql(filled, "ALTER DATABASE task_db RESET work_mem")
     undo = done.stderr.splitlines()[-1]
     assert undo.startswith("To bring the data back: inv db.restore --name ")
-    filled.ok(*undo.partition("inv ")[2].split(), "--yes")
+    filled.undo(done)
     assert tasks(filled) == left
 
 
 def test_a_snapshot_while_others_write_is_of_one_moment(filled: Copy) -> None:
-    url = filled.ps()["backend"]["url"]
-    over = threading.Event()
+    url = filled.url
 
-    def write() -> None:
-        while not over.is_set():
-            request(f"{url}/api/tasks", "POST", {"title": "meanwhile"})
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with repeated(lambda: request(f"{url}/api/tasks", "POST", {"title": "meanwhile"})):
         wait_until(lambda: tasks(filled) > 3, "a writer at work")
         filled.ok("db.snapshot", "--name", "one-moment")
-    finally:
-        over.set()
-        writer.join()
 
     filled.ok("db.restore", "--name", "one-moment", "--no-snapshot", "--yes")
 
@@ -134,7 +84,7 @@ def test_a_snapshot_while_others_write_is_of_one_moment(filled: Copy) -> None:
     assert tasks(filled) == manifest["rows"]["public.task_api_task"] > 3
 
 
-def test_a_snapshot_is_for_its_owner_and_says_what_it_is(filled: Copy) -> None:
+def test_only_its_owner_may_read_a_snapshot_and_the_manifest_describes_it(filled: Copy) -> None:
     filled.ok("db.snapshot", "--name", "mine")
     folder = filled.root / "data/snapshots/mine"
 
@@ -200,7 +150,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_cannot_be_restored_changes_nothing(
+def test_a_file_that_cannot_be_restored_changes_nothing(
     name: str, filled: Copy, dumps: dict[str, bytes], tmp_path: Path
 ) -> None:
     make, reason = WRONG[name]
@@ -244,34 +194,9 @@ def test_rows_that_are_missing_after_a_restore_stop_it(filled: Copy) -> None:
     assert (tasks(filled), filled.ask("/api/tasks").status) == (8, 200)
 
 
-@contextmanager
-def locked(stack: Copy) -> Iterator[None]:
-    """Hold a lock that pg_dump has to wait for."""
-    words = ("dc", "--", "exec", "--no-TTY", "db", "psql", "--username", "cp_user", "task_db")
-    session = stack.start(*words, stdin=-1)
-    assert session.stdin
-    session.stdin.write("BEGIN; LOCK TABLE task_api_task;\n")
-    session.stdin.flush()
-    held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
-    wait_until(lambda: int(sql(stack, held)) > 0, "the lock")
-    try:
-        yield
-    finally:
-        session.communicate("ROLLBACK;\n", timeout=30)
-
-
-def dumping(stack: Copy) -> bool:
-    """Say whether pg_dump runs inside; what it asked of the server ends with the lock."""
-    (database,) = stack.containers("--filter", "label=com.docker.compose.service=db")
-    return "pg_dump --username" in stack.docker("top", database, "-o", "pid,args")
-
-
-def test_what_a_killed_snapshot_leaves_is_named_then_removed(filled: Copy) -> None:
+def test_a_half_made_snapshot_is_named_then_removed(filled: Copy) -> None:
     with locked(filled):
-        killed = filled.start("db.snapshot", "--name", "killed")
-        wait_until(lambda: dumping(filled), "pg_dump at work")
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate(timeout=30)
+        cut_off(filled, "db.snapshot --name killed", signal.SIGKILL, lambda: dumping(filled))
 
         assert listed(filled)["half_made"] == [".killed.half-made"]
         assert not dumping(filled)
@@ -283,19 +208,15 @@ def test_what_a_killed_snapshot_leaves_is_named_then_removed(filled: Copy) -> No
 
 def test_a_ctrl_c_leaves_nothing(filled: Copy) -> None:
     with locked(filled):
-        interrupted = filled.start("db.snapshot", "--name", "interrupted")
-        wait_until(lambda: dumping(filled), "pg_dump at work")
-        interrupted.send_signal(signal.SIGINT)
-        interrupted.communicate(timeout=30)
-
-        assert interrupted.returncode == 130
+        snapshot = "db.snapshot --name interrupted"
+        assert cut_off(filled, snapshot, signal.SIGINT, lambda: dumping(filled)) == 130
         assert not dumping(filled)
 
     assert not list((filled.root / "data/snapshots").glob("*interrupted*"))
 
 
 def test_a_restore_that_was_cut_off_in_the_closed_window_is_healed(filled: Copy) -> None:
-    swaps = filled.root / ".composed" / filled.project / "swaps"
+    swaps = filled.own / "swaps"
     swaps.mkdir(exist_ok=True)
     inside = ("dc", "--", "exec", "-T", "db", "psql", "-qU", "cp_user", "-d", "postgres")
     script = "CREATE DATABASE composed_new_00c0ffee; ALTER DATABASE task_db ALLOW_CONNECTIONS "
@@ -313,11 +234,7 @@ def test_a_restore_that_was_cut_off_in_the_closed_window_is_healed(filled: Copy)
 
 
 def test_no_secret_is_in_an_argument_list_or_a_manifest(filled: Copy) -> None:
-    password = next(
-        line.partition("=")[2]
-        for line in (filled.root / ".env").read_text().splitlines()
-        if line.startswith("POSTGRES_PASSWORD=")
-    )
+    password = filled.settings["POSTGRES_PASSWORD"]
     done = filled.inv("--echo", "db.snapshot", "--name", "quiet")
     manifest = (filled.root / "data/snapshots/quiet/manifest.json").read_text()
 

@@ -1,4 +1,4 @@
-"""The env contract, with Compose's own reading of ``.env`` and git's own word on it."""
+"""The env contract, with Compose's own reading of ``.env`` and git's own answers."""
 
 from __future__ import annotations
 
@@ -7,25 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import Copy, clone
+from tests.stacks.copies import Copy, changed
 
-# What the two parsers take alike, and what they do not.
+# Values that the two parsers read alike, and values that they read differently.
 ALIKE = ["plain", "'h$s#h \"x\" \\n'", '"two words"', "a#b", "a # b", "x'y", '"multi\nline"', "{}"]
 DIFFERENT = ["a$b", '"a${b}"', "a$$b", r'"a\$b"', "${b:-c}"]
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """Share a copy that starts nothing."""
-    return clone(tmp_path_factory.mktemp("env") / "shop")
-
-
 @pytest.fixture
-def copy(shared: Copy) -> Copy:
-    """Give the copy a new ``.env``."""
-    (shared.root / ".env").unlink()
-    shared.ok("env")
-    return shared
+def copy(shared_copy: Copy) -> Copy:
+    """Give the shared copy a new ``.env``."""
+    (shared_copy.root / ".env").unlink()
+    shared_copy.ok("env")
+    return shared_copy
 
 
 def check(copy: Copy, **env: str) -> dict[str, tuple[str, str]]:
@@ -34,11 +28,6 @@ def check(copy: Copy, **env: str) -> dict[str, tuple[str, str]]:
     assert (done.returncode == 0) == report["ok"], done.stderr
     assert done.stderr == ""
     return {row["what"]: (row["state"], row["seen"]) for row in report["findings"]}
-
-
-def append(copy: Copy, text: str) -> None:
-    file: Path = copy.root / ".env"
-    file.write_text(file.read_text() + text)
 
 
 def test_a_new_file_is_right_and_everything_was_compared(copy: Copy) -> None:
@@ -50,7 +39,7 @@ def test_a_new_file_is_right_and_everything_was_compared(copy: Copy) -> None:
 
 def test_both_parsers_are_really_asked(copy: Copy) -> None:
     values = dict(enumerate([*ALIKE, *DIFFERENT]))
-    append(copy, "".join(f"ODD_{number}={value}\n" for number, value in values.items()))
+    copy.append(".env", "".join(f"ODD_{number}={value}\n" for number, value in values.items()))
 
     done = copy.ok("env", "--check")
 
@@ -58,8 +47,8 @@ def test_both_parsers_are_really_asked(copy: Copy) -> None:
     assert rows == [f"ODD_{number}" for number in values if values[number] in DIFFERENT]
 
 
-def test_what_compose_refuses_is_named_by_the_check_and_by_a_verb(copy: Copy) -> None:
-    append(copy, "ODD_KEY=hu${sh\n")
+def test_a_value_that_compose_refuses_is_named_by_the_check_and_by_a_verb(copy: Copy) -> None:
+    copy.append(".env", "ODD_KEY=hu${sh\n")
 
     assert check(copy)["ODD_KEY"] == ("wrong", "malformed: Compose refuses the $ in its value")
     done = copy.inv("ps")
@@ -67,15 +56,11 @@ def test_what_compose_refuses_is_named_by_the_check_and_by_a_verb(copy: Copy) ->
     assert "hu${sh" not in done.stdout + done.stderr
 
 
-def test_what_the_compose_files_require_is_asked_of_compose(copy: Copy) -> None:
+def test_compose_is_asked_for_the_settings_that_its_files_require(copy: Copy) -> None:
     file = copy.root / "docker-compose.yml"
-    before = file.read_text()
-    file.write_text(before.replace("shm_size: 256mb", "shm_size: ${SHM_SIZE:?}"))
-    try:
+    with changed(file, "shm_size: 256mb", "shm_size: ${SHM_SIZE:?}"):
         missing = copy.inv("env", "--check")
         given = copy.ok("env", "--check", SHM_SIZE="256mb")
-    finally:
-        file.write_text(before)
 
     assert (missing.returncode, "a Compose file requires it" in missing.stdout) == (78, True)
     assert "undeclared: a Compose file reads it" in given
@@ -93,8 +78,8 @@ def test_a_tracked_file_is_wrong_and_an_unignored_one_a_warning(copy: Copy) -> N
     assert unignored == ("warning", "git does not ignore it")
 
 
-def test_without_docker_git_and_engine_the_rest_is_checked(copy: Copy, tmp_path: Path) -> None:
-    append(copy, "DB_PROT=1\n")
+def test_all_else_is_checked_without_docker_git_and_engine(copy: Copy, tmp_path: Path) -> None:
+    copy.append(".env", "DB_PROT=1\n")
 
     found = check(copy, PATH=str(tmp_path), DOCKER_HOST="unix:///nowhere.sock")
 

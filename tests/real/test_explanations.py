@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import INV, Copy, clone, end, wait_until
-from tests.real.faults import LATER, Fault, each_fault, kill_backend
+from tests.stacks.copies import INV, Copy, changed
+from tests.stacks.faults import LATER, Fault, each_fault, kill_backend
+from tests.stacks.waiting import wait_until
 
 BACKEND = ("up", "--service", "backend")
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
-    """Share one copy: each test breaks it and mends it again."""
-    it = clone(tmp_path_factory.mktemp("broken") / "shop")
-    try:
-        it.ok("up")
-        yield it
-    finally:
-        end(it)
-
-
-@contextmanager
-def replaced(file: Path, old: str, new: str) -> Iterator[None]:
-    good = file.read_text()
-    assert old in good
-    file.write_text(good.replace(old, new))
-    yield
-    file.write_text(good)
+def copy(shared_copy: Copy) -> Copy:
+    """Share one stack: each test breaks the stack and mends the stack again."""
+    shared_copy.ok("up")
+    return shared_copy
 
 
 @each_fault
@@ -44,15 +29,17 @@ def test_each_fault_is_explained(fault: Fault, copy: Copy) -> None:
     assert "Waiting for backend to become healthy, " in done.stderr
 
 
-def test_what_is_mended_starts_though_it_was_marked_unhealthy(copy: Copy) -> None:
+def test_a_mended_backend_starts_though_it_was_marked_unhealthy(copy: Copy) -> None:
     urls, compose = copy.root / "server/task_api/urls.py", copy.root / "docker-compose.yml"
     patient = "retries: 3\n      start_period: 15s"
-    with replaced(compose, patient, "retries: 1\n      start_period: 0s"):
-        with replaced(urls, "urlpatterns = [", "urlpatterns = ("):
+    with changed(compose, patient, "retries: 1\n      start_period: 0s"):
+        with changed(urls, "urlpatterns = [", "urlpatterns = ("):
             kill_backend(copy)
             assert copy.inv(*BACKEND).returncode == 75
             wait_until(lambda: copy.ps()["backend"]["health"] == "unhealthy", "the mark")
 
+        # One probe decides here: a server that still reloads would be too slow for that probe.
+        wait_until(lambda: copy.ask("/healthz").status == 200, "the mended server")
         copy.ok(*BACKEND)
         kill_backend(copy)
 
@@ -65,9 +52,9 @@ def test_a_dependency_that_the_image_lacks_is_explained(copy: Copy) -> None:
         file="settings.py",
         text="import colorama",
     )
-    with replaced(copy.root / "server/requirements.txt", "django==", "colorama==0.4.6\ndjango=="):
+    with changed(copy.root / "server/requirements.txt", "django==", "colorama==0.4.6\ndjango=="):
         copy.ok("dc", "--", "rm", "--stop", "--force", "backend")
-        with replaced(
+        with changed(
             copy.root / "server/task_api/settings.py", "import os\n", fault.text + "\nimport os\n"
         ):
             done = copy.inv(*BACKEND, "--no-build")
@@ -78,7 +65,7 @@ def test_a_dependency_that_the_image_lacks_is_explained(copy: Copy) -> None:
 
 
 def test_a_refused_connection_is_explained(copy: Copy) -> None:
-    with replaced(copy.root / "docker-compose.yml", "POSTGRES_PORT: 5432", "POSTGRES_PORT: 5431"):
+    with changed(copy.root / "docker-compose.yml", "POSTGRES_PORT: 5432", "POSTGRES_PORT: 5431"):
         done = copy.inv(*BACKEND, "--timeout", "15")
 
     assert done.returncode == 75
@@ -137,7 +124,7 @@ def test_source_that_may_not_be_read_is_explained_and_the_cure_works(copy: Copy)
     assert copy.ps()["backend"]["health"] == "healthy"
 
 
-def test_a_cause_that_is_not_known_is_not_made_up(copy: Copy) -> None:
+def test_an_unknown_cause_gets_no_explanation(copy: Copy) -> None:
     fault = Fault("sleeps", "", text="import time; time.sleep(600)")
 
     done = fault.provoke(copy, "--timeout", "3")
@@ -148,7 +135,7 @@ def test_a_cause_that_is_not_known_is_not_made_up(copy: Copy) -> None:
     assert "  See more: inv logs --service backend\n" in done.stderr
 
 
-def test_up_tells_what_django_and_the_database_lack(copy: Copy) -> None:
+def test_up_names_missing_migrations_and_a_refused_host(copy: Copy) -> None:
     kill_backend(copy)
     assert "Pending migrations: " in copy.ok(*BACKEND)
     copy.ok("migrate")

@@ -1,30 +1,27 @@
-"""What goes wrong for real: interrupted, taken, missing, broken."""
+"""Real failures: an interrupt, no engine, a bad setting, a broken image, no database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from tests.stacks.copies import assert_all_succeed
+from tests.stacks.fixtures import NewCopy
+from tests.stacks.terminals import exit_code
+from tests.stacks.waiting import wait_until
 
-import pexpect
 
-from tests.real.conftest import Copy, wait_until
-
-
-def test_ctrl_c_in_up_is_130_and_the_next_verb_works(new_copy: Callable[..., Copy]) -> None:
+def test_ctrl_c_in_up_is_130_and_the_next_verb_works(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("build")
     up = copy.terminal("up")
     wait_until(copy.containers, "a container being started")
     up.sendintr()
-    up.expect(pexpect.EOF)
-    up.close()
 
-    assert up.exitstatus == 130
+    assert exit_code(up) == 130
     assert "Traceback" not in str(up.before)
     copy.ok("up")
     assert {row["health"] for row in copy.ps().values()} == {"healthy"}
 
 
-def test_an_engine_that_does_not_answer_is_69(new_copy: Callable[..., Copy]) -> None:
+def test_an_engine_that_does_not_answer_is_69(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("env")
 
@@ -35,7 +32,7 @@ def test_an_engine_that_does_not_answer_is_69(new_copy: Callable[..., Copy]) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_a_setting_that_is_not_of_its_kind_is_78(new_copy: Callable[..., Copy]) -> None:
+def test_a_setting_that_is_not_of_its_kind_is_78(new_copy: NewCopy) -> None:
     copy = new_copy()
 
     done = copy.inv("up", DEBUG="perhaps")
@@ -45,13 +42,11 @@ def test_a_setting_that_is_not_of_its_kind_is_78(new_copy: Callable[..., Copy]) 
     assert copy.containers("--all") == set()
 
 
-def test_an_image_that_does_not_build_is_75(new_copy: Callable[..., Copy]) -> None:
+def test_an_image_that_does_not_build_is_75(new_copy: NewCopy) -> None:
     copy = new_copy()
-    with (copy.root / "server/Dockerfile").open("a") as dockerfile:
-        dockerfile.write("\nFROM development\nRUN false\n")
-    (copy.root / "docker-compose.yml").write_text(
-        (copy.root / "docker-compose.yml").read_text().replace("      target: development\n", "")
-    )
+    copy.append("server/Dockerfile", "\nFROM development\nRUN false\n")
+    compose = copy.root / "docker-compose.yml"
+    compose.write_text(compose.read_text().replace("      target: development\n", ""))
 
     done = copy.inv("up")
 
@@ -60,16 +55,15 @@ def test_an_image_that_does_not_build_is_75(new_copy: Callable[..., Copy]) -> No
     assert copy.containers("--all") == set()
 
 
-def test_two_up_at_once_end_well(new_copy: Callable[..., Copy]) -> None:
+def test_two_up_at_once_end_well(new_copy: NewCopy) -> None:
     copy = new_copy()
-    both = [copy.start("up") for _ in range(2)]
-    ends = [process.communicate() for process in both]
 
-    assert [process.returncode for process in both] == [0, 0], ends
+    assert_all_succeed(*(copy.start("up") for _ in range(2)))
+
     assert set(copy.ps()) == {"backend", "db"}
 
 
-def test_a_backend_outlives_its_database(new_copy: Callable[..., Copy]) -> None:
+def test_a_backend_outlives_its_database(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("up", "--migrate")
     copy.ok("dc", "--", "stop", "db")

@@ -1,4 +1,4 @@
-"""The verbs that lead inside: through a terminal, a pipe, and with what is wrong."""
+"""The verbs that lead inside: through a terminal, through a pipe, and with an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import subprocess
 import pexpect
 import pytest
 
-from tests.real.conftest import Copy, wait_until
+from tests.stacks.copies import Copy
+from tests.stacks.postgresql import sql
+from tests.stacks.terminals import exit_code
+from tests.stacks.waiting import wait_until
 
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
@@ -23,18 +26,14 @@ def test_a_shell_in_a_terminal_resizes_and_survives_ctrl_c(stack: Copy) -> None:
     wait_until(lambda: size(shell) == "20 70", "the terminal's new size inside")
 
     shell.sendline("sleep 600 && echo slept")
-    (backend,) = stack.containers("--filter", "label=com.docker.compose.service=backend")
-    top = ("top", backend, "-o", "pid,args")
-    wait_until(lambda: "sleep 600" in stack.docker(*top), "the sleep inside")
+    wait_until(lambda: "sleep 600" in stack.processes("backend"), "the sleep inside")
     shell.sendintr()
     shell.sendline("echo $((40 + 2))")
     shell.expect_exact("42")
     shell.sendeof()
-    shell.expect(pexpect.EOF)
 
+    assert exit_code(shell) == 0
     assert "slept\r\n" not in str(shell.before).replace("echo slept\r\n", "")
-    shell.close()
-    assert shell.exitstatus == 0
 
 
 def size(shell: pexpect.spawn[str]) -> str:
@@ -48,8 +47,7 @@ def test_psql_in_a_terminal_survives_ctrl_c(stack: Copy) -> None:
     psql.expect_exact("task_db=# ")
     psql.sendline("select pg_sleep(600);")
     asleep = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
-    count = ("dbshell", "--command", asleep, "--", "--no-align", "--tuples-only")
-    wait_until(lambda: stack.ok(*count) == "1\n", "the statement being executed")
+    wait_until(lambda: sql(stack, asleep) == "1", "the statement being executed")
     canceled = "canceling statement due to user request"
     for _ in range(10):  # a cancel request that comes while the server is busy can be lost
         psql.sendintr()
@@ -59,10 +57,8 @@ def test_psql_in_a_terminal_survives_ctrl_c(stack: Copy) -> None:
     psql.sendline("select 40 + 2;")
     psql.expect_exact("42")
     psql.sendeof()
-    psql.expect(pexpect.EOF)
-    psql.close()
 
-    assert psql.exitstatus == 0
+    assert exit_code(psql) == 0
 
 
 def test_a_pipe_goes_through_without_terminal_codes(stack: Copy) -> None:
@@ -115,10 +111,8 @@ def test_ctrl_c_in_a_terminal_ends_with_130(stack: Copy) -> None:
     logs = stack.terminal("logs", "--follow")
     logs.expect_exact("backend")
     logs.sendintr()
-    logs.expect(pexpect.EOF)
-    logs.close()
 
-    assert logs.exitstatus == 130
+    assert exit_code(logs) == 130
 
 
 def test_the_next_verb_ends_a_command_whose_inv_was_killed(stack: Copy) -> None:
@@ -133,11 +127,9 @@ def test_the_next_verb_ends_a_command_whose_inv_was_killed(stack: Copy) -> None:
     assert stack.containers("--all") == before
 
 
-def test_the_next_verb_ends_what_a_killed_shell_left_running(stack: Copy) -> None:
-    (backend,) = stack.containers("--filter", "label=com.docker.compose.service=backend")
-
-    def asleep() -> bool:  # asked without a verb, which would clean up
-        return "sleep 611" in stack.docker("top", backend, "-o", "pid,args")
+def test_the_next_verb_ends_a_program_that_a_killed_shell_left_running(stack: Copy) -> None:
+    def asleep() -> bool:
+        return "sleep 611" in stack.processes("backend")
 
     shell = stack.terminal("shell")
     shell.expect_exact("$ ")

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from composed.env.settings import assignments
-from tests.real.conftest import Copy, wait_until
+from tests.stacks.copies import Copy
+from tests.stacks.fixtures import NewCopy
+from tests.stacks.waiting import wait_until
 
 PROJECT = "integration-"
 
@@ -24,7 +25,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(new_copy: Callable[..., Copy]) -> Copy:
+def copy(new_copy: NewCopy) -> Copy:
     return new_copy()
 
 
@@ -46,7 +47,7 @@ def integration(copy: Copy, environments: Path) -> subprocess.Popen[str]:
 
 
 def left(copy: Copy, *kind: str) -> set[str]:
-    """Return what carries the label of an integration stack of this copy."""
+    """Return all that the engine has with the label of an integration stack of this copy."""
     lines = copy.docker(*kind, "--filter", "label=com.docker.compose.project", "--format", "json")
     return {line for line in lines.splitlines() if f"={project(copy)}" in line}
 
@@ -79,10 +80,8 @@ def test_a_development_stack_is_untouched(copy: Copy, environments: Path) -> Non
 
 
 def test_a_start_that_fails_leaves_nothing(copy: Copy, environments: Path) -> None:
-    settings = copy.root / "server/task_api/urls.py"
-    settings.write_text(settings.read_text() + "\nimport no_such_module\n")
-    wsgi = copy.root / "server/task_api/wsgi.py"
-    wsgi.write_text(wsgi.read_text() + "\nimport no_such_module\n")
+    for module in ("urls", "wsgi"):
+        copy.append(f"server/task_api/{module}.py", "\nimport no_such_module\n")
 
     session = integration(copy, environments)
     out, _ = session.communicate()

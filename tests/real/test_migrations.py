@@ -1,4 +1,4 @@
-"""Migrations on PostgreSQL: what a failed one says, how data comes back, what a rehearsal sees."""
+"""Migrations on PostgreSQL: the error of a failed one, the way back, the rehearsal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.real.conftest import Copy, wait_until
-from tests.real.test_data import FILL, databases, listed, sql, tasks
+from tests.stacks.copies import Copy, changed, cut_off
+from tests.stacks.postgresql import FILL, USUAL, databases, listed, sql, tasks
 
-USUAL = {"postgres", "task_db", "template0", "template1"}
 MIGRATION = """\
 from django.db import migrations, models
 
@@ -142,14 +141,11 @@ def test_an_interrupted_rehearsal_leaves_nothing(
     three: Copy, write: Write, way: signal.Signals
 ) -> None:
     write("0002_waits", NOTE, WAIT)
-    rehearsing = three.start("db.rehearse")
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
-    wait_until(lambda: sql(three, sleeping) == "1", "the migration at work", seconds=60)
 
-    rehearsing.send_signal(way)
-    rehearsing.communicate(timeout=60)
+    cut_off(three, "db.rehearse", way, lambda: sql(three, sleeping) == "1")
 
-    three.ok("ps")  # after SIGKILL the next verb removes what is left
+    three.ok("ps")  # after SIGKILL the next verb removes leftovers
     assert (databases(three), sql(three, sleeping)) == (USUAL, "0")
     assert not three.containers("--filter", "label=com.docker.compose.oneoff=True")
 
@@ -157,12 +153,9 @@ def test_an_interrupted_rehearsal_leaves_nothing(
 def test_a_backend_that_stays_at_its_database_is_not_migrated(three: Copy, write: Write) -> None:
     write("0002_note", NOTE)
     settings = three.root / "server/task_api/settings.py"
-    before = settings.read_text()
-    settings.write_text(f'{before}\nDATABASES["default"]["NAME"] = "task_db"\n')
-    try:
+    good = settings.read_text()
+    with changed(settings, good, f'{good}\nDATABASES["default"]["NAME"] = "task_db"\n'):
         done = three.inv("db.rehearse")
-    finally:
-        settings.write_text(before)
 
     assert done.returncode == 78
     assert "With another POSTGRES_DB, the backend still uses task_db" in done.stderr

@@ -1,4 +1,4 @@
-"""The wheel, in an environment of its own, gives a Django project that is not ours the verbs."""
+"""The wheel, in an environment of its own, gives another Django project the verbs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.conftest import Copy, plain_environment
+from tests.stacks.copies import Copy, plain_environment, remove
 from tests.web import request
 
 PYPROJECT = """\
@@ -103,12 +103,10 @@ def shop(request: pytest.FixtureRequest, environment: Path, tmp_path: Path) -> I
         (root / name).write_text(text)
     env = plain_environment(tmp_path) | {"COMPOSED_MODE": request.param, "WEB_PORT": "0"}
     copy = Copy(root, env, str(bin_ / "inv"))
-    if request.param == "docker":  # whose containers run as root
+    if request.param == "docker":  # the containers run as root
         os.chown(root, 1234, 1234)
     yield copy
-    copy.inv("down", "--volumes", "--no-snapshot", "--yes")
-    if request.param == "docker":
-        copy.inv("dc", "--", "down", "--rmi", "local")
+    remove(copy)
 
 
 def test_a_foreign_project_lives_with_the_verbs(shop: Copy) -> None:
@@ -154,7 +152,7 @@ def test_its_checks_are_its_own(shop: Copy) -> None:
     assert "There is no noxfile.py in " in done.stderr
 
 
-def test_the_wheel_holds_the_package_and_says_what_it_is(environment: Path) -> None:
+def test_the_wheel_holds_the_package_and_describes_it(environment: Path) -> None:
     [info] = environment.glob("lib/python*/site-packages/composed-*.dist-info")
     rows = (info / "RECORD").read_text().splitlines()
     metadata = message_from_string((info / "METADATA").read_text())

@@ -1,4 +1,4 @@
-"""What the Compose files may not do, as Compose itself reads them."""
+"""The rules that our Compose files keep, as Compose itself reads the files."""
 
 from __future__ import annotations
 

@@ -1,32 +1,26 @@
-"""Ports that something else has: chosen anew, kept, or refused."""
+"""Ports that another process has: chosen anew, kept, or refused."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-from collections.abc import Callable
 
 import pytest
 
-from composed.env.settings import assignments
-from tests.real.conftest import Copy, Done, free_port, number, with_defaults
-
-NewCopy = Callable[..., Copy]
-
-
-def settings(copy: Copy) -> dict[str, str]:
-    return assignments((copy.root / ".env").read_text())
+from tests.stacks.copies import Copy, Done, assert_all_succeed, with_defaults
+from tests.stacks.fixtures import NewCopy
+from tests.stacks.ports import free_port, port_of
 
 
-def port_of(copy: Copy, service: str, inside: int) -> str:
+def published(copy: Copy, service: str, inside: int) -> str:
     return str(copy.ps()[service]["ports"][str(inside)]).removeprefix("127.0.0.1:")
 
 
 def test_a_taken_port_gives_way_and_the_choice_is_kept(
     new_copy: NewCopy, holder: socket.socket
 ) -> None:
-    port = number(holder)
+    port = port_of(holder)
     copy = with_defaults(new_copy(), port, free_port())
 
     refused = copy.inv("up", "--strict-ports")
@@ -38,11 +32,11 @@ def test_a_taken_port_gives_way_and_the_choice_is_kept(
 
     done = copy.inv("up")
     assert done.returncode == 0, done.stderr
-    chosen = port_of(copy, "backend", 8000)
+    chosen = published(copy, "backend", 8000)
     assert f"(PID {os.getpid()}): using {chosen}, kept as BACKEND_PORT in .env.\n" in done.stderr
     assert f"http://127.0.0.1:{chosen}" in done.stdout
     assert copy.ok("--dry", "open") == f"http://127.0.0.1:{chosen}\n"
-    assert settings(copy)["BACKEND_PORT"] == chosen
+    assert copy.settings["BACKEND_PORT"] == chosen
     model = json.loads(copy.docker("compose", "config", "--format", "json"))
     assert model["services"]["backend"]["ports"][0]["published"] == chosen
 
@@ -52,24 +46,22 @@ def test_a_taken_port_gives_way_and_the_choice_is_kept(
     holder.close()
     copy.ok("down")
     copy.ok("up", "--strict-ports")
-    assert port_of(copy, "backend", 8000) == chosen
+    assert published(copy, "backend", 8000) == chosen
 
 
 def test_another_stack_that_has_the_ports_is_named(new_copy: NewCopy) -> None:
     backend, db = free_port(), free_port()
     here, there = (with_defaults(new_copy(name), backend, db) for name in ("here", "there"))
     here.ok("up", "--service", "db")
-    project = settings(here)["COMPOSE_PROJECT_NAME"]
-
     done = there.inv("up", "--service", "db")
 
     assert done.returncode == 0, done.stderr
-    container = f"container {project}-db-1 of Compose project {project}"
+    container = f"container {here.project}-db-1 of Compose project {here.project}"
     assert f"Port {db}, for db, is taken by {container}: using " in done.stderr
     assert there.ok("dbshell", "--command", "select 1", "--", "-qtA") == "1\n"
-    assert {port_of(copy, "db", 5432) for copy in (here, there)} == {
+    assert {published(copy, "db", 5432) for copy in (here, there)} == {
         str(db),
-        settings(there)["DB_PORT"],
+        there.settings["DB_PORT"],
     }
 
 
@@ -77,33 +69,33 @@ def test_copies_that_start_at_once_find_a_port_each(new_copy: NewCopy) -> None:
     backend, db = free_port(), free_port()
     copies = [with_defaults(new_copy(name), backend, db) for name in ("a", "b", "c")]
 
-    starts = [copy.start("up", "--service", "db") for copy in copies]
-    ends = [process.communicate() for process in starts]
+    assert_all_succeed(*(copy.start("up", "--service", "db") for copy in copies))
 
-    assert [process.returncode for process in starts] == [0, 0, 0], ends
-    assert len({port_of(copy, "db", 5432) for copy in copies}) == 3
+    assert len({published(copy, "db", 5432) for copy in copies}) == 3
 
 
 LITERAL = "127.0.0.1:${DB_PORT:-5433}:5432"
 
 
 @pytest.mark.parametrize("how", ["own line", "environment", "literal"])
-def test_a_port_that_was_meant_is_73(how: str, new_copy: NewCopy, holder: socket.socket) -> None:
-    copy, port = new_copy(), number(holder)
-    done = meant(copy, how, port)
+def test_a_taken_port_that_was_asked_for_is_73(
+    how: str, new_copy: NewCopy, holder: socket.socket
+) -> None:
+    copy, port = new_copy(), port_of(holder)
+    done = up_asking_for(copy, how, port)
 
     assert done.returncode == 73
     assert f"Port {port}, for db, is taken by " in done.stderr
-    said = {
+    hints = {
         "own line": "Or take DB_PORT out of .env: inv then chooses one itself",
         "environment": "Use another: DB_PORT=",
         "literal": f"No setting chooses it. In the Compose file, write ${{DB_PORT:-{port}}}",
     }
-    assert said[how] in done.stderr
+    assert hints[how] in done.stderr
     assert copy.containers("--all") == set()
 
 
-def meant(copy: Copy, how: str, port: int) -> Done:
+def up_asking_for(copy: Copy, how: str, port: int) -> Done:
     if how == "own line":
         (copy.root / ".env").write_text(f"DB_PORT={port}\n")
     if how == "literal":

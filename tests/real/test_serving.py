@@ -1,59 +1,25 @@
-"""What the backend does under edits and under a stop, on a real engine."""
+"""The backend under edits, under a stop and under load, on a real engine."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.real.conftest import Copy, wait_until
+from tests.stacks.copies import Copy
+from tests.stacks.fixtures import NewCopy
+from tests.stacks.views import add_views, served, slow_requests, statuses_of_writers
+from tests.stacks.waiting import wait_until
 from tests.web import request
 
-EXTRA_URLS = """
-import time
-from django.http import HttpResponse
-from task_api import extra
-def _value(request):
-    return HttpResponse(extra.VALUE)
-def _slow(request):
-    print("slow began", flush=True)
-    time.sleep(3)
-    return HttpResponse("slow")
-urlpatterns = [path("value", _value), path("slow", _slow), *urlpatterns]
-"""
 
-
-def add_views(copy: Copy) -> Path:
-    """Add /value and /slow; return the file that /value reads."""
-    app = copy.root / "server/task_api"
-    with (app / "urls.py").open("a") as urls:
-        urls.write(EXTRA_URLS)
-    extra = app / "extra.py"
-    extra.write_text("VALUE = 'first'\n")
-    return extra
-
-
-def served(url: str, value: str) -> Callable[[], bool]:
-    """Say whether every worker serves the value: 16 new connections in a row."""
-
-    def check() -> bool:
-        try:
-            return all(request(f"{url}/value").text == value for _ in range(16))
-        except OSError:
-            return False
-
-    return check
-
-
-def test_the_last_of_many_edits_is_served(new_copy: Callable[..., Copy]) -> None:
+def test_the_last_of_many_edits_is_served(new_copy: NewCopy) -> None:
     copy = new_copy()
     extra = add_views(copy)
     copy.ok("up", "--migrate")
-    url = copy.ps()["backend"]["url"]
+    url = copy.url
     wait_until(served(url, "first"), "the first value")
 
     for number in range(20):
@@ -61,11 +27,11 @@ def test_the_last_of_many_edits_is_served(new_copy: Callable[..., Copy]) -> None
     wait_until(served(url, "edit 19"), "the last of 20 edits")
 
     restart = copy.start("dc", "--", "restart", "backend")
-    wait_until(lambda: restart.poll() is not None or not answers(url), "the end of the old one")
+    wait_until(lambda: restart.poll() is not None or not answers(url), "the old server's end")
     extra.write_text("VALUE = 'at start'\n")
     restart.communicate()
     extra.write_text("VALUE = 'right after start'\n")
-    url = copy.ps()["backend"]["url"]
+    url = copy.url
     wait_until(served(url, "right after start"), "the edit right after the start")
 
 
@@ -76,11 +42,11 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_an_import_error_is_shown_and_its_fix_picked_up(new_copy: Callable[..., Copy]) -> None:
+def test_an_import_error_is_shown_and_its_fix_picked_up(new_copy: NewCopy) -> None:
     copy = new_copy()
     extra = add_views(copy)
     copy.ok("up", "--migrate")
-    url = copy.ps()["backend"]["url"]
+    url = copy.url
 
     for module in ("settings", "models", "urls"):
         file = copy.root / f"server/task_api/{module}.py"
@@ -110,23 +76,15 @@ HTTPS_ONLY=false
 
 
 @pytest.mark.parametrize("settings", ["", PRODUCTION], ids=["development", "production"])
-def test_a_stop_loses_no_request_that_is_being_answered(
-    settings: str, new_copy: Callable[..., Copy]
-) -> None:
+def test_a_stop_loses_no_request_that_is_being_answered(settings: str, new_copy: NewCopy) -> None:
     copy = new_copy()
     add_views(copy)
-    with (copy.root / ".env").open("a") as env:
-        env.write(settings)
+    copy.append(".env", settings)
     copy.ok("up", "--migrate")
-    url = copy.ps()["backend"]["url"]
-    idle = socket.create_connection(url.removeprefix("http://").split(":"))
+    server = urlsplit(copy.url)
+    idle = socket.create_connection((server.hostname, server.port))
 
-    with ThreadPoolExecutor(8) as callers, idle:
-        answers = [callers.submit(request, f"{url}/slow") for _ in range(8)]
-        wait_until(
-            lambda: copy.ok("logs", "--service", "backend").count("slow began") == 8,
-            "eight requests being answered",
-        )
+    with idle, slow_requests(copy, 8) as answers:
         stop = copy.start("dc", "--", "stop", "backend")
         replies = [answer.result() for answer in answers]
         stop.communicate()
@@ -137,10 +95,4 @@ def test_a_stop_loses_no_request_that_is_being_answered(
 
 
 def test_eight_writers_at_once_all_succeed(stack: Copy) -> None:
-    url = stack.ps()["backend"]["url"]
-
-    def write(number: int) -> int:
-        return request(f"{url}/api/tasks", "POST", {"title": f"writer {number}"}).status
-
-    with ThreadPoolExecutor(8) as writers:
-        assert set(writers.map(write, range(320))) == {201}
+    assert statuses_of_writers(stack.url) == {201}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
-import pexpect
 import pytest
 
-from tests.real.conftest import Copy
+from tests.stacks.copies import Copy, assert_all_succeed, owned
+from tests.stacks.fixtures import NewCopy
+from tests.stacks.terminals import exit_code
 
 OWNERS = [0, 1001] if os.getuid() == 0 else [os.getuid()]
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_a_first_session(owner: int, new_copy: Callable[..., Copy]) -> None:
+def test_a_first_session(owner: int, new_copy: NewCopy) -> None:
     copy = new_copy(owner=owner if os.getuid() == 0 else None)
 
     out = copy.ok("up")
@@ -57,7 +57,7 @@ def add_a_field(copy: Copy) -> None:
     models.write_text(f"{head}{class_}{docstring}\n\n{field}{fields}")
 
 
-def test_plain_compose_acts_on_the_same_stack(new_copy: Callable[..., Copy]) -> None:
+def test_plain_compose_acts_on_the_same_stack(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("up")
 
@@ -70,7 +70,7 @@ def test_plain_compose_acts_on_the_same_stack(new_copy: Callable[..., Copy]) -> 
     assert {row["health"] for row in copy.ps().values()} == {"healthy"}
 
 
-def test_two_copies_share_nothing(new_copy: Callable[..., Copy]) -> None:
+def test_two_copies_share_nothing(new_copy: NewCopy) -> None:
     here, there = new_copy("here"), new_copy("there")
     for copy in (here, there):
         copy.ok("up", "--migrate")
@@ -84,26 +84,15 @@ def test_two_copies_share_nothing(new_copy: Callable[..., Copy]) -> None:
     assert done.returncode == 0, done.stderr
     assert owned(there) == {}
     assert here.titles() == {"here alone"}
-    assert owned(here).keys() == {"ps", "volume ls", "network ls", "image ls"}
+    assert owned(here).keys() == {"containers", "networks", "volumes", "images"}
     assert (there.root / ".env").exists()
 
-    undo = done.stderr.splitlines()[-1].partition("inv ")[2].split()
-    there.ok(*undo, "--yes")
+    there.undo(done)
     there.ok("up")
     assert there.titles() == {"there alone"}
 
 
-def owned(copy: Copy) -> dict[str, str]:
-    """Return what the engine has with the project's label, by kind."""
-    label = f"label=com.docker.compose.project={copy.project}"
-    asked = {
-        kind: copy.docker(*kind.split(), "--quiet", "--filter", label)
-        for kind in ("ps", "volume ls", "network ls", "image ls")
-    }
-    return {kind: ids for kind, ids in asked.items() if ids}
-
-
-def test_volumes_go_only_with_consent(new_copy: Callable[..., Copy]) -> None:
+def test_volumes_are_removed_only_with_consent(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("up", "--migrate")
     copy.ask("/api/tasks", "POST", {"title": "dear"})
@@ -115,7 +104,7 @@ def test_volumes_go_only_with_consent(new_copy: Callable[..., Copy]) -> None:
     terminal.expect_exact("? [y/N] ")
     terminal.sendline("")
     terminal.expect_exact("Nothing was changed.")
-    terminal.expect(pexpect.EOF)
+    exit_code(terminal)
     assert copy.titles() == {"dear"}
 
     done = copy.inv("down", "--volumes", "--yes")
@@ -123,13 +112,11 @@ def test_volumes_go_only_with_consent(new_copy: Callable[..., Copy]) -> None:
     copy.ok("up", "--migrate")
     assert copy.titles() == set()
 
-    copy.ok(*done.stderr.splitlines()[-1].partition("inv ")[2].split(), "--yes")
+    copy.undo(done)
     assert copy.titles() == {"dear"}
 
 
-def test_data_that_cannot_be_saved_goes_only_when_that_is_said(
-    new_copy: Callable[..., Copy],
-) -> None:
+def test_data_that_cannot_be_saved_is_removed_only_on_request(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("up", "--service", "db")
     copy.ok("down")
@@ -139,16 +126,15 @@ def test_data_that_cannot_be_saved_goes_only_when_that_is_said(
 
     assert done.returncode == 77
     assert "Without one, for good: inv down --volumes --no-snapshot --yes" in done.stderr
-    assert owned(copy)["volume ls"]
+    assert owned(copy)["volumes"]
     copy.ok("down", "--volumes", "--no-snapshot", "--yes")
     assert owned(copy) == {}
 
 
-def test_restart_picks_up_a_changed_env(new_copy: Callable[..., Copy]) -> None:
+def test_restart_picks_up_a_changed_env(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("up")
-    with (copy.root / ".env").open("a") as file:
-        file.write("WEB_CONCURRENCY=3\n")
+    copy.append(".env", "WEB_CONCURRENCY=3\n")
 
     copy.ok("restart")
 
@@ -176,19 +162,17 @@ def test_a_superuser_is_made_without_a_terminal(stack: Copy) -> None:
     assert stack.ok("manage", "--", "shell", "--verbosity", "0", "-c", script) == "ada\n"
 
 
-def test_two_migrate_at_once_both_end_well(new_copy: Callable[..., Copy]) -> None:
+def test_two_migrate_at_once_both_end_well(new_copy: NewCopy) -> None:
     copy = new_copy()
     copy.ok("up")
     both = [copy.start("migrate") for _ in range(2)]
     by_hand = copy.start("shell", "--", "python", "manage.py", "migrate")
 
-    ends = [process.communicate() for process in (*both, by_hand)]
-
-    assert [process.returncode for process in (*both, by_hand)] == [0, 0, 0], ends
+    assert_all_succeed(*both, by_hand)
     assert copy.ask("/readyz").status == 200
 
 
-def test_migrate_starts_the_database_alone(new_copy: Callable[..., Copy]) -> None:
+def test_migrate_starts_the_database_alone(new_copy: NewCopy) -> None:
     copy = new_copy()
 
     copy.ok("env")

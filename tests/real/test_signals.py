@@ -1,4 +1,4 @@
-"""Every verb that lasts, ended in every way, and what the others show on a poor terminal."""
+"""Every verb that lasts, ended in every way; and the output on a poor terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 
-import pexpect
 import pytest
 
-from tests.real.conftest import INV, SLEEP, WAYS, Copy, finish, wait_until
+from tests.stacks.copies import INV, Copy
+from tests.stacks.terminals import SLEEP, WAYS, end_verb, exit_code
+from tests.stacks.waiting import wait_until
 
-# What is typed, and what the terminal shows once it is under way.
+# The words typed, and a pattern that the terminal shows once the verb is under way.
 SHOWS = {
     "up": (["up", "--build"], "FROM|Running"),
     "down": (["down"], "Stopping"),
@@ -20,7 +21,7 @@ SHOWS = {
     "build": (["build", "--no-cache"], "RUN"),
     "logs": (["logs", "--follow"], "backend"),
 }
-# What is typed, and the process inside.
+# The words typed, and the process inside.
 RUNS = {
     "manage": (["manage", "--", "shell", "-c", SLEEP], "sleep(611)"),
     "shell": (["shell", "--", "sleep", "612"], "sleep 612"),
@@ -30,7 +31,7 @@ RUNS = {
 
 @pytest.fixture
 def running(stack: Copy) -> Iterator[Copy]:
-    """Give the stack whole, and see that `up` makes it so again and leaves nothing else."""
+    """Give the running stack; after the test, `up` makes the stack whole, with nothing else."""
     stack.ok("up")
     yield stack
     stack.ok("up")
@@ -45,24 +46,23 @@ def test_a_verb_ends_and_the_next_up_works(verb: str, way: str, running: Copy) -
     terminal = running.terminal(*words)
     terminal.expect(sign)
 
-    assert finish(terminal, way) == WAYS[way]
+    assert end_verb(terminal, way) == WAYS[way]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("verb", RUNS)
-def test_what_runs_inside_ends_with_its_verb(verb: str, way: str, stack: Copy) -> None:
+def test_a_process_inside_ends_with_its_verb(verb: str, way: str, stack: Copy) -> None:
     words, sign = RUNS[verb]
-    mine = f"label=com.docker.compose.project={stack.project}"
 
     def inside() -> bool:  # asked without a verb, which would clean up
-        ids = stack.docker("ps", "--quiet", "--filter", mine).split()
+        ids = stack.containers()
         return any(sign in stack.docker("top", id_, "-o", "pid,args") for id_ in ids)
 
     terminal = stack.terminal(*words)
     wait_until(inside, f"{sign} inside")
     if verb == "manage":
         terminal.expect("under way")
-    code = finish(terminal, way)
+    code = end_verb(terminal, way)
     if way == "SIGKILL":
         stack.ok("ps")
 
@@ -86,30 +86,20 @@ def test_what_runs_inside_ends_with_its_verb(verb: str, way: str, stack: Copy) -
     ],
 )
 def test_plain_text_has_no_escape_codes(words: str, poor: dict[str, str], stack: Copy) -> None:
-    terminal = pexpect.spawn(
-        INV,
-        words.split(),
-        cwd=str(stack.root),
-        env=os.environ | stack.env | poor,
-        encoding="utf-8",
-        timeout=60,
-    )
-    terminal.expect(pexpect.EOF)
+    terminal = stack.terminal(*words.split(), env=poor)
+    exit_code(terminal)
 
     assert terminal.before
     assert "\x1b" not in terminal.before
-    terminal.close()
 
 
 def test_a_narrow_terminal_gets_a_block_for_each_service(stack: Copy) -> None:
-    terminal = stack.terminal("ps")
-    terminal.setwinsize(30, 40)
-    terminal.expect(pexpect.EOF)
+    terminal = stack.terminal("ps", columns=40)
+    exit_code(terminal)
 
     shown = str(terminal.before).replace("\r\n", "\n")
     assert "service: backend\nstate: running\nhealth: healthy\naddress: http://127" in shown
     assert max(map(len, shown.splitlines())) <= 40
-    terminal.close()
 
 
 @pytest.mark.parametrize("words", ["logs", "ps"])

@@ -1,16 +1,16 @@
-"""A volume under a newer PostgreSQL: everything goes there, or all stays as it was."""
+"""A volume under a newer PostgreSQL: all data is moved, or all stays as it was."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
-from tests.real.conftest import Copy, clone, end, wait_until
+from tests.stacks.copies import Copy, cut_off, volumes
+from tests.stacks.postgresql import sql
+from tests.stacks.waiting import wait_until
 
 NEW = "postgres:17"
-PLAIN = ("--", "--no-align", "--tuples-only", "--quiet")
 FILL = """\
 INSERT INTO task_api_task (id, title, description, done, created, updated)
 SELECT gen_random_uuid(), 'task ' || n, '', false, now(), now() FROM generate_series(1, 2000) n;
@@ -27,29 +27,12 @@ SELECT (SELECT count(*) FROM task_api_task), nextval('counter'),
 
 
 @pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
-    """A stack on PostgreSQL 15 with data, whose ``.env`` names 17."""
-    copy = clone(tmp_path_factory.mktemp("old") / "shop")
-    try:
-        copy.ok("up", "--migrate")
-        copy.ok("dbshell", text=FILL)
-        copy.ok("dbshell", "--command", "CREATE DATABASE other")
-        with (copy.root / ".env").open("a") as file:
-            file.write(f"POSTGRES_IMAGE={NEW}\n")
-        yield copy
-    finally:
-        left = volumes(copy)
-        end(copy)
-        copy.docker("volume", "rm", "--force", *left)
-
-
-def volumes(copy: Copy) -> set[str]:
-    mine = f"label=com.docker.compose.project={copy.project}"
-    return set(copy.docker("volume", "ls", "--quiet", "--filter", mine).split())
-
-
-def sql(copy: Copy, command: str, **settings: str) -> str:
-    return copy.ok("dbshell", "--command", command, *PLAIN, **settings).strip()
+def old(stack: Copy) -> Copy:
+    """Have a stack on PostgreSQL 15 with data; ``.env`` names 17."""
+    stack.ok("dbshell", text=FILL)
+    stack.ok("dbshell", "--command", "CREATE DATABASE other")
+    stack.append(".env", f"POSTGRES_IMAGE={NEW}\n")
+    return stack
 
 
 def env(copy: Copy) -> str:
@@ -67,23 +50,21 @@ def test_up_refuses_before_a_container_is_changed(old: Copy) -> None:
         "which is 17.\n  Move the data: inv db.upgrade\n"
     ) in done.stderr
     assert old.containers() == before
-    assert sql(old, "SHOW server_version").startswith("15.")
+    version = ("--command", "SHOW server_version", "--", "--tuples-only", "--no-align")
+    assert old.ok("dbshell", *version).startswith("15.")
 
 
 def test_an_upgrade_that_is_killed_changes_nothing(old: Copy) -> None:
     before = env(old)
-    upgrade = old.start("db.upgrade")
-    wait_until(lambda: len(volumes(old)) == 2 or upgrade.poll() is not None, "the new volume")
-    assert upgrade.poll() is None, upgrade.communicate()
-    upgrade.send_signal(signal.SIGKILL)
-    upgrade.communicate(timeout=60)
+
+    cut_off(old, "db.upgrade", signal.SIGKILL, lambda: len(volumes(old)) == 2)
 
     wait_until(lambda: old.inv("ps") and len(volumes(old)) == 1, "the new volume gone")
 
     assert env(old) == before
     assert not old.containers("--filter", "label=composed.call")
     old.ok("up", POSTGRES_IMAGE="postgres:15")
-    assert sql(old, "SELECT count(*) FROM task_api_task", POSTGRES_IMAGE="postgres:15") == "2000"
+    assert sql(old, "SELECT count(*) FROM task_api_task") == "2000"
 
 
 def test_an_upgrade_that_fails_changes_nothing(old: Copy) -> None:
@@ -98,15 +79,15 @@ def test_an_upgrade_that_fails_changes_nothing(old: Copy) -> None:
     assert env(old) == before
     assert len(volumes(old)) == 1
     old.ok("up", POSTGRES_IMAGE="postgres:15")
-    sql(old, "DROP FUNCTION f()", POSTGRES_IMAGE="postgres:15")
+    sql(old, "DROP FUNCTION f()")
 
 
 def test_an_upgrade_moves_everything(old: Copy) -> None:
     first = f"{old.project}_db-data"
 
-    said = old.ok("db.upgrade")
+    shown = old.ok("db.upgrade")
 
-    assert f"When all is well: docker volume rm {first}\n" in said
+    assert f"When all is well: docker volume rm {first}\n" in shown
     assert env(old).endswith("POSTGRES_VOLUME=${COMPOSE_PROJECT_NAME}_db-data-17\n")
     assert volumes(old) == {first, f"{first}-17"}
     old.ok("up")
@@ -125,4 +106,4 @@ def test_there_is_no_way_back_but_to_the_old_volume(old: Copy) -> None:
 
     old_volume = {"POSTGRES_IMAGE": "postgres:15", "POSTGRES_VOLUME": f"{old.project}_db-data"}
     old.ok("up", **old_volume)
-    assert sql(old, SEEN, **old_volume) == "2000|42|t|5MB"
+    assert sql(old, SEEN) == "2000|42|t|5MB"

@@ -1,16 +1,16 @@
-"""Ways to break a backend, and what `up` then has to say; the same in both modes."""
+"""Ways to break a backend, and the explanation that `up` then gives; the same in both modes."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from dataclasses import dataclass, field
 
 import pytest
 
-from tests.real.conftest import ROOT, Copy, Done
+from tests.stacks.copies import ROOT, Copy, Done
+from tests.stacks.sqlite import leader
 
 # Holds the GIL for good, so that a worker cannot even say that it lives.
 BUSY = """
@@ -25,7 +25,10 @@ LATER = "insert into django_migrations (app, name, applied) values ('task_api', 
 
 @dataclass
 class Fault:
-    """Text added to a file of ``server/task_api``, a setting, and the words that explain it."""
+    """Text added to a file of ``server/task_api``, settings, and the explanation.
+
+    ``{line}`` in the sentence is the line of the added text.
+    """
 
     name: str
     sentence: str
@@ -46,24 +49,19 @@ class Fault:
             source.write_text(good)
 
     def is_explained(self, done: Done) -> bool:
-        """Say whether the sentence and, in the next line, the command stand in the error."""
-        return f"  {self.sentence}\n  Type: {self.cure}\n" in done.stderr
+        """Say whether the error has the sentence and, in the next line, the command."""
+        lines = (ROOT / "server/task_api" / self.file).read_text().count("\n")
+        sentence = self.sentence.format(line=lines + 2)
+        return f"  {sentence}\n  Type: {self.cure}\n" in done.stderr
 
 
 def kill_backend(copy: Copy) -> None:
-    """End it at once, so that the next `up` starts it anew."""
+    """End the backend at once, so that the next `up` starts it anew."""
     if copy.env.get("COMPOSED_MODE") != "local":
-        copy.inv("dc", "--", "kill", "backend")
+        copy.docker("kill", f"{copy.project}-backend-1")
         return
-    record = copy.root / ".composed" / copy.project / "backend.json"
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        os.killpg(json.loads(record.read_text())["pid"], signal.SIGKILL)
-
-
-def added(file: str) -> str:
-    """Return the name of a file and the number of the line that :class:`Fault` adds."""
-    name = f"server/task_api/{file}"
-    return f"{name}:{len((ROOT / name).read_text().splitlines()) + 2}"
+        os.killpg(leader(copy), signal.SIGKILL)
 
 
 FAULTS = [
@@ -74,25 +72,25 @@ FAULTS = [
     ),
     Fault(
         "syntax in urls",
-        f"Correct {added('urls.py')}: SyntaxError: '(' was never closed",
+        "Correct server/task_api/urls.py:{line}: SyntaxError: '(' was never closed",
         text="path(",
     ),
     Fault(
         "import in settings",
-        f"Correct {added('settings.py')}: ModuleNotFoundError: No module named 'nowhere' "
-        "(or add the package to server/requirements.in, and type: nox -s lock)",
+        "Correct server/task_api/settings.py:{line}: ModuleNotFoundError: No module named "
+        "'nowhere' (or add the package to server/requirements.in, and type: nox -s lock)",
         file="settings.py",
         text="import nowhere",
     ),
     Fault(
         "name in models",
-        f"Correct {added('models.py')}: NameError: name 'nothing' is not defined",
+        "Correct server/task_api/models.py:{line}: NameError: name 'nothing' is not defined",
         file="models.py",
         text="nothing",
     ),
     Fault(
         "error in wsgi",
-        f"Correct {added('wsgi.py')}: RuntimeError: no",
+        "Correct server/task_api/wsgi.py:{line}: RuntimeError: no",
         file="wsgi.py",
         text="raise RuntimeError('no')",
     ),
