@@ -96,7 +96,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def inv(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Inv:
+def inv(
+    project: Project,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Inv:
     """Run ``inv`` with these words, as typed, and return the exit code."""
     monkeypatch.setattr("composed.verbs.handle_signals", lambda: None)
 
@@ -109,4 +114,4 @@ def inv(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -
             return int(str(end.code or 0))
         return 0
 
-    return run
+    return Inv(run, capsys)

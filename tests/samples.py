@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from composed.project import Project
 
 ROOT = Path(__file__).parent.parent
 
-Inv = Callable[..., int]  # the fixture `inv`
 Capsys = pytest.CaptureFixture[str]
 MonkeyPatch = pytest.MonkeyPatch
 
@@ -66,6 +66,23 @@ FACTS = """\
 ["migration", "a.0001_initial"]
 ["end", ""]
 """
+
+
+@dataclass(frozen=True)
+class Inv:
+    """The fixture ``inv``: run a verb, then read the texts printed since the last reading."""
+
+    run: Callable[..., int]
+    capsys: Capsys
+
+    def __call__(self, *words: str) -> int:
+        return self.run(*words)
+
+    def out(self) -> str:
+        return self.capsys.readouterr().out
+
+    def err(self) -> str:
+        return self.capsys.readouterr().err
 
 
 def snapshot_names(project: Project) -> list[str]:

@@ -17,11 +17,9 @@ from tests.samples import (
     PG_RESTORE,
     PSQL_ON,
     Inv,
-    ps_answer,
+    MonkeyPatch,
     snapshot_names,
 )
-
-Capsys = pytest.CaptureFixture[str]
 
 SQL = b"--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.2\n"
 COMPLETE = b"-- PostgreSQL database dump complete\n"
@@ -33,11 +31,11 @@ pytestmark = pytest.mark.usefixtures("postgres")
 
 
 @pytest.fixture
-def mine(inv: Inv, postgres: Recorder, project: Project, capsys: Capsys) -> Path:
+def mine(inv: Inv, postgres: Recorder, project: Project) -> Path:
     """Take the snapshot ``mine`` and return the manifest."""
     assert inv("db.snapshot", "--name", "mine") == 0
     postgres.calls.clear()
-    capsys.readouterr()
+    inv.out()
     return project.snapshots / "mine/manifest.json"
 
 
@@ -54,7 +52,7 @@ def change(file: Path, **values: object) -> None:
 
 
 def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
-    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
+    inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     assert inv("db.snapshot", "--name", "mine") == 0
 
@@ -62,7 +60,7 @@ def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
     script = recorder.fed[0]
     assert script.index("REPEATABLE READ READ ONLY") < script.index("pg_export_snapshot()")
     assert recorder.fed[2] == "the dump"
-    assert capsys.readouterr().out == "mine: 8 B, 2 tables, 7 rows\n"
+    assert inv.out() == "mine: 8 B, 2 tables, 7 rows\n"
     assert manifest(project, "mine") == {
         "format": 1,
         "name": "mine",
@@ -111,13 +109,7 @@ def test_a_failed_snapshot_leaves_nothing(
     ],
 )
 def test_a_fault_of_the_disk_is_explained(
-    error: OSError,
-    code: int,
-    message: str,
-    inv: Inv,
-    project: Project,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: Capsys,
+    error: OSError, code: int, message: str, inv: Inv, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -126,7 +118,7 @@ def test_a_fault_of_the_disk_is_explained(
 
     assert inv("db.snapshot") == code
 
-    assert message in capsys.readouterr().err
+    assert message in inv.err()
     assert snapshot_names(project) == []
 
 
@@ -147,38 +139,34 @@ def test_snapshots_of_the_same_second_have_different_names(inv: Inv, project: Pr
 
 
 def test_a_database_that_is_down_is_started(inv: Inv, recorder: Recorder) -> None:
-    recorder.on("ps", "--all").say(ps_answer())
+    recorder.on("ps", "--all").say()
 
     inv("db.snapshot")
 
     assert recorder.ran[0][-1] == "db"
 
 
-def test_a_half_made_snapshot_is_listed_and_then_removed(
-    inv: Inv, project: Project, capsys: Capsys
-) -> None:
+def test_a_half_made_snapshot_is_listed_and_then_removed(inv: Inv, project: Project) -> None:
     (project.snapshots / ".old.half-made").mkdir(parents=True)
     assert inv("db.list") == 0
-    assert capsys.readouterr().out == "half-made: .old.half-made\n"
+    assert inv.out() == "half-made: .old.half-made\n"
 
     inv("db.snapshot", "--name", "new")
 
-    assert "Removed .old.half-made, which an inv that was killed" in capsys.readouterr().err
+    assert "Removed .old.half-made, which an inv that was killed" in inv.err()
     assert snapshot_names(project) == ["new"]
 
 
 # --- list and prune ----------------------------------------------------------
 
 
-def test_list_shows_whole_and_damaged_snapshots(
-    mine: Path, inv: Inv, project: Project, capsys: Capsys
-) -> None:
+def test_list_shows_whole_and_damaged_snapshots(mine: Path, inv: Inv, project: Project) -> None:
     change(mine, created="2026-11-23T10:00:00Z", reason="before destroy")
     (project.snapshots / "broken").mkdir()
 
     assert inv("db.list") == 0
 
-    assert capsys.readouterr().out == (
+    assert inv.out() == (
         "NAME  MADE (UTC)           SIZE  ROWS  ENGINE            COMMIT      PROJECT  WHY\n"
         "mine  2026-11-23 10:00:00  8 B   7     postgresql 15.18  1234567890  shop     "
         "before destroy\n"
@@ -186,23 +174,21 @@ def test_list_shows_whole_and_damaged_snapshots(
     )
 
 
-def test_list_prints_json(mine: Path, inv: Inv, capsys: Capsys) -> None:
+def test_list_prints_json(mine: Path, inv: Inv) -> None:
     assert inv("db.list", "--json") == 0
 
     manifests = [json.loads(mine.read_text())]
-    printed = json.loads(capsys.readouterr().out)
+    printed = json.loads(inv.out())
     assert printed == {"snapshots": manifests, "damaged": [], "half_made": []}
 
 
-def test_an_empty_list_names_the_verb_that_makes_a_snapshot(inv: Inv, capsys: Capsys) -> None:
+def test_an_empty_list_names_the_verb_that_makes_a_snapshot(inv: Inv) -> None:
     assert inv("db.list") == 0
 
-    assert capsys.readouterr().out == "There are no snapshots. Make one: inv db.snapshot\n"
+    assert inv.out() == "There are no snapshots. Make one: inv db.snapshot\n"
 
 
-def test_prune_removes_the_oldest_of_this_project(
-    inv: Inv, project: Project, capsys: Capsys
-) -> None:
+def test_prune_removes_the_oldest_of_this_project(inv: Inv, project: Project) -> None:
     for number in range(1, 5):
         inv("db.snapshot", "--name", f"s{number}")
         file = project.snapshots / f"s{number}/manifest.json"
@@ -212,13 +198,13 @@ def test_prune_removes_the_oldest_of_this_project(
     assert inv("db.prune", "--keep", "1") == 77
     assert inv("--dry", "db.prune", "--keep", "1") == 0
     assert snapshot_names(project) == ["s1", "s2", "s3", "s4"]
-    capsys.readouterr()
+    inv.out()
     assert inv("db.prune", "--keep", "1", "--yes") == 0
 
     assert snapshot_names(project) == ["s1", "s4"]
-    assert capsys.readouterr().out == "Removed s2.\nRemoved s3.\n"
+    assert inv.out() == "Removed s2.\nRemoved s3.\n"
     assert inv("db.prune", "--keep", "1") == 0
-    assert capsys.readouterr().out == "shop has no more than 1 snapshots: none removed.\n"
+    assert inv.out() == "shop has no more than 1 snapshots: none removed.\n"
 
 
 @pytest.mark.parametrize("keep", ["", "x", "-1"])
@@ -230,7 +216,7 @@ def test_prune_needs_a_number(keep: str, inv: Inv) -> None:
 
 
 def test_a_restore_swaps_in_a_database_after_filling_and_counting(
-    mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
+    mine: Path, inv: Inv, recorder: Recorder
 ) -> None:
     assert inv(*RESTORE) == 0
 
@@ -256,7 +242,7 @@ def test_a_restore_swaps_in_a_database_after_filling_and_counting(
         "COMMIT;\n"
     )
     assert recorder.fed[5] == 'DROP DATABASE "composed_old_CALL" WITH (FORCE);'
-    assert capsys.readouterr().out.endswith(
+    assert inv.out().endswith(
         "Restored: 2 tables, 7 rows.\nPending migrations: a.0002_more\n  Type: inv migrate\n"
     )
 
@@ -290,19 +276,17 @@ def test_a_restore_needs_a_single_dump_that_exists(options: str, code: int, inv:
     ],
 )
 def test_a_dump_that_does_not_fit_the_manifest_is_65(
-    values: dict[str, object], reason: str, mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
+    values: dict[str, object], reason: str, mine: Path, inv: Inv, recorder: Recorder
 ) -> None:
     change(mine, **values)
 
     assert inv(*RESTORE) == 65
 
-    assert reason in capsys.readouterr().err
+    assert reason in inv.err()
     assert not any("RENAME" in script for script in recorder.fed)
 
 
-def test_a_failed_restore_leaves_no_new_database(
-    mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_failed_restore_leaves_no_new_database(mine: Path, inv: Inv, recorder: Recorder) -> None:
     recorder.on("--exit-on-error").say(code=1, err="pg_restore: error: disk full\n")
 
     assert inv(*RESTORE) == 74
@@ -312,7 +296,7 @@ def test_a_failed_restore_leaves_no_new_database(
     assert "'^composed_(new|old)_CALL$'" in last
     assert 'ALTER DATABASE "task_db" WITH ALLOW_CONNECTIONS true;' in last
     problem = "cannot be restored; the database is as it was:\n  pg_restore: error: disk full"
-    assert problem in capsys.readouterr().err
+    assert problem in inv.err()
 
 
 def test_the_next_verb_heals_a_swap_that_was_cut_off(
@@ -333,7 +317,7 @@ def test_the_next_verb_heals_a_swap_that_was_cut_off(
 
 
 def test_a_database_called_postgres_is_swapped_from_another_database(
-    inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_DB", "postgres")
     recorder.on("--dbname", "template1").say("15.18\n")
@@ -344,14 +328,14 @@ def test_a_database_called_postgres_is_swapped_from_another_database(
 
 
 def test_a_running_backend_names_the_migrations_that_differ(
-    mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
+    mine: Path, inv: Inv, recorder: Recorder
 ) -> None:
     body = '{"pending": [], "unknown": ["a.1", "a.2", "a.3", "a.4"]}'
     recorder.http = lambda url: (200, body if url.endswith("8123/readyz") else "")
 
     assert inv(*RESTORE) == 0
 
-    assert "The code does not have: a.1, a.2, a.3 and 1 more\n" in capsys.readouterr().out
+    assert "The code does not have: a.1, a.2, a.3 and 1 more\n" in inv.out()
     assert not any("showmigrations" in argv for argv in recorder.asked)
 
 
@@ -363,13 +347,13 @@ def test_a_running_backend_names_the_migrations_that_differ(
     ],
 )
 def test_a_restore_shows_how_the_migrations_differ(
-    words: str, answer: Answer, line: str, mine: Path, inv: Inv, recorder: Recorder, capsys: Capsys
+    words: str, answer: Answer, line: str, mine: Path, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.on(words).give(answer)
 
     assert inv(*RESTORE) == 0
 
-    assert f"{line}\n" in capsys.readouterr().out
+    assert f"{line}\n" in inv.out()
 
 
 def test_without_a_running_backend_a_one_off_container_names_the_migrations(
@@ -428,10 +412,10 @@ def test_a_custom_dump_that_cannot_be_read_is_65(
 )
 @pytest.mark.usefixtures("mine")
 def test_a_verb_that_destroys_data_asks_then_takes_a_snapshot(
-    verb: str, question: str, inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
+    verb: str, question: str, inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     assert inv(*verb.split()) == 77
-    asked = capsys.readouterr().err
+    asked = inv.err()
     assert question in asked
     assert asked.endswith(f"To agree: inv {verb} --yes\n")
     assert (recorder.piped, recorder.ran) == ([], [])
@@ -442,7 +426,7 @@ def test_a_verb_that_destroys_data_asks_then_takes_a_snapshot(
     assert safety.endswith(f"Z-{reason.replace('--', '').replace(' ', '-')}")
     assert manifest(project, safety)["reason"] == reason
     way_back = f"To bring the data back: inv db.restore --name {safety}\n"
-    assert capsys.readouterr().err.endswith(way_back)
+    assert inv.err().endswith(way_back)
 
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy", "db.reset"])
@@ -456,16 +440,14 @@ def test_with_no_snapshot_none_is_taken(
 
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
-def test_data_that_cannot_be_saved_is_not_removed(
-    verb: str, inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
-    recorder.on("ps", "--all").say(ps_answer())
+def test_data_that_cannot_be_saved_is_not_removed(verb: str, inv: Inv, recorder: Recorder) -> None:
+    recorder.on("ps", "--all").say()
     recorder.on("up").say(code=1)
 
     assert inv(*verb.split(), "--yes") == 77
 
     assert [argv[4] for argv in recorder.ran] == ["up"]
-    assert f"  Without one, for good: inv {verb} --no-snapshot --yes\n" in capsys.readouterr().err
+    assert f"  Without one, for good: inv {verb} --no-snapshot --yes\n" in inv.err()
 
 
 def test_without_a_volume_no_snapshot_is_taken(inv: Inv, recorder: Recorder) -> None:
@@ -485,7 +467,7 @@ def test_without_a_volume_no_snapshot_is_taken(inv: Inv, recorder: Recorder) -> 
     ],
 )
 def test_a_volume_of_another_project_stays(
-    volume: dict[str, str], cure: str, verb: str, inv: Inv, recorder: Recorder, capsys: Capsys
+    volume: dict[str, str], cure: str, verb: str, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.on("volume", "ls", "--format").say("shop_db-data other\n")
     written = {"volumes": {"db-data": volume}}
@@ -495,7 +477,7 @@ def test_a_volume_of_another_project_stays(
 
     assert recorder.ran == []
     problem = "Volume shop_db-data belongs to another project, other."
-    assert capsys.readouterr().err == f"{problem}\n  {cure}\n"
+    assert inv.err() == f"{problem}\n  {cure}\n"
 
 
 def test_destroy_removes_all_with_the_label_and_the_folder_of_the_stack(
@@ -536,13 +518,13 @@ def test_destroy_fails_when_the_engine_refuses(inv: Inv, recorder: Recorder) -> 
 )
 @pytest.mark.usefixtures("mine")
 def test_a_dry_run_shows_and_changes_nothing(
-    words: str, programs: list[str], inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
+    words: str, programs: list[str], inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     before = sorted(project.root.rglob("*"))
 
     assert inv("--dry", *words.split()) == 0
 
-    shown = [*capsys.readouterr().err.split(), *(word for argv in recorder.ran for word in argv)]
+    shown = [*inv.err().split(), *(word for argv in recorder.ran for word in argv)]
     assert [word for word in shown if word in ("pg_dump", "pg_restore", "down")] == programs
     assert not [argv for argv in recorder.asked if "rm" in argv]
     assert recorder.piped == []

@@ -12,6 +12,7 @@ from composed.errors import EngineError, SettingError
 from composed.gateway import Answer, Gateway
 from composed.modes import choose_mode
 from tests.recorder import Recorder
+from tests.samples import MonkeyPatch
 
 GATEWAY = Gateway(Path())
 WITHOUT = "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
@@ -39,7 +40,7 @@ def test_a_client_needs_a_sign_of_an_engine(
     context: str,
     is_set_up: bool,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine, "_SOCKETS", (str(tmp_path / "docker.sock"),))
     monkeypatch.setattr("shutil.which", lambda name: name in programs or None)
@@ -68,14 +69,14 @@ def settings(mode: str) -> Settings:
     ],
 )
 def test_the_record_wins_over_the_setting_and_the_setting_over_the_machine(
-    setting: str, recorded: str, set_up: bool, mode: str, monkeypatch: pytest.MonkeyPatch
+    setting: str, recorded: str, set_up: bool, mode: str, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "is_set_up", lambda _: set_up)
 
     assert choose_mode(settings(setting), recorded=recorded, environ={}) == mode
 
 
-def test_ci_takes_local_mode_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ci_takes_local_mode_only_when_asked(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "is_set_up", lambda _: False)
 
     with pytest.raises(EngineError) as caught:
@@ -198,7 +199,7 @@ def test_the_cure_for_a_refused_socket_depends_on_the_group(
     members: list[str],
     cure: str,
     recorder: Recorder,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: MonkeyPatch,
 ) -> None:
     def getgrnam(_: str) -> SimpleNamespace:
         if groups is None:
@@ -217,7 +218,7 @@ def test_the_cure_for_a_refused_socket_depends_on_the_group(
 
 
 def test_a_rootless_engine_is_preferred_to_a_refused_engine(
-    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     (tmp_path / "docker.sock").touch()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
@@ -234,7 +235,7 @@ def test_a_rootless_engine_is_preferred_to_a_refused_engine(
     ],
 )
 def test_the_cure_names_the_host_or_the_context_of_a_silent_engine(
-    host: str, cure: str, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: str, cure: str, recorder: Recorder, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     (tmp_path / "config.json").write_text('{"currentContext": "far"}')
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
@@ -244,7 +245,7 @@ def test_the_cure_names_the_host_or_the_context_of_a_silent_engine(
     assert str(engine.problem(GATEWAY)).endswith(f"  {cure}")
 
 
-def test_the_findings_show_the_versions(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_findings_show_the_versions(well: Recorder, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
 
     assert engine.findings(GATEWAY) == [
@@ -254,7 +255,7 @@ def test_the_findings_show_the_versions(well: Recorder, monkeypatch: pytest.Monk
     ]
 
 
-def test_the_findings_show_each_fault(well: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_findings_show_each_fault(well: Recorder, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
     well.on("docker", "compose", "version").say(code=1, err="unknown")
 
@@ -276,7 +277,7 @@ def test_a_silent_engine_is_the_only_finding(recorder: Recorder) -> None:
 
 @pytest.mark.parametrize("host", ["tcp://there:1", ""])
 def test_a_disk_that_cannot_be_seen_is_not_judged(
-    host: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    host: str, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     recorder.on("docker", "info").say("/nowhere/docker\n")

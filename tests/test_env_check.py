@@ -280,28 +280,26 @@ def test_an_example_that_is_no_text_is_the_only_finding(project: Project) -> Non
     assert [row.what for row in check(project)] == [".env.example"]
 
 
-def test_the_verb_prints_a_table_and_fails_for_a_fault(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_prints_a_table_and_fails_for_a_fault(inv: Inv, project: Project) -> None:
     assert inv("env", "--check") == 0
-    assert capsys.readouterr().out.splitlines()[0].split() == ["CHECK", "STATE", "SEEN", "TYPE"]
+    assert inv.out().splitlines()[0].split() == ["CHECK", "STATE", "SEEN", "TYPE"]
 
     (project.root / ".env").unlink()
     assert inv("env", "--check") == 78
     assert not (project.root / ".env").exists()
 
 
-def test_the_verb_prints_json(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_prints_json(inv: Inv) -> None:
     assert inv("env", "--check", "--json") == 0
 
-    report = json.loads(capsys.readouterr().out)
+    report = json.loads(inv.out())
     assert report["ok"] is True
     assert report["findings"][0].keys() == {"what", "state", "seen", "cure"}
 
 
-def test_json_without_check_is_64(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_without_check_is_64(inv: Inv) -> None:
     assert inv("env", "--json") == 64
-    assert "Type: inv env --check --json" in capsys.readouterr().err
+    assert "Type: inv env --check --json" in inv.err()
 
 
 def test_inv_env_mends_an_old_file_without_manual_work(

@@ -14,7 +14,7 @@ from composed.local import runner as local
 from composed.local.daemon import Daemon, Start
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import READY, Capsys, Inv, MonkeyPatch
+from tests.samples import READY, Inv, MonkeyPatch
 
 PYTHON = sys.executable
 
@@ -108,28 +108,26 @@ def test_the_names_of_the_project_are_used(
 
 
 def test_django_names_pending_migrations_where_the_backend_does_not(
-    inv: Inv, project: Project, recorder: Recorder, capsys: Capsys
+    inv: Inv, project: Project, recorder: Recorder
 ) -> None:
     recorder.http = lambda _: (404, "")
     recorder.on("showmigrations").say("[ ]  a.0001_initial\n")
 
     assert inv("up") == 0
 
-    assert "Pending migrations: a.0001_initial\n" in capsys.readouterr().out
+    assert "Pending migrations: a.0001_initial\n" in inv.out()
     (call,) = [call for call in recorder.calls if "showmigrations" in call.argv]
     assert call.argv == [PYTHON, "manage.py", "showmigrations", "--plan"]
     assert call.cwd == project.root / "server"
 
 
-def test_local_mode_without_a_setting_is_explained(
-    inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys
-) -> None:
+def test_local_mode_without_a_setting_is_explained(inv: Inv, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.delenv("COMPOSED_MODE")
     monkeypatch.setattr("composed.docker.engine.is_set_up", lambda _: False)
 
     assert inv("up") == 0
 
-    assert capsys.readouterr().err == f"{local.UNASKED}\n"
+    assert inv.err() == f"{local.UNASKED}\n"
 
 
 def test_a_later_verb_uses_the_recorded_mode(
@@ -212,20 +210,20 @@ def take(recorder: Recorder, *ports: int) -> None:
 
 
 def test_a_taken_default_port_is_replaced_for_good(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon
 ) -> None:
     take(recorder, 8000)
 
     assert inv("up") == 0
 
-    assert "(PID 7): using 8001, kept as BACKEND_PORT in .env.\n" in capsys.readouterr().err
+    assert "(PID 7): using 8001, kept as BACKEND_PORT in .env.\n" in inv.err()
     take(recorder)
     assert inv("restart") == 0
     assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8001"] * 2
 
 
 def test_a_taken_port_that_must_not_change_is_73(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys, monkeypatch: MonkeyPatch
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
 ) -> None:
     take(recorder, 8000)
 
@@ -234,7 +232,7 @@ def test_a_taken_port_that_must_not_change_is_73(
     assert inv("up") == 73
 
     message = "Port 8000, for backend, is taken by other (PID 7)."
-    assert capsys.readouterr().err.count(message) == 2
+    assert inv.err().count(message) == 2
     assert daemon.started == []
 
 
@@ -269,16 +267,14 @@ def test_a_port_lost_during_the_start_is_replaced(
     assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8000", "127.0.0.1:8001"]
 
 
-def test_a_port_lost_at_every_start_is_73(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon, capsys: Capsys
-) -> None:
+def test_a_port_lost_at_every_start_is_73(recorder: Recorder, inv: Inv, daemon: FakeDaemon) -> None:
     recorder.pids = lambda port: {7: "other"}
 
     assert inv("up") == 73
 
     assert len(daemon.started) == local.STARTS
     assert daemon.start_ is None
-    assert "was taken by another process at once.\n  Type: inv up" in capsys.readouterr().err
+    assert "was taken by another process at once.\n  Type: inv up" in inv.err()
 
 
 def test_a_server_from_before_a_move_is_started_anew(
@@ -306,13 +302,13 @@ PROBE = "  Its health check says:\n    NameError: x\n"
     ("code", "state", "probe"), [(500, "answers 500", PROBE), (0, "does not answer", "")]
 )
 def test_a_server_that_does_not_load_is_75_with_the_log(
-    recorder: Recorder, code: int, state: str, probe: str, inv: Inv, capsys: Capsys
+    recorder: Recorder, code: int, state: str, probe: str, inv: Inv
 ) -> None:
     recorder.http = lambda _: (code, "NameError: x")
 
     assert inv("up", "--timeout", "0") == 75
 
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         f"Waiting for backend to become healthy, 0 s: it {state}.\n{probe}"
         "  Its last lines:\n    one\n    two\n"
         "  See more: inv logs --service backend\n"
@@ -322,7 +318,7 @@ def test_a_server_that_does_not_load_is_75_with_the_log(
 
 @pytest.mark.parametrize(("ran", "alive"), [(True, True), (False, True), (False, False)])
 def test_up_does_not_wait_for_a_server_that_has_ended(
-    recorder: Recorder, ran: bool, alive: bool, inv: Inv, daemon: FakeDaemon, capsys: Capsys
+    recorder: Recorder, ran: bool, alive: bool, inv: Inv, daemon: FakeDaemon
 ) -> None:
     daemon.alive = alive
     lines = "PORT: 'x' is not valid, set it to 1.\nreload: the server ended with 78, and so on\n"
@@ -335,7 +331,7 @@ def test_up_does_not_wait_for_a_server_that_has_ended(
 
     assert inv("up") == 75
 
-    err = capsys.readouterr().err
+    err = inv.err()
     assert f"it {'does not answer' if alive else 'has ended'}.\n" in err
     assert "  PORT: 'x' is not valid, set it to 1. Correct it in .env.\n  Type: inv up\n" in err
 
@@ -361,15 +357,15 @@ def test_the_log_of_an_ended_server_is_not_taken_for_the_new_log(
     ],
 )
 def test_a_request_that_needs_docker_is_refused(
-    words: str, code: int, message: str, inv: Inv, capsys: Capsys
+    words: str, code: int, message: str, inv: Inv
 ) -> None:
     assert inv(*words.split()) == code
 
-    assert message in capsys.readouterr().err
+    assert message in inv.err()
 
 
 def test_without_gunicorn_the_error_names_the_command_to_install(
-    inv: Inv, project: Project, capsys: Capsys, monkeypatch: MonkeyPatch
+    inv: Inv, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inside, "find_spec", lambda _: None)
 
@@ -380,22 +376,20 @@ def test_without_gunicorn_the_error_names_the_command_to_install(
 
     message = f"{PYTHON} has no Gunicorn to run the server with.\n  Install it: pip install "
     packages = ("gunicorn\n", "--requirement server/requirements.txt\n")
-    assert capsys.readouterr().err == "".join(message + names for names in packages)
+    assert inv.err() == "".join(message + names for names in packages)
 
 
-def test_ps_shows_a_running_and_an_exited_server(
-    inv: Inv, daemon: FakeDaemon, capsys: Capsys
-) -> None:
+def test_ps_shows_a_running_and_an_exited_server(inv: Inv, daemon: FakeDaemon) -> None:
     inv("ps")
-    assert capsys.readouterr().out == "shop (local mode): nothing runs. Start it: inv up\n"
+    assert inv.out() == "shop (local mode): nothing runs. Start it: inv up\n"
 
     daemon.start_ = Start(1, "", 8000, 0)
     inv("ps")
-    assert "backend  running  healthy  http://127.0.0.1:8000  2 hours\n" in capsys.readouterr().out
+    assert "backend  running  healthy  http://127.0.0.1:8000  2 hours\n" in inv.out()
 
     daemon.alive = False
     inv("ps")
-    assert "backend  exited  -       -        2 hours\n" in capsys.readouterr().out
+    assert "backend  exited  -       -        2 hours\n" in inv.out()
 
 
 def test_build_has_nothing_to_do(inv: Inv, recorder: Recorder) -> None:

@@ -20,9 +20,6 @@ from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import DB_ROW, DC, EXEC, ONE_OFF, PS_ROW, ROOT, Inv, model, ps_answer
 
-Capsys = pytest.CaptureFixture[str]
-
-
 Of = Callable[..., Project]
 
 
@@ -281,7 +278,7 @@ def test_without_an_app_uid_files_are_written_as_the_owner(
     [("up", "backend", "web", "x"), ("migrate", "database", "postgres", "web")],
 )
 def test_the_error_for_an_unknown_service_names_the_key(
-    verb: str, key: str, name: str, known: str, inv: Inv, recorder: Recorder, capsys: Capsys
+    verb: str, key: str, name: str, known: str, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.on("ps", "--all").say(ps_answer())
     recorder.on("config", "--format").say(model(**{known: 0}))
@@ -290,7 +287,7 @@ def test_the_error_for_an_unknown_service_names_the_key(
 
     assert inv(verb) == 66
 
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         f"There is no service {name!r}.\n"
         f"  Services: {known}.\n"
         f'  Name yours in pyproject.toml: [tool.composed] {key} = "SERVICE"\n'
@@ -299,7 +296,7 @@ def test_the_error_for_an_unknown_service_names_the_key(
 
 @pytest.mark.usefixtures("shop")
 def test_django_is_asked_for_pending_migrations_where_the_backend_lists_none(
-    inv: Inv, recorder: Recorder, capsys: Capsys
+    inv: Inv, recorder: Recorder
 ) -> None:
     recorder.http = lambda _: (404, "")
     plan = "[X]  auth.0001_initial\n[ ]  auth.0002_more\n[ ]  shop.0001_initial\n"
@@ -308,7 +305,7 @@ def test_django_is_asked_for_pending_migrations_where_the_backend_lists_none(
 
     assert inv("up") == 0
 
-    out = capsys.readouterr().out
+    out = inv.out()
     assert "\nPending migrations: auth.0002_more, shop.0001_initial\n  Type: inv migrate\n" in out
     assert f"{DC} exec --no-TTY web ./m showmigrations --plan" in recorder.lines("ask")
 

@@ -29,23 +29,21 @@ from tests.samples import Capsys, Inv, MonkeyPatch
         ),
     ],
 )
-def test_a_wrong_value_is_64(
-    words: str, message: str, inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_wrong_value_is_64(words: str, message: str, inv: Inv, recorder: Recorder) -> None:
     assert inv(*words.split()) == 64
 
-    assert capsys.readouterr().err == message
+    assert inv.err() == message
     assert recorder.ran == []
 
 
 @pytest.mark.parametrize("verb", ["shell", "logs", "up"])
-def test_an_unknown_service_is_66(verb: str, inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_an_unknown_service_is_66(verb: str, inv: Inv, recorder: Recorder) -> None:
     recorder.on("up").say(code=1)
     recorder.on("exec").say(code=1)
 
     assert inv(verb, "--service", "web") == 66
 
-    assert capsys.readouterr().err == "There is no service 'web'.\n  Services: backend, db.\n"
+    assert inv.err() == "There is no service 'web'.\n  Services: backend, db.\n"
 
 
 STOPPED = "backend is not running.\n  Type: inv up\n"
@@ -89,43 +87,33 @@ REFUSAL = 'level=warning\nfailed to read /x/.env: Invalid template: "hu${sh"'
     ],
 )
 def test_a_failure_of_docker_is_explained(
-    words: str,
-    answers: dict[str, Answer],
-    code: int,
-    message: str,
-    inv: Inv,
-    recorder: Recorder,
-    capsys: Capsys,
+    words: str, answers: dict[str, Answer], code: int, message: str, inv: Inv, recorder: Recorder
 ) -> None:
     for command, answer in answers.items():
         recorder.on(*command.split()).give(answer)
 
     assert inv(words) == code
 
-    assert capsys.readouterr().err == message
+    assert inv.err() == message
 
 
 @pytest.mark.parametrize("verb", ["logs", "down", "build", "shell", "dc -- ps"])
-def test_a_missing_docker_command_is_69(
-    verb: str, inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_missing_docker_command_is_69(verb: str, inv: Inv, recorder: Recorder) -> None:
     recorder.on("docker").say(code=127)
     recorder.on("docker", "version").say(code=127, err="No such file or directory")
 
     assert inv(*verb.split()) == 69
 
-    assert capsys.readouterr().err.startswith("There is no docker command here.\n")
+    assert inv.err().startswith("There is no docker command here.\n")
 
 
 @pytest.mark.parametrize("verb", ["up", "migrate", "shell"])
-def test_a_folder_of_another_user_is_77(
-    verb: str, inv: Inv, project: Project, capsys: Capsys
-) -> None:
+def test_a_folder_of_another_user_is_77(verb: str, inv: Inv, project: Project) -> None:
     (project.root / ".composed").touch()  # stands for one that belongs to root
 
     assert inv(verb) == 77
 
-    assert "cannot be written: " in capsys.readouterr().err
+    assert "cannot be written: " in inv.err()
 
 
 def test_a_failure_without_an_engine_records_no_mode(
@@ -139,53 +127,49 @@ def test_a_failure_without_an_engine_records_no_mode(
     assert not (project.root / ".composed/shop/mode").exists()
 
 
-def test_a_port_that_is_no_number_is_78(inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch) -> None:
+def test_a_port_that_is_no_number_is_78(inv: Inv, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("BACKEND_PORT", "80a")
 
     assert inv("up") == 78
 
-    assert capsys.readouterr().err == (
-        "BACKEND_PORT is '80a'.\n  Valid: a port from 1 to 65535, or 0 for any.\n"
-    )
+    assert inv.err() == ("BACKEND_PORT is '80a'.\n  Valid: a port from 1 to 65535, or 0 for any.\n")
 
 
-def test_a_missing_env_file_is_78(inv: Inv, project: Project, capsys: Capsys) -> None:
+def test_a_missing_env_file_is_78(inv: Inv, project: Project) -> None:
     (project.root / ".env").unlink()
 
     assert inv("ps") == 78
 
-    assert capsys.readouterr().err == f"There is no .env in {project.root}.\n  Type: inv up\n"
+    assert inv.err() == f"There is no .env in {project.root}.\n  Type: inv up\n"
 
 
 def test_createsuperuser_without_a_terminal_names_the_missing_variable(
-    inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch
+    inv: Inv, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_USERNAME", "ada")
     monkeypatch.setenv("DJANGO_SUPERUSER_EMAIL", "ada@example.org")
 
     assert inv("createsuperuser") == 78
 
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         "Without a terminal, DJANGO_SUPERUSER_PASSWORD must be set.\n"
         "  Type: DJANGO_SUPERUSER_USERNAME=… DJANGO_SUPERUSER_EMAIL=… "
         "DJANGO_SUPERUSER_PASSWORD=… inv createsuperuser\n"
     )
 
 
-def test_down_with_volumes_refuses_without_a_terminal(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_down_with_volumes_refuses_without_a_terminal(inv: Inv, recorder: Recorder) -> None:
     assert inv("down", "--volumes") == 77
 
     assert recorder.ran == []
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         "Remove all data of shop? No terminal to confirm on.\n"
         "  To agree: inv down --volumes --yes\n"
     )
 
 
 def test_test_without_sessions_or_nox_is_66(
-    inv: Inv, project: Project, recorder: Recorder, capsys: Capsys, monkeypatch: MonkeyPatch
+    inv: Inv, project: Project, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     assert inv("test") == 66
     (project.root / "noxfile.py").touch()
@@ -193,7 +177,7 @@ def test_test_without_sessions_or_nox_is_66(
     assert inv("test") == 66
 
     assert recorder.ran == []
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         f"There is no noxfile.py in {project.root}, so there are no sessions to run.\n"
         "  Write one: https://nox.thea.codes, or leave `test` out of tasks.py\n"
         f"{sys.executable} has no nox to run the sessions with.\n"
@@ -235,7 +219,7 @@ def test_an_unreadable_env_file_is_78_for_every_verb(
 
 
 def test_an_error_of_the_system_is_shown_without_a_traceback(
-    inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys
+    inv: Inv, monkeypatch: MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/there")
@@ -244,28 +228,26 @@ def test_an_error_of_the_system_is_shown_without_a_traceback(
 
     assert (inv("up"), inv("down")) == (74, 74)
 
-    err = capsys.readouterr().err
+    err = inv.err()
     assert "mode cannot be written: No space left on device." in err
     assert err.endswith("/there: No space left on device.\n")
 
 
 @pytest.mark.parametrize("name", ["~nobody-is-called-so/x", "x" * 300])
-def test_a_dump_with_an_impossible_path_is_66(name: str, inv: Inv, capsys: Capsys) -> None:
+def test_a_dump_with_an_impossible_path_is_66(name: str, inv: Inv) -> None:
     assert inv("db.restore", "--from", name) == 66
 
-    assert "There is no file " in capsys.readouterr().err
+    assert "There is no file " in inv.err()
 
 
-def test_a_refused_restore_names_the_command_that_agrees(
-    inv: Inv, project: Project, capsys: Capsys
-) -> None:
+def test_a_refused_restore_names_the_command_that_agrees(inv: Inv, project: Project) -> None:
     file = project.root / "my dump"
     file.write_bytes(b"PGDMP")
 
     assert inv("db.restore", "--from", str(file), "--no-snapshot") == 77
 
     again = f"inv db.restore --from '{file}' --no-snapshot --yes\n"
-    assert capsys.readouterr().err.endswith(again)
+    assert inv.err().endswith(again)
 
 
 def test_a_restart_of_an_unknown_service_leaves_no_mark(

@@ -17,19 +17,7 @@ from composed.errors import Interrupted
 from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Call, Recorder
-from tests.samples import (
-    DB_ROW,
-    DC,
-    ENV,
-    EXEC,
-    MANAGE,
-    PS_ROW,
-    Capsys,
-    Inv,
-    MonkeyPatch,
-    model,
-    ps_answer,
-)
+from tests.samples import DB_ROW, DC, EXEC, MANAGE, PS_ROW, Inv, MonkeyPatch, model, ps_answer
 
 PSQL = "psql --username cp_user --dbname task_db --set ON_ERROR_STOP=1"
 UP = f"{DC} up --detach"
@@ -180,7 +168,7 @@ def stopped(recorder: Recorder) -> Recorder:
 
 
 def test_a_taken_port_is_replaced_by_the_next_free_port(
-    inv: Inv, project: Project, stopped: Recorder, capsys: Capsys
+    inv: Inv, project: Project, stopped: Recorder
 ) -> None:
     stopped.taken = {8000, 8001}
 
@@ -188,7 +176,7 @@ def test_a_taken_port_is_replaced_by_the_next_free_port(
 
     assert stopped.lines("run") == [UP]
     assert "inv chose BACKEND_PORT=8002." in (project.root / ".env").read_text()
-    assert "(PID 7): using 8002, kept as BACKEND_PORT in .env.\n" in capsys.readouterr().err
+    assert "(PID 7): using 8002, kept as BACKEND_PORT in .env.\n" in inv.err()
 
 
 def test_free_ports_need_no_further_question_to_compose(inv: Inv, stopped: Recorder) -> None:
@@ -200,7 +188,7 @@ def test_free_ports_need_no_further_question_to_compose(inv: Inv, stopped: Recor
 
 
 def test_a_taken_port_is_73_with_strict_ports_and_in_ci(
-    inv: Inv, project: Project, stopped: Recorder, capsys: Capsys, monkeypatch: MonkeyPatch
+    inv: Inv, project: Project, stopped: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     stopped.taken = {8000}
 
@@ -211,7 +199,7 @@ def test_a_taken_port_is_73_with_strict_ports_and_in_ci(
     assert stopped.ran == []
     assert "BACKEND_PORT" not in (project.root / ".env").read_text()
     message = "is taken by other (PID 7).\n  Use another: BACKEND_PORT=8001 inv up\n"
-    assert capsys.readouterr().err.count(f"Port 8000, for backend, {message}") == 2
+    assert inv.err().count(f"Port 8000, for backend, {message}") == 2
 
 
 def lose_races(stopped: Recorder, times: int) -> None:
@@ -275,36 +263,34 @@ def test_only_ports_of_the_started_services_are_checked(inv: Inv, stopped: Recor
     assert inv("up", "--strict-ports", "--service", "backend") == 73
 
 
-def test_up_makes_the_env_file_and_says_so(inv: Inv, project: Project, capsys: Capsys) -> None:
+def test_up_makes_the_env_file_and_says_so(inv: Inv, project: Project) -> None:
     (project.root / ".env").unlink()
 
     assert inv("up") == 0
 
     names = "COMPOSE_PROJECT_NAME, APP_UID, APP_GID, POSTGRES_PASSWORD, SECRET_KEY"
-    assert f"Made .env: {names}\n" in capsys.readouterr().err
+    assert f"Made .env: {names}\n" in inv.err()
 
 
-def test_env_completes_empty_settings(inv: Inv, project: Project, capsys: Capsys) -> None:
+def test_env_completes_empty_settings(inv: Inv, project: Project) -> None:
     file = project.root / ".env"
     file.write_text(file.read_text().replace("not-a-secret-either", ""))
 
     assert inv("env") == 0
 
-    assert capsys.readouterr().err == "Completed .env: SECRET_KEY\n"
+    assert inv.err() == "Completed .env: SECRET_KEY\n"
 
     assert inv("env") == 0
-    assert capsys.readouterr().err == ".env is complete. Check it: inv env --check\n"
+    assert inv.err() == ".env is complete. Check it: inv env --check\n"
 
 
-def test_a_dry_run_names_the_settings_that_would_be_made(
-    inv: Inv, project: Project, capsys: Capsys
-) -> None:
+def test_a_dry_run_names_the_settings_that_would_be_made(inv: Inv, project: Project) -> None:
     assert inv("--dry", "env") == 0
-    assert capsys.readouterr().err == ""
+    assert inv.err() == ""
 
     (project.root / ".env").unlink()
     assert inv("--dry", "env") == 0
-    assert capsys.readouterr().err.startswith("Not in a dry run: Made .env: COMPOSE_PROJECT_NAME")
+    assert inv.err().startswith("Not in a dry run: Made .env: COMPOSE_PROJECT_NAME")
 
 
 def test_a_dry_run_writes_nothing(inv: Inv, project: Project) -> None:
@@ -317,10 +303,10 @@ def test_a_dry_run_writes_nothing(inv: Inv, project: Project) -> None:
     assert sorted(project.root.rglob("*")) == before
 
 
-def test_ps_shows_a_table(inv: Inv, capsys: Capsys) -> None:
+def test_ps_shows_a_table(inv: Inv) -> None:
     inv("ps")
 
-    assert capsys.readouterr().out == (
+    assert inv.out() == (
         "shop (docker mode)\n"
         "SERVICE  STATE    HEALTH   ADDRESS                AGE\n"
         "backend  running  healthy  http://127.0.0.1:8123  3 minutes\n"
@@ -328,31 +314,29 @@ def test_ps_shows_a_table(inv: Inv, capsys: Capsys) -> None:
     )
 
 
-def test_ps_without_containers_names_the_next_command(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_ps_without_containers_names_the_next_command(inv: Inv, recorder: Recorder) -> None:
     one_off = {**PS_ROW, "Labels": "com.docker.compose.oneoff=True"}
     recorder.on("ps", "--all").say(ps_answer(one_off))
 
     inv("ps")
 
-    assert capsys.readouterr().out == "shop (docker mode): nothing runs. Start it: inv up\n"
+    assert inv.out() == "shop (docker mode): nothing runs. Start it: inv up\n"
 
 
-def test_up_names_pending_migrations(recorder: Recorder, inv: Inv, capsys: Capsys) -> None:
+def test_up_names_pending_migrations(recorder: Recorder, inv: Inv) -> None:
     body = '{"pending": ["a.0001", "a.0002", "b.0001", "c.0001"]}'
     recorder.http = lambda url: (503, body)
 
     inv("up")
 
-    assert capsys.readouterr().out.endswith(
+    assert inv.out().endswith(
         "\nPending migrations: a.0001, a.0002, b.0001 and 1 more\n  Type: inv migrate\n"
     )
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_open_prints_the_url_and_opens_it_from_a_terminal(
-    terminal: bool, inv: Inv, capsys: Capsys, monkeypatch: MonkeyPatch
+    terminal: bool, inv: Inv, monkeypatch: MonkeyPatch
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
@@ -360,13 +344,13 @@ def test_open_prints_the_url_and_opens_it_from_a_terminal(
 
     assert inv("open") == 0
 
-    assert capsys.readouterr().out == "http://127.0.0.1:8123\n"
+    assert inv.out() == "http://127.0.0.1:8123\n"
     assert opened == (["http://127.0.0.1:8123"] if terminal else [])
 
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_test_leaves_out_sessions_that_need_a_missing_engine(
-    answers: bool, inv: Inv, project: Project, recorder: Recorder, capsys: Capsys
+    answers: bool, inv: Inv, project: Project, recorder: Recorder
 ) -> None:
     (project.root / "noxfile.py").touch()
     if not answers:
@@ -377,8 +361,7 @@ def test_test_leaves_out_sessions_that_need_a_missing_engine(
     assert recorder.ran[0][1:5] == ["-m", "nox", "--session", "lint"]
     assert ("integration(docker)" in recorder.ran[0]) is answers
     assert (
-        "Not run: integration(docker), package(docker), faults. The Docker Engine"
-        in capsys.readouterr().err
+        "Not run: integration(docker), package(docker), faults. The Docker Engine" in inv.err()
     ) is not answers
 
 
@@ -489,7 +472,7 @@ def test_compose_gets_every_env_file(
     inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "env"
-    elsewhere.write_text(ENV)
+    elsewhere.write_text("COMPOSE_PROJECT_NAME=shop\n")
     monkeypatch.setenv("COMPOSE_ENV_FILES", f"{elsewhere},.env")
 
     inv("logs")
@@ -498,13 +481,13 @@ def test_compose_gets_every_env_file(
     assert recorder.ran[0] == ["docker", "compose", *files, "logs"]
 
 
-def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_a_dry_destroy_removes_nothing(inv: Inv, recorder: Recorder) -> None:
     for listing in ("docker ps --all --quiet", "volume ls --quiet", "image ls --quiet"):
         recorder.on(*listing.split()).say("abc\n")
 
     assert inv("--dry", "destroy", "--yes", "--no-snapshot") == 0
 
-    assert "$ docker volume rm abc\n" in capsys.readouterr().err
+    assert "$ docker volume rm abc\n" in inv.err()
     assert not [argv for argv in recorder.asked if "rm" in argv]
 
 

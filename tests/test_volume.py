@@ -16,11 +16,9 @@ from composed.env.settings import assignments
 from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Call, Recorder
-from tests.samples import DB_ROW, DC, PS_ROW, RAW, Inv, model, ps_answer
+from tests.samples import DB_ROW, DC, PS_ROW, RAW, Inv, MonkeyPatch, model, ps_answer
 
 Answers: TypeAlias = dict[str, Answer]
-Capsys: TypeAlias = pytest.CaptureFixture[str]
-Patch: TypeAlias = pytest.MonkeyPatch
 
 LOGIN = (
     f"{DC} exec --no-TTY --env PGPASSWORD db psql --no-psqlrc --host db --username cp_user "
@@ -174,9 +172,7 @@ def test_the_database_service_alone_needs_no_password(inv: Inv, recorder: Record
     assert LOGIN not in recorder.lines("ask")
 
 
-def test_a_one_off_container_needs_the_password(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_one_off_container_needs_the_password(inv: Inv, recorder: Recorder) -> None:
     recorder.on("ps", "--all").say(ps_answer(PS_ROW, {**DB_ROW, "Health": "starting"}))
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
@@ -184,7 +180,7 @@ def test_a_one_off_container_needs_the_password(
     recorder.on("ps", "--all").say(ps_answer())
     assert inv("manage", "--", "check") == 78
 
-    assert "inv db.credentials" in capsys.readouterr().err
+    assert "inv db.credentials" in inv.err()
 
 
 # --- versions and layouts ----------------------------------------------------
@@ -194,7 +190,7 @@ def test_a_one_off_container_needs_the_password(
     ("major", "way"), [(17, "Move the data: inv db.upgrade\n  Keep "), (14, "Keep ")]
 )
 def test_another_major_version_is_refused_before_anything_starts(
-    major: int, way: str, inv: Inv, recorder: Recorder, capsys: Capsys
+    major: int, way: str, inv: Inv, recorder: Recorder
 ) -> None:
     image = f"postgres:{major}"
     recorder.on(".env", "config", "--format").say(configured("shop_db-data", image))
@@ -203,7 +199,7 @@ def test_another_major_version_is_refused_before_anything_starts(
     assert inv("up") == 78
 
     assert recorder.ran == []
-    assert capsys.readouterr().err.startswith(
+    assert inv.err().startswith(
         f"Volume shop_db-data holds data of PostgreSQL 15; POSTGRES_IMAGE is {image}, which is "
         f"{major}.\n  {way}PostgreSQL 15: write POSTGRES_IMAGE=postgres:15 into .env\n"
     )
@@ -238,12 +234,12 @@ def test_the_mount_fits_the_data_of_the_image(
     assert volume.mount_for(config, mount) == fitting
 
 
-def test_a_mount_beside_the_data_is_refused(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_a_mount_beside_the_data_is_refused(inv: Inv, recorder: Recorder) -> None:
     recorder.on("image", "inspect", "--format", "{{json .Config}}").say(json.dumps(FROM_18))
 
     assert inv("up") == 78
 
-    assert "  Write POSTGRES_MOUNT=/var/lib/postgresql into .env\n" in capsys.readouterr().err
+    assert "  Write POSTGRES_MOUNT=/var/lib/postgresql into .env\n" in inv.err()
 
 
 def test_the_version_of_the_data_is_read_in_every_layout(recorder: Recorder) -> None:
@@ -280,22 +276,20 @@ WAYS = "inv down --volumes && inv up && inv db.restore --latest\n"
     ],
 )
 def test_credentials_that_do_not_fit_are_refused_with_all_cures(
-    answers: Answers, problem: str, before: str, inv: Inv, recorder: Recorder, capsys: Capsys
+    answers: Answers, problem: str, before: str, inv: Inv, recorder: Recorder
 ) -> None:
     prepare(recorder, {"--env PGPASSWORD": REFUSED, **answers})
 
     assert inv("up") == 78
 
-    assert capsys.readouterr().err.startswith(
+    assert inv.err().startswith(
         f"{problem}  Or change the volume to the value in .env: inv db.credentials\n"
         f"  Or make a new volume and bring the data back: {before}{WAYS}"
     )
     assert [argv[4:] for argv in recorder.ran] == [["up", "--detach", "--wait", "db"]]
 
 
-def test_credentials_in_list_form_are_named_by_their_settings(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_credentials_in_list_form_are_named_by_their_settings(inv: Inv, recorder: Recorder) -> None:
     config = written()
     db = config["services"]["db"]
     db["environment"] = [f"{name}={value}" for name, value in db["environment"].items()]
@@ -304,12 +298,10 @@ def test_credentials_in_list_form_are_named_by_their_settings(
 
     assert inv("up") == 78
 
-    assert "DB_USER is 'cp_user': there is no such user in" in capsys.readouterr().err
+    assert "DB_USER is 'cp_user': there is no such user in" in inv.err()
 
 
-def test_the_error_names_credentials_that_fitted_before(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_the_error_names_credentials_that_fitted_before(inv: Inv, recorder: Recorder) -> None:
     assert inv("up") == 0
     changed = configured("shop_db-data", "postgres:15").replace('"cp_user"', '"anna"')
     recorder.on(".env", "config", "--format").say(changed)
@@ -318,7 +310,7 @@ def test_the_error_names_credentials_that_fitted_before(
 
     assert inv("up") == 78
 
-    assert f"DB_USER=cp_user POSTGRES_DB=task_db {WAYS}" in capsys.readouterr().err
+    assert f"DB_USER=cp_user POSTGRES_DB=task_db {WAYS}" in inv.err()
 
 
 def test_a_login_that_fails_for_another_reason_is_no_misfit(inv: Inv, recorder: Recorder) -> None:
@@ -328,14 +320,14 @@ def test_a_login_that_fails_for_another_reason_is_no_misfit(inv: Inv, recorder: 
     assert inv("db.credentials") == 0
 
 
-def mend(monkeypatch: Patch, *wrong: Any) -> None:
+def mend(monkeypatch: MonkeyPatch, *wrong: Any) -> None:
     """Answer as a server with wrong credentials, where each change corrects the first."""
     misfits = [Misfit(name, ("postgres", "old")) for name in wrong]
     monkeypatch.setattr(Server, "misfit", lambda _: misfits.pop(0) if misfits else None)
 
 
 def test_the_password_goes_through_stdin_and_not_into_the_log(
-    inv: Inv, recorder: Recorder, monkeypatch: Patch, capsys: Capsys
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     mend(monkeypatch, "POSTGRES_PASSWORD")
 
@@ -344,12 +336,12 @@ def test_the_password_goes_through_stdin_and_not_into_the_log(
     (script,) = recorder.fed
     assert "ALTER ROLE \"cp_user\" WITH LOGIN PASSWORD 'not$a$secret';" in script
     assert script.index("log_statement = 'none'") < script.index("ALTER ROLE")
-    assert capsys.readouterr().out == (
-        "The password of cp_user is now the password in .env.\n  Type: inv up\n"
-    )
+    assert inv.out() == ("The password of cp_user is now the password in .env.\n  Type: inv up\n")
 
 
-def test_user_and_database_are_renamed(inv: Inv, recorder: Recorder, monkeypatch: Patch) -> None:
+def test_user_and_database_are_renamed(
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
     mend(monkeypatch, "POSTGRES_USER", "POSTGRES_DB")
     recorder.on("--username", "composed_credentials").say("old_user\n")
 
@@ -370,7 +362,7 @@ def test_user_and_database_are_renamed(inv: Inv, recorder: Recorder, monkeypatch
 
 
 def test_a_rename_that_fails_drops_the_helper(
-    inv: Inv, recorder: Recorder, monkeypatch: Patch
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     mend(monkeypatch, "POSTGRES_USER")
     answers = iter([Answer(0, "old_user\n", ""), Answer(1, "", "cp_user exists\n")])
@@ -382,19 +374,17 @@ def test_a_rename_that_fails_drops_the_helper(
     assert "--username old_user" in recorder.lines("pipe")[dropping]
 
 
-def test_one_of_several_databases_is_not_guessed(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_one_of_several_databases_is_not_guessed(inv: Inv, recorder: Recorder) -> None:
     recorder.on("--no-psqlrc", "--quiet").say("a\nb\npostgres\n")
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
     assert inv("db.credentials") == 78
 
-    assert "There are: a, b, postgres. Write one into .env" in capsys.readouterr().err
+    assert "There are: a, b, postgres. Write one into .env" in inv.err()
     assert recorder.piped == []
 
 
-def test_a_change_without_effect_is_an_error(inv: Inv, monkeypatch: Patch) -> None:
+def test_a_change_without_effect_is_an_error(inv: Inv, monkeypatch: MonkeyPatch) -> None:
     mend(monkeypatch, *["POSTGRES_PASSWORD"] * 9)
 
     assert inv("db.credentials") == 74
@@ -412,7 +402,7 @@ NEW = {**OLD, "POSTGRES_VOLUME": "shop_db-data-17", "POSTGRES_IMAGE": "postgres:
 
 
 @pytest.fixture
-def newer(recorder: Recorder, monkeypatch: Patch) -> Recorder:
+def newer(recorder: Recorder, monkeypatch: MonkeyPatch) -> Recorder:
     """A volume of 15 with the database ``task_db``, and an image of 17."""
 
     def model_of(call: Call) -> Answer:
@@ -430,7 +420,7 @@ def newer(recorder: Recorder, monkeypatch: Patch) -> Recorder:
     return recorder
 
 
-def databases(monkeypatch: Patch, *names: str) -> None:
+def databases(monkeypatch: MonkeyPatch, *names: str) -> None:
     original = Psql.sql
 
     def sql(self: Psql, script: str, database: str = "postgres") -> str:
@@ -441,7 +431,7 @@ def databases(monkeypatch: Patch, *names: str) -> None:
 
 
 def test_an_upgrade_copies_each_database_and_names_the_new_volume(
-    inv: Inv, newer: Recorder, project: Project, monkeypatch: Patch, capsys: Capsys
+    inv: Inv, newer: Recorder, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     databases(monkeypatch, "postgres", "task_db")
 
@@ -460,7 +450,7 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
     assert values["POSTGRES_VOLUME"] == "${COMPOSE_PROJECT_NAME}_db-data-17"
     assert values["POSTGRES_IMAGE"] == "postgres:17"
     assert "POSTGRES_MOUNT" not in values
-    assert "docker volume rm shop_db-data\n" in capsys.readouterr().out
+    assert "docker volume rm shop_db-data\n" in inv.out()
     assert not any(line.startswith("docker volume rm") for line in newer.lines("ask"))
 
 
@@ -474,7 +464,7 @@ def test_to_18_the_mount_changes_too(inv: Inv, newer: Recorder, project: Project
 
 @pytest.mark.parametrize("program", ["pg_restore", "pg_dump"])
 def test_a_copy_that_fails_leaves_the_settings(
-    program: str, inv: Inv, newer: Recorder, project: Project, capsys: Capsys
+    program: str, inv: Inv, newer: Recorder, project: Project
 ) -> None:
     before = (project.root / ".env").read_text()
     newer.on(program).say(code=1, err="disk full\n")
@@ -482,14 +472,14 @@ def test_a_copy_that_fails_leaves_the_settings(
     assert inv("db.upgrade") == 74
 
     problem = f"{program} ended with 1; the old volume stays:\n  disk full\n"
-    assert problem in capsys.readouterr().err
+    assert problem in inv.err()
     assert (project.root / ".env").read_text() == before
     assert "docker volume rm shop_db-data-17" in newer.lines("ask")
     assert list((project.root / ".composed/shop/upgrades").iterdir()) == []
 
 
 def test_a_difference_between_the_volumes_stops_the_upgrade(
-    inv: Inv, newer: Recorder, monkeypatch: Patch
+    inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     counts = iter(range(9))
     monkeypatch.setattr(_TemporaryServer, "contents", lambda *_: ({"a": next(counts)}, ""))
@@ -525,13 +515,13 @@ def test_a_difference_between_the_volumes_stops_the_upgrade(
     ],
 )
 def test_an_upgrade_that_cannot_work_is_refused(
-    answers: Answers, code: int, text: str, inv: Inv, newer: Recorder, capsys: Capsys
+    answers: Answers, code: int, text: str, inv: Inv, newer: Recorder
 ) -> None:
     prepare(newer, answers)
 
     assert inv("db.upgrade") == code
 
-    assert text in capsys.readouterr().err
+    assert text in inv.err()
 
 
 def test_a_container_that_docker_ps_lists_after_its_end_does_not_use_the_volume(
@@ -544,30 +534,28 @@ def test_a_container_that_docker_ps_lists_after_its_end_does_not_use_the_volume(
 
 
 def test_a_setting_in_the_environment_would_override_the_new_value(
-    inv: Inv, newer: Recorder, monkeypatch: Patch, capsys: Capsys
+    inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_VOLUME", "mine")
 
     assert inv("db.upgrade") == 78
 
-    assert "  Type: unset POSTGRES_VOLUME\n" in capsys.readouterr().err
+    assert "  Type: unset POSTGRES_VOLUME\n" in inv.err()
 
 
-def test_an_old_image_of_another_version_is_refused(
-    inv: Inv, newer: Recorder, capsys: Capsys
-) -> None:
+def test_an_old_image_of_another_version_is_refused(inv: Inv, newer: Recorder) -> None:
     newer.on("--entrypoint", "sh", "postgres:16").say("postgres (PostgreSQL) 16.1\n15\n")
 
     assert inv("db.upgrade", "--old-image", "postgres:16") == 78
 
     problem = "The data is of PostgreSQL 15; postgres:16 is another version.\n"
-    assert problem in capsys.readouterr().err
+    assert problem in inv.err()
 
 
-def test_data_of_this_version_stays(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_data_of_this_version_stays(inv: Inv, recorder: Recorder) -> None:
     assert inv("db.upgrade") == 0
 
-    assert capsys.readouterr().out == "The data is of this version: nothing was changed.\n"
+    assert inv.out() == "The data is of this version: nothing was changed.\n"
     assert recorder.ran == []
 
 
@@ -610,7 +598,7 @@ def test_the_volume_of_a_killed_upgrade_stays_recorded_until_in_use_or_removed(
 
 
 def test_the_error_hides_the_password_that_psql_repeats(
-    inv: Inv, recorder: Recorder, monkeypatch: Patch, capsys: Capsys
+    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     mend(monkeypatch, "POSTGRES_PASSWORD")
     recorder.on("psql").say(code=1, err="ERROR: at 'not$a$secret'\n")
@@ -618,21 +606,21 @@ def test_the_error_hides_the_password_that_psql_repeats(
     assert inv("db.credentials") == 74
 
     problem = "psql ended with 1; the volume does not fit .env yet:\n  ERROR: at '[secret]'\n"
-    assert problem in capsys.readouterr().err
+    assert problem in inv.err()
 
 
 # --- doctor, tests, env files ------------------------------------------------
 
 
 def test_doctor_has_a_row_for_volume_credentials_and_test_database(
-    inv: Inv, recorder: Recorder, capsys: Capsys
+    inv: Inv, recorder: Recorder
 ) -> None:
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
     recorder.on("…datname ^@ 'test_task_db'…").say("test_task_db\n")
 
     inv("doctor", "--json")
 
-    rows = {row["what"]: row for row in json.loads(capsys.readouterr().out)["findings"]}
+    rows = {row["what"]: row for row in json.loads(inv.out())["findings"]}
     assert (rows["volume"]["state"], rows["volume"]["seen"]) == ("ok", "shop_db-data")
     assert rows["credentials"]["state"] == "wrong"
     assert rows["test database"]["cure"] == (

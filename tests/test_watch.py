@@ -10,7 +10,7 @@ import pytest
 from composed.gateway import Gateway
 from composed.health.waiting import names_in
 from tests.recorder import Recorder
-from tests.samples import DB_ROW, PS_ROW, Inv, container, model, probe, ps_answer
+from tests.samples import DB_ROW, PS_ROW, Inv, MonkeyPatch, container, model, probe, ps_answer
 
 Looks = Callable[..., None]
 
@@ -25,7 +25,7 @@ AGAIN = [container(StartedAt=STARTED, Log=BEFORE, Health=word) for word in ("sta
 
 
 @pytest.fixture
-def looks(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Looks:
+def looks(recorder: Recorder, monkeypatch: MonkeyPatch) -> Looks:
     """Give the backend these states, a look each; the last state stays."""
     recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "starting"}, DB_ROW))
     recorder.on("logs").say()
@@ -62,15 +62,13 @@ def test_the_wait_goes_on_until_the_container_is_ready(
     assert inv("up") == 0
 
 
-def test_the_wait_ends_at_its_timeout(
-    inv: Inv, looks: Looks, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_wait_ends_at_its_timeout(inv: Inv, looks: Looks, recorder: Recorder) -> None:
     recorder.on("logs").say("\x1b[2Kone\n\x1b[2Ktwo\n")
     looks(container())
 
     assert inv("up", "--timeout", "0") == 75
 
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         "Waiting for backend to become healthy, 0 s: it is starting.\n"
         "  Its last lines:\n    one\n    two\n"
         "  See more: inv logs --service backend\n"
@@ -115,32 +113,25 @@ FAILS = "it fails its health check.\n  Its health check says:\n    healthz: 500\
     ],
 )
 def test_a_container_that_will_not_become_ready_ends_the_wait(
-    states: list[str],
-    words: str,
-    cure: str,
-    inv: Inv,
-    looks: Looks,
-    capsys: pytest.CaptureFixture[str],
+    states: list[str], words: str, cure: str, inv: Inv, looks: Looks
 ) -> None:
     looks(*states)
 
     assert inv("up") == 75
 
-    err = capsys.readouterr().err
+    err = inv.err()
     assert f" s: {words}" in err
     assert cure in err if cure else "Type:" not in err
 
 
-def test_a_log_can_end_the_wait(
-    inv: Inv, looks: Looks, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_log_can_end_the_wait(inv: Inv, looks: Looks, recorder: Recorder) -> None:
     looks(container(Log=[OLD]))
     recorder.on("--timestamps", "--tail", "1").say("2026-01-31T12:00:01.5Z old\n")
     recorder.on("--since", "2026-01-31T12:00:01.5Z").say("old\nWORKER TIMEOUT (pid:7)\n")
 
     assert inv("up") == 75
 
-    assert "  Type: GUNICORN_TIMEOUT=120 inv up\n" in capsys.readouterr().err
+    assert "  Type: GUNICORN_TIMEOUT=120 inv up\n" in inv.err()
 
 
 def test_a_log_line_from_before_does_not_end_the_wait(
@@ -153,20 +144,16 @@ def test_a_log_line_from_before_does_not_end_the_wait(
     assert inv("up") == 0
 
 
-def test_containers_that_were_removed_meanwhile_are_gone(
-    inv: Inv, looks: Looks, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_containers_that_were_removed_meanwhile_are_gone(inv: Inv, looks: Looks) -> None:
     looks("")
 
     assert inv("up") == 75
 
-    err = capsys.readouterr().err
+    err = inv.err()
     assert err.startswith("The started containers are gone.\n  Type: inv up\n")
 
 
-def test_a_failed_start_names_the_container_that_ended(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_start_names_the_container_that_ended(inv: Inv, recorder: Recorder) -> None:
     unhealthy = container("backend", Health="unhealthy", Log=[probe("1", "odd")])
     ended = container("db", Status="exited", ExitCode=1)
     recorder.on("up").say(code=1)
@@ -175,7 +162,7 @@ def test_a_failed_start_names_the_container_that_ended(
 
     assert inv("up") == 75
 
-    assert capsys.readouterr().err.startswith(
+    assert inv.err().startswith(
         "Starting db, 0 s: it ended with 1.\n"
         "  Its last lines:\n    No space left on device\n"
         "  The disk of the engine or of this machine is full.\n"
@@ -183,9 +170,7 @@ def test_a_failed_start_names_the_container_that_ended(
     )
 
 
-def test_an_image_that_cannot_be_pulled_is_69(
-    inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_image_that_cannot_be_pulled_is_69(inv: Inv, recorder: Recorder) -> None:
     recorder.on("up").say(code=18)
     recorder.on(".env", "config", "--format").say(
         model(backend=0).replace('"ports"', '"image": "x:1", "ports"')
@@ -195,19 +180,19 @@ def test_an_image_that_cannot_be_pulled_is_69(
 
     assert inv("up") == 69
 
-    assert capsys.readouterr().err.startswith("The image x:1 cannot be pulled: ")
+    assert inv.err().startswith("The image x:1 cannot be pulled: ")
 
 
 @pytest.mark.parametrize(("broken", "code"), [(True, 78), (False, 15)])
 def test_a_configuration_that_compose_cannot_read_is_78(
-    broken: bool, code: int, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    broken: bool, code: int, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.on("manage.py").say(code=15)
     recorder.on("config", "--quiet").say(code=15 if broken else 0, err="invalid interpolation")
 
     assert inv("migrate") == code
 
-    assert ("invalid interpolation" in capsys.readouterr().err) == broken
+    assert ("invalid interpolation" in inv.err()) == broken
 
 
 @pytest.mark.parametrize(
@@ -218,23 +203,21 @@ def test_a_configuration_that_compose_cannot_read_is_78(
     ],
 )
 def test_a_running_backend_that_no_longer_loads_is_75(
-    body: str, error: str, inv: Inv, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+    body: str, error: str, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.http = lambda _: (500, body)
 
     assert inv("up") == 75
 
-    assert capsys.readouterr().err.startswith(error)
+    assert inv.err().startswith(error)
 
 
-def test_up_shows_unknown_migrations_and_a_refused_host(
-    recorder: Recorder, inv: Inv, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_up_shows_unknown_migrations_and_a_refused_host(recorder: Recorder, inv: Inv) -> None:
     recorder.http = lambda _: (400, '{"pending": [], "unknown": ["a.0009_x"]}')
 
     assert inv("up") == 0
 
-    out = capsys.readouterr().out
+    out = inv.out()
     assert "  Type: git log --all --oneline -- '*/0009_x.py'\n" in out
     assert "\nDjango refuses the host name 127.0.0.1: add it to ALLOWED_HOSTS in .env.\n" in out
 
