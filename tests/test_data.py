@@ -51,9 +51,7 @@ def change(file: Path, **values: object) -> None:
 # --- snapshot ----------------------------------------------------------------
 
 
-def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_dump_and_count_share_a_snapshot(inv: Inv, recorder: Recorder, project: Project) -> None:
     assert inv("db.snapshot", "--name", "mine") == 0
 
     assert recorder.lines("pipe") == [f"{PSQL_ON} task_db", PG_DUMP, f"{EXEC_DB} pg_restore --list"]
@@ -78,9 +76,7 @@ def test_a_snapshot_is_dumped_and_counted_in_one_exported_snapshot(
     }
 
 
-def test_without_git_a_snapshot_has_no_commit(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_without_git_there_is_no_commit(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("git", "rev-parse").say(code=127, err="No such file")
 
     assert inv("db.snapshot", "--name", "mine") == 0
@@ -123,9 +119,7 @@ def test_a_fault_of_the_disk_is_explained(
 
 
 @pytest.mark.parametrize("name", ["../x", ".x", "-x", "a b", "a/b", "ä", "x" * 101, "mine"])
-def test_a_name_that_is_not_valid_or_taken_is_64(
-    name: str, mine: Path, inv: Inv, recorder: Recorder
-) -> None:
+def test_a_wrong_or_taken_name_is_64(name: str, mine: Path, inv: Inv, recorder: Recorder) -> None:
     assert inv("db.snapshot", f"--name={name}") == 64
 
     assert recorder.piped == []
@@ -215,9 +209,7 @@ def test_prune_needs_a_number(keep: str, inv: Inv) -> None:
 # --- restore -----------------------------------------------------------------
 
 
-def test_a_restore_swaps_in_a_database_after_filling_and_counting(
-    mine: Path, inv: Inv, recorder: Recorder
-) -> None:
+def test_a_restore_swaps_in_a_filled_database(mine: Path, inv: Inv, recorder: Recorder) -> None:
     assert inv(*RESTORE) == 0
 
     assert recorder.lines("pipe") == [
@@ -299,9 +291,7 @@ def test_a_failed_restore_leaves_no_new_database(mine: Path, inv: Inv, recorder:
     assert problem in inv.err()
 
 
-def test_the_next_verb_heals_a_swap_that_was_cut_off(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_the_next_verb_heals_a_cut_off_swap(inv: Inv, recorder: Recorder, project: Project) -> None:
     swaps = project.root / ".composed/shop/swaps"
     swaps.mkdir(parents=True)
     (swaps / "c0ffee").touch()
@@ -327,9 +317,7 @@ def test_a_database_called_postgres_is_swapped_from_another_database(
     assert {argv[-1] for argv in recorder.piped} == {"template1"}
 
 
-def test_a_running_backend_names_the_migrations_that_differ(
-    mine: Path, inv: Inv, recorder: Recorder
-) -> None:
+def test_a_running_backend_names_the_differences(mine: Path, inv: Inv, recorder: Recorder) -> None:
     body = '{"pending": [], "unknown": ["a.1", "a.2", "a.3", "a.4"]}'
     recorder.http = lambda url: (200, body if url.endswith("8123/readyz") else "")
 
@@ -356,9 +344,7 @@ def test_a_restore_shows_how_the_migrations_differ(
     assert f"{line}\n" in inv.out()
 
 
-def test_without_a_running_backend_a_one_off_container_names_the_migrations(
-    mine: Path, inv: Inv, recorder: Recorder
-) -> None:
+def test_a_one_off_container_names_the_migrations(mine: Path, inv: Inv, recorder: Recorder) -> None:
     recorder.on("ps", "--services").say("db\n")
     recorder.on("exec", "--no-TTY", "backend").say(code=1, err='service "backend" is not running')
 
@@ -389,9 +375,7 @@ def test_a_dump_made_elsewhere_is_fed_to_the_program_of_its_kind(
     assert recorder.fed[place].encode() == contents
 
 
-def test_a_custom_dump_that_cannot_be_read_is_65(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_an_unreadable_custom_dump_is_65(inv: Inv, recorder: Recorder, project: Project) -> None:
     (project.root / "dump").write_bytes(b"PGDMP...")
     recorder.on("pg_restore", "--list").say(code=1, err="unsupported version (1.99)\n")
 
@@ -430,9 +414,7 @@ def test_a_verb_that_destroys_data_asks_then_takes_a_snapshot(
 
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy", "db.reset"])
-def test_with_no_snapshot_none_is_taken(
-    verb: str, inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_no_snapshot_takes_none(verb: str, inv: Inv, recorder: Recorder, project: Project) -> None:
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
 
     assert not project.snapshots.exists()
@@ -480,9 +462,7 @@ def test_a_volume_of_another_project_stays(
     assert inv.err() == f"{problem}\n  {cure}\n"
 
 
-def test_destroy_removes_all_with_the_label_and_the_folder_of_the_stack(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_destroy_removes_all_of_the_project(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("image", "ls").say("i1\ni1\n")
     recorder.on("volume", "ls", "--quiet").say("v\n")
 

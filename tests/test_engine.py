@@ -276,9 +276,7 @@ def test_a_silent_engine_is_the_only_finding(recorder: Recorder) -> None:
 
 
 @pytest.mark.parametrize("host", ["tcp://there:1", ""])
-def test_a_disk_that_cannot_be_seen_is_not_judged(
-    host: str, recorder: Recorder, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_hidden_disk_is_no_fault(host: str, recorder: Recorder, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     recorder.on("docker", "info").say("/nowhere/docker\n")
 

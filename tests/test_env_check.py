@@ -108,9 +108,7 @@ def test_every_malformed_setting_is_listed(project: Project) -> None:
         *(("POSTGRES_PASSWORD", value, "warning") for value in ("password", "12345")),
     ],
 )
-def test_a_placeholder_is_reported_and_not_shown(
-    name: str, value: str, state: str, project: Project
-) -> None:
+def test_a_placeholder_is_only_named(name: str, value: str, state: str, project: Project) -> None:
     rows = check(project, f"{name}={value}\n")
 
     (row,) = (row for row in rows if row.seen.startswith("placeholder: "))
@@ -127,9 +125,7 @@ def test_a_secret_of_the_example_is_a_placeholder(project: Project) -> None:
     assert "placeholder: the value of .env.example" in seen
 
 
-def test_a_setting_that_a_compose_file_requires_needs_a_value(
-    project: Project, recorder: Recorder
-) -> None:
+def test_a_setting_required_by_compose_needs_a_value(project: Project, recorder: Recorder) -> None:
     recorder.on("--variables").say(f"{ROWS}LICENCE true\nTOKEN true\n")
 
     rows = check(project, LICENCE="from the process")
@@ -178,9 +174,7 @@ def test_settings_in_the_environment_are_not_compared(project: Project, recorder
     assert "POSTGRES_USER" in recorder.calls[-1].text
 
 
-def test_a_reference_that_only_compose_resolves_is_right(
-    project: Project, recorder: Recorder
-) -> None:
+def test_a_reference_that_compose_resolves_is_right(project: Project, recorder: Recorder) -> None:
     assert check(project, "POSTGRES_VOLUME=${COMPOSE_PROJECT_NAME}_x\n") == []
     assert "POSTGRES_VOLUME" not in recorder.calls[-1].text
 
@@ -216,7 +210,7 @@ def test_without_docker_the_rest_is_checked(project: Project, recorder: Recorder
 
 
 @pytest.mark.parametrize(
-    ("lines", "what", "state", "seen"),
+    ("text", "what", "state", "seen"),
     [
         ("\nbad line\n", ".env, line 9", "wrong", "malformed: no assignment"),
         ('A="hush\n', ".env, line 8", "wrong", "malformed: no assignment"),
@@ -226,10 +220,8 @@ def test_without_docker_the_rest_is_checked(project: Project, recorder: Recorder
         ("DEBUG=1\r\n", ".env", "warning", "lines end with a carriage return"),
     ],
 )
-def test_an_odd_line_is_named(
-    lines: str, what: str, state: str, seen: str, project: Project
-) -> None:
-    rows = [(row.what, row.state, row.seen[: len(seen)]) for row in check(project, lines)]
+def test_odd_lines_are_named(text: str, what: str, state: str, seen: str, project: Project) -> None:
+    rows = [(row.what, row.state, row.seen[: len(seen)]) for row in check(project, text)]
 
     assert (what, state, seen) in rows
     assert "hush" not in str(rows)
@@ -302,9 +294,7 @@ def test_json_without_check_is_64(inv: Inv) -> None:
     assert "Type: inv env --check --json" in inv.err()
 
 
-def test_inv_env_mends_an_old_file_without_manual_work(
-    inv: Inv, project: Project, recorder: Recorder
-) -> None:
+def test_inv_env_mends_an_old_file(inv: Inv, project: Project, recorder: Recorder) -> None:
     compose_reads(recorder, {})
     file = project.root / ".env"
     file.write_text("SECRET_KEY=kept-from-last-year\nPOSTGRES_PASSWORD=kept-too\nDJANGO_PORT=1\n")

@@ -70,9 +70,7 @@ def test_up_starts_the_reloading_server_once(inv: Inv, daemon: FakeDaemon) -> No
     assert daemon.started == [[PYTHON, "reload.py", *gunicorn, "--bind", "127.0.0.1:8000"]]
 
 
-def test_the_server_gets_the_settings_and_sqlite(
-    inv: Inv, daemon: FakeDaemon, project: Project
-) -> None:
+def test_a_server_gets_settings_and_sqlite(inv: Inv, daemon: FakeDaemon, project: Project) -> None:
     inv("up")
 
     assert daemon.env["SECRET_KEY"] == "not-a-secret-either"
@@ -107,9 +105,7 @@ def test_the_names_of_the_project_are_used(
     assert not {"DATABASE_ENGINE", "WEB_PORT", "PORT", "COMPOSE_PROJECT_NAME"} & daemon.env.keys()
 
 
-def test_django_names_pending_migrations_where_the_backend_does_not(
-    inv: Inv, project: Project, recorder: Recorder
-) -> None:
+def test_django_names_pending_migrations(inv: Inv, project: Project, recorder: Recorder) -> None:
     recorder.http = lambda _: (404, "")
     recorder.on("showmigrations").say("[ ]  a.0001_initial\n")
 
@@ -130,9 +126,7 @@ def test_local_mode_without_a_setting_is_explained(inv: Inv, monkeypatch: Monkey
     assert inv.err() == f"{local.UNASKED}\n"
 
 
-def test_a_later_verb_uses_the_recorded_mode(
-    inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
-) -> None:
+def test_later_verbs_keep_the_mode(inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch) -> None:
     inv("up")
     monkeypatch.delenv("COMPOSED_MODE")  # with an engine, auto would be docker mode
 
@@ -193,9 +187,7 @@ def test_down_with_volumes_removes_the_file(inv: Inv, file: Path) -> None:
     assert list(file.parent.iterdir()) == []
 
 
-def test_a_dry_run_starts_and_writes_nothing(
-    inv: Inv, daemon: FakeDaemon, project: Project
-) -> None:
+def test_a_dry_run_changes_nothing(inv: Inv, daemon: FakeDaemon, project: Project) -> None:
     before = sorted(project.root.rglob("*"))
 
     assert inv("--dry", "up", "down", "restart") == 0
@@ -209,9 +201,7 @@ def take(recorder: Recorder, *ports: int) -> None:
     recorder.pids = lambda port: {7: "other"} if port in ports else {1: "python"}
 
 
-def test_a_taken_default_port_is_replaced_for_good(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon
-) -> None:
+def test_a_taken_port_is_changed_for_good(recorder: Recorder, inv: Inv, daemon: FakeDaemon) -> None:
     take(recorder, 8000)
 
     assert inv("up") == 0
@@ -245,9 +235,7 @@ def test_port_0_is_any_free_port(inv: Inv, daemon: FakeDaemon, monkeypatch: Monk
     assert daemon.start_.port > 0
 
 
-def test_a_port_lost_during_the_start_is_replaced(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon
-) -> None:
+def test_a_port_lost_at_start_is_replaced(recorder: Recorder, inv: Inv, daemon: FakeDaemon) -> None:
     answered: list[str] = []
 
     def answer(url: str) -> tuple[int, str]:
@@ -277,9 +265,7 @@ def test_a_port_lost_at_every_start_is_73(recorder: Recorder, inv: Inv, daemon: 
     assert "was taken by another process at once.\n  Type: inv up" in inv.err()
 
 
-def test_a_server_from_before_a_move_is_started_anew(
-    inv: Inv, daemon: FakeDaemon, project: Project
-) -> None:
+def test_a_moved_server_is_started_anew(inv: Inv, daemon: FakeDaemon, project: Project) -> None:
     daemon.start_ = Start(1, "", 8000, 0, "/somewhere/else/.composed/shop")
 
     assert inv("up") == 0
@@ -336,9 +322,7 @@ def test_up_does_not_wait_for_a_server_that_has_ended(
     assert "  PORT: 'x' is not valid, set it to 1. Correct it in .env.\n  Type: inv up\n" in err
 
 
-def test_the_log_of_an_ended_server_is_not_taken_for_the_new_log(
-    recorder: Recorder, inv: Inv, daemon: FakeDaemon
-) -> None:
+def test_an_old_log_does_not_end_the_wait(recorder: Recorder, inv: Inv, daemon: FakeDaemon) -> None:
     answers = itertools.chain([(0, "")], itertools.repeat((200, READY)))
     recorder.http = lambda _: next(answers)
     daemon.log.write_text("PORT: 'x' is wrong\nreload: the server ended with 78, and so on\n")
@@ -356,17 +340,13 @@ def test_the_log_of_an_ended_server_is_not_taken_for_the_new_log(
         ("dbshell", 66, "Type: inv migrate"),
     ],
 )
-def test_a_request_that_needs_docker_is_refused(
-    words: str, code: int, message: str, inv: Inv
-) -> None:
+def test_a_request_for_docker_is_refused(words: str, code: int, message: str, inv: Inv) -> None:
     assert inv(*words.split()) == code
 
     assert message in inv.err()
 
 
-def test_without_gunicorn_the_error_names_the_command_to_install(
-    inv: Inv, project: Project, monkeypatch: MonkeyPatch
-) -> None:
+def test_missing_gunicorn_has_a_cure(inv: Inv, project: Project, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "find_spec", lambda _: None)
 
     assert inv("migrate") == 69

@@ -73,9 +73,7 @@ NAMES = 'names with texts, as in { DATABASE_ENGINE = "sqlite" }.'
         ("local_environment", "{ DEBUG = true }", "{'DEBUG': True}", NAMES),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_78(
-    key: str, value: str, shown: str, valid: str, of: Of
-) -> None:
+def test_a_wrong_kind_of_value_is_78(key: str, value: str, shown: str, valid: str, of: Of) -> None:
     with pytest.raises(SettingError) as caught:
         of(f"[tool.composed]\n{key} = {value}\n")
 
@@ -181,7 +179,7 @@ def test_manage_py_leads_to_settings_and_server(
     assert project.server == ("python", "-m", "gunicorn", "--reload", application)
 
 
-def test_keys_win_over_the_projects_own_files(tmp_path: Path) -> None:
+def test_keys_win_over_files_of_the_project(tmp_path: Path) -> None:
     project = Project(tmp_path, source=".", settings_files=("a.py",), serve=("./serve",))
 
     assert project.settings_paths == (tmp_path / "a.py",)
@@ -247,9 +245,7 @@ def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
         ("migrate", f"{ONE_OFF} web ./m migrate"),
     ],
 )
-def test_the_verbs_use_the_projects_names(
-    verb: str, command: str, inv: Inv, recorder: Recorder
-) -> None:
+def test_verbs_use_the_project_names(verb: str, command: str, inv: Inv, recorder: Recorder) -> None:
     recorder.on("ps", "--all").say(ps_answer({**DB_ROW, "Service": "postgres", "Health": ""}))
 
     assert inv(verb) == 0
@@ -295,9 +291,7 @@ def test_the_error_for_an_unknown_service_names_the_key(
 
 
 @pytest.mark.usefixtures("shop")
-def test_django_is_asked_for_pending_migrations_where_the_backend_lists_none(
-    inv: Inv, recorder: Recorder
-) -> None:
+def test_django_lists_migrations_where_the_backend_does_not(inv: Inv, recorder: Recorder) -> None:
     recorder.http = lambda _: (404, "")
     plan = "[X]  auth.0001_initial\n[ ]  auth.0002_more\n[ ]  shop.0001_initial\n"
     recorder.on("showmigrations").say(plan)

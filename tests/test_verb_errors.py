@@ -116,9 +116,7 @@ def test_a_folder_of_another_user_is_77(verb: str, inv: Inv, project: Project) -
     assert "cannot be written: " in inv.err()
 
 
-def test_a_failure_without_an_engine_records_no_mode(
-    inv: Inv, project: Project, recorder: Recorder
-) -> None:
+def test_a_failed_start_records_no_mode(inv: Inv, project: Project, recorder: Recorder) -> None:
     recorder.on("ps", "--all").say(code=1)
     recorder.on("docker", "version").say(code=1, err="no daemon")
 
@@ -143,9 +141,7 @@ def test_a_missing_env_file_is_78(inv: Inv, project: Project) -> None:
     assert inv.err() == f"There is no .env in {project.root}.\n  Type: inv up\n"
 
 
-def test_createsuperuser_without_a_terminal_names_the_missing_variable(
-    inv: Inv, monkeypatch: MonkeyPatch
-) -> None:
+def test_createsuperuser_names_the_missing_variable(inv: Inv, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_USERNAME", "ada")
     monkeypatch.setenv("DJANGO_SUPERUSER_EMAIL", "ada@example.org")
 
@@ -218,9 +214,7 @@ def test_an_unreadable_env_file_is_78_for_every_verb(
     assert "hush" not in out + err
 
 
-def test_an_error_of_the_system_is_shown_without_a_traceback(
-    inv: Inv, monkeypatch: MonkeyPatch
-) -> None:
+def test_an_error_of_the_system_has_no_traceback(inv: Inv, monkeypatch: MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/there")
 
@@ -250,9 +244,7 @@ def test_a_refused_restore_names_the_command_that_agrees(inv: Inv, project: Proj
     assert inv.err().endswith(again)
 
 
-def test_a_restart_of_an_unknown_service_leaves_no_mark(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_an_unknown_service_leaves_no_mark(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("up").say(code=1)
     recorder.on("docker", "version").say("26.1.5\n")
 
@@ -261,9 +253,7 @@ def test_a_restart_of_an_unknown_service_leaves_no_mark(
     assert not (project.root / ".composed/shop/stopping").exists()
 
 
-def test_local_mode_is_a_way_out_when_the_engine_is_gone(
-    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
-) -> None:
+def test_local_mode_needs_no_engine(inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch) -> None:
     assert inv("up") == 0
     monkeypatch.setenv("COMPOSED_MODE", "local")
     recorder.on("docker", "version").say("26.1.5\n")

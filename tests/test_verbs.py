@@ -167,9 +167,7 @@ def stopped(recorder: Recorder) -> Recorder:
     return recorder
 
 
-def test_a_taken_port_is_replaced_by_the_next_free_port(
-    inv: Inv, project: Project, stopped: Recorder
-) -> None:
+def test_the_next_free_port_is_used(inv: Inv, project: Project, stopped: Recorder) -> None:
     stopped.taken = {8000, 8001}
 
     assert inv("up") == 0
@@ -217,9 +215,7 @@ def lose_races(stopped: Recorder, times: int) -> None:
     stopped.on("up").do(up)
 
 
-def test_a_port_that_is_lost_during_the_start_is_replaced(
-    inv: Inv, project: Project, stopped: Recorder
-) -> None:
+def test_a_port_lost_at_start_is_replaced(inv: Inv, project: Project, stopped: Recorder) -> None:
     lose_races(stopped, 2)
 
     assert inv("up") == 0
@@ -335,9 +331,7 @@ def test_up_names_pending_migrations(recorder: Recorder, inv: Inv) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_open_prints_the_url_and_opens_it_from_a_terminal(
-    terminal: bool, inv: Inv, monkeypatch: MonkeyPatch
-) -> None:
+def test_open_prints_and_opens_the_url(terminal: bool, inv: Inv, monkeypatch: MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
@@ -375,9 +369,7 @@ def calls(project: Project) -> Path:
     return calls
 
 
-def test_the_next_verb_removes_leftovers_of_a_killed_verb(
-    inv: Inv, calls: Path, recorder: Recorder
-) -> None:
+def test_the_next_verb_removes_leftovers(inv: Inv, calls: Path, recorder: Recorder) -> None:
     recorder.on("label=composed.call=aaa").say("4711\n")
 
     inv("ps")
@@ -387,9 +379,7 @@ def test_the_next_verb_removes_leftovers_of_a_killed_verb(
     assert list(calls.iterdir()) == []
 
 
-def test_a_call_that_cannot_be_cleaned_up_stays_recorded(
-    inv: Inv, calls: Path, recorder: Recorder
-) -> None:
+def test_a_call_not_cleaned_up_stays_recorded(inv: Inv, calls: Path, recorder: Recorder) -> None:
     gone = Answer(1, "", "Cannot connect to the Docker daemon")
     for words in (["ps", "--services"], ["exec"], ["label=…"]):
         recorder.on(*words).give(gone)
@@ -434,9 +424,7 @@ def test_piped_logs_have_no_code_that_erases_a_line(inv: Inv, recorder: Recorder
 
 
 @pytest.mark.parametrize("words", ["down", "restart"])
-def test_up_after_an_interrupted_stop_stops_the_services_first(
-    words: str, inv: Inv, recorder: Recorder
-) -> None:
+def test_up_after_an_interrupted_stop_stops_first(words: str, inv: Inv, recorder: Recorder) -> None:
     recorder.on("down").do(_interrupted)
     recorder.on("--force-recreate").do(_interrupted)
     assert inv(words) == 143

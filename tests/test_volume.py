@@ -1,6 +1,7 @@
 """The volume of the database: version, credentials and upgrade, against a recorder."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from tests.recorder import Call, Recorder
 from tests.samples import DB_ROW, DC, PS_ROW, RAW, Inv, MonkeyPatch, model, ps_answer
 
 Answers: TypeAlias = dict[str, Answer]
+Mend: TypeAlias = Callable[..., None]
 
 LOGIN = (
     f"{DC} exec --no-TTY --env PGPASSWORD db psql --no-psqlrc --host db --username cp_user "
@@ -113,9 +115,7 @@ def env(project: Project) -> dict[str, str]:
 # --- when the volume is checked ------------------------------------------------
 
 
-def test_a_volume_that_fits_is_checked_once_and_recorded(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_a_volume_that_fits_is_checked_once(inv: Inv, recorder: Recorder, project: Project) -> None:
     assert inv("up") == 0
     first = recorder.lines("ask")
     assert sum(line.startswith(LOOK) for line in first) == 1
@@ -150,9 +150,7 @@ def test_a_missing_volume_fits(inv: Inv, recorder: Recorder) -> None:
 
 
 @pytest.mark.parametrize(("code", "ran"), [(0, ["pull db", "up", "up"]), (1, ["pull db", "up"])])
-def test_a_missing_image_is_pulled_on_the_terminal(
-    code: int, ran: list[str], inv: Inv, recorder: Recorder
-) -> None:
+def test_a_missing_image_is_pulled(code: int, ran: list[str], inv: Inv, recorder: Recorder) -> None:
     prepare(recorder, {"…Config}}": FAILS, "pull db": Answer(code, "", "")})
 
     assert inv("up") == 0
@@ -189,7 +187,7 @@ def test_a_one_off_container_needs_the_password(inv: Inv, recorder: Recorder) ->
 @pytest.mark.parametrize(
     ("major", "way"), [(17, "Move the data: inv db.upgrade\n  Keep "), (14, "Keep ")]
 )
-def test_another_major_version_is_refused_before_anything_starts(
+def test_another_major_version_is_refused(
     major: int, way: str, inv: Inv, recorder: Recorder
 ) -> None:
     image = f"postgres:{major}"
@@ -228,9 +226,7 @@ def test_an_unknown_version_is_left_to_postgresql(text: str, inv: Inv, recorder:
         ({"Volumes": {"/data": {}}}, "/elsewhere", "/elsewhere"),
     ],
 )
-def test_the_mount_fits_the_data_of_the_image(
-    config: dict[str, Any], mount: str, fitting: str
-) -> None:
+def test_the_mount_fits_the_image(config: dict[str, Any], mount: str, fitting: str) -> None:
     assert volume.mount_for(config, mount) == fitting
 
 
@@ -320,16 +316,19 @@ def test_a_login_that_fails_for_another_reason_is_no_misfit(inv: Inv, recorder: 
     assert inv("db.credentials") == 0
 
 
-def mend(monkeypatch: MonkeyPatch, *wrong: Any) -> None:
+@pytest.fixture
+def mend(monkeypatch: MonkeyPatch) -> Mend:
     """Answer as a server with wrong credentials, where each change corrects the first."""
-    misfits = [Misfit(name, ("postgres", "old")) for name in wrong]
-    monkeypatch.setattr(Server, "misfit", lambda _: misfits.pop(0) if misfits else None)
+
+    def prepare(*wrong: Any) -> None:
+        misfits = [Misfit(name, ("postgres", "old")) for name in wrong]
+        monkeypatch.setattr(Server, "misfit", lambda _: misfits.pop(0) if misfits else None)
+
+    return prepare
 
 
-def test_the_password_goes_through_stdin_and_not_into_the_log(
-    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
-) -> None:
-    mend(monkeypatch, "POSTGRES_PASSWORD")
+def test_the_password_goes_through_stdin_unlogged(inv: Inv, recorder: Recorder, mend: Mend) -> None:
+    mend("POSTGRES_PASSWORD")
 
     assert inv("db.credentials") == 0
 
@@ -339,10 +338,8 @@ def test_the_password_goes_through_stdin_and_not_into_the_log(
     assert inv.out() == ("The password of cp_user is now the password in .env.\n  Type: inv up\n")
 
 
-def test_user_and_database_are_renamed(
-    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
-) -> None:
-    mend(monkeypatch, "POSTGRES_USER", "POSTGRES_DB")
+def test_user_and_database_are_renamed(inv: Inv, recorder: Recorder, mend: Mend) -> None:
+    mend("POSTGRES_USER", "POSTGRES_DB")
     recorder.on("--username", "composed_credentials").say("old_user\n")
 
     assert inv("db.credentials") == 0
@@ -361,10 +358,8 @@ def test_user_and_database_are_renamed(
     ]
 
 
-def test_a_rename_that_fails_drops_the_helper(
-    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
-) -> None:
-    mend(monkeypatch, "POSTGRES_USER")
+def test_a_rename_that_fails_drops_the_helper(inv: Inv, recorder: Recorder, mend: Mend) -> None:
+    mend("POSTGRES_USER")
     answers = iter([Answer(0, "old_user\n", ""), Answer(1, "", "cp_user exists\n")])
     recorder.on("--username", "composed_credentials").do(lambda _: next(answers))
 
@@ -384,8 +379,8 @@ def test_one_of_several_databases_is_not_guessed(inv: Inv, recorder: Recorder) -
     assert recorder.piped == []
 
 
-def test_a_change_without_effect_is_an_error(inv: Inv, monkeypatch: MonkeyPatch) -> None:
-    mend(monkeypatch, *["POSTGRES_PASSWORD"] * 9)
+def test_a_change_without_effect_is_an_error(inv: Inv, mend: Mend) -> None:
+    mend(*["POSTGRES_PASSWORD"] * 9)
 
     assert inv("db.credentials") == 74
 
@@ -463,9 +458,7 @@ def test_to_18_the_mount_changes_too(inv: Inv, newer: Recorder, project: Project
 
 
 @pytest.mark.parametrize("program", ["pg_restore", "pg_dump"])
-def test_a_copy_that_fails_leaves_the_settings(
-    program: str, inv: Inv, newer: Recorder, project: Project
-) -> None:
+def test_a_failed_copy_is_undone(program: str, inv: Inv, newer: Recorder, project: Project) -> None:
     before = (project.root / ".env").read_text()
     newer.on(program).say(code=1, err="disk full\n")
 
@@ -478,9 +471,7 @@ def test_a_copy_that_fails_leaves_the_settings(
     assert list((project.root / ".composed/shop/upgrades").iterdir()) == []
 
 
-def test_a_difference_between_the_volumes_stops_the_upgrade(
-    inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_difference_ends_the_upgrade(inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch) -> None:
     counts = iter(range(9))
     monkeypatch.setattr(_TemporaryServer, "contents", lambda *_: ({"a": next(counts)}, ""))
 
@@ -524,16 +515,14 @@ def test_an_upgrade_that_cannot_work_is_refused(
     assert text in inv.err()
 
 
-def test_a_container_that_docker_ps_lists_after_its_end_does_not_use_the_volume(
-    inv: Inv, newer: Recorder
-) -> None:
+def test_a_container_that_has_ended_does_not_use_the_volume(inv: Inv, newer: Recorder) -> None:
     newer.on("ps", "--quiet", "--filter", "volume=shop_db-data").say("c9\n")
     newer.on("docker", "inspect", "--format", "…", "c9").say("\n")
 
     assert inv("db.upgrade") == 0
 
 
-def test_a_setting_in_the_environment_would_override_the_new_value(
+def test_a_setting_of_the_shell_is_refused(
     inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTGRES_VOLUME", "mine")
@@ -597,10 +586,8 @@ def test_the_volume_of_a_killed_upgrade_stays_recorded_until_in_use_or_removed(
     assert [file.name for file in upgrades.iterdir()] == left
 
 
-def test_the_error_hides_the_password_that_psql_repeats(
-    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
-) -> None:
-    mend(monkeypatch, "POSTGRES_PASSWORD")
+def test_the_error_hides_the_password(inv: Inv, recorder: Recorder, mend: Mend) -> None:
+    mend("POSTGRES_PASSWORD")
     recorder.on("psql").say(code=1, err="ERROR: at 'not$a$secret'\n")
 
     assert inv("db.credentials") == 74
@@ -612,9 +599,7 @@ def test_the_error_hides_the_password_that_psql_repeats(
 # --- doctor, tests, env files ------------------------------------------------
 
 
-def test_doctor_has_a_row_for_volume_credentials_and_test_database(
-    inv: Inv, recorder: Recorder
-) -> None:
+def test_doctor_shows_volume_credentials_and_test_database(inv: Inv, recorder: Recorder) -> None:
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
     recorder.on("…datname ^@ 'test_task_db'…").say("test_task_db\n")
 

@@ -54,15 +54,13 @@ def looks(recorder: Recorder, monkeypatch: MonkeyPatch) -> Looks:
     ],
     ids=["no failure", "old mark", "reload", "probes of an earlier start", "job that is done"],
 )
-def test_the_wait_goes_on_until_the_container_is_ready(
-    states: list[str], inv: Inv, looks: Looks
-) -> None:
+def test_the_wait_goes_on_until_ready(states: list[str], inv: Inv, looks: Looks) -> None:
     looks(*states)
 
     assert inv("up") == 0
 
 
-def test_the_wait_ends_at_its_timeout(inv: Inv, looks: Looks, recorder: Recorder) -> None:
+def test_the_wait_ends_at_the_timeout(inv: Inv, looks: Looks, recorder: Recorder) -> None:
     recorder.on("logs").say("\x1b[2Kone\n\x1b[2Ktwo\n")
     looks(container())
 
@@ -134,9 +132,7 @@ def test_a_log_can_end_the_wait(inv: Inv, looks: Looks, recorder: Recorder) -> N
     assert "  Type: GUNICORN_TIMEOUT=120 inv up\n" in inv.err()
 
 
-def test_a_log_line_from_before_does_not_end_the_wait(
-    inv: Inv, looks: Looks, recorder: Recorder
-) -> None:
+def test_an_old_log_line_does_not_end_the_wait(inv: Inv, looks: Looks, recorder: Recorder) -> None:
     looks(*[container(Log=[OLD])] * 12, container(Health="healthy"))
     recorder.on("--timestamps", "--tail", "1").say("2026-01-31T12:00:01.5Z WORKER TIMEOUT\n")
     recorder.on("--since", "2026-01-31T12:00:01.5Z").say("WORKER TIMEOUT (pid:7)\n")
@@ -184,9 +180,7 @@ def test_an_image_that_cannot_be_pulled_is_69(inv: Inv, recorder: Recorder) -> N
 
 
 @pytest.mark.parametrize(("broken", "code"), [(True, 78), (False, 15)])
-def test_a_configuration_that_compose_cannot_read_is_78(
-    broken: bool, code: int, inv: Inv, recorder: Recorder
-) -> None:
+def test_an_unreadable_model_is_78(broken: bool, code: int, inv: Inv, recorder: Recorder) -> None:
     recorder.on("manage.py").say(code=15)
     recorder.on("config", "--quiet").say(code=15 if broken else 0, err="invalid interpolation")
 
@@ -202,7 +196,7 @@ def test_a_configuration_that_compose_cannot_read_is_78(
         ("odd", "http://127.0.0.1:8123/readyz answers 500: odd\n  Type: inv logs\n"),
     ],
 )
-def test_a_running_backend_that_no_longer_loads_is_75(
+def test_a_running_broken_backend_is_75(
     body: str, error: str, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.http = lambda _: (500, body)
