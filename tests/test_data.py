@@ -172,8 +172,7 @@ def test_list_prints_json(mine: Path, inv: Inv) -> None:
     assert inv("db.list", "--json") == 0
 
     manifests = [json.loads(mine.read_text())]
-    printed = json.loads(inv.out())
-    assert printed == {"snapshots": manifests, "damaged": [], "half_made": []}
+    assert json.loads(inv.out()) == {"snapshots": manifests, "damaged": [], "half_made": []}
 
 
 def test_an_empty_list_names_the_verb_that_makes_a_snapshot(inv: Inv) -> None:
@@ -364,7 +363,7 @@ def test_a_one_off_container_names_the_migrations(mine: Path, inv: Inv, recorder
         (b"PGDMP...", f"{PG_RESTORE} --no-privileges --dbname composed_new_CALL"),
     ],
 )
-def test_a_dump_made_elsewhere_is_fed_to_the_program_of_its_kind(
+def test_a_dump_made_elsewhere_is_fed_to_the_right_program(
     contents: bytes, command: str, inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     (project.root / "dump").write_bytes(contents)
@@ -401,7 +400,7 @@ def test_a_verb_that_destroys_data_asks_then_takes_a_snapshot(
     assert inv(*verb.split()) == 77
     asked = inv.err()
     assert question in asked
-    assert asked.endswith(f"To agree: inv {verb} --yes\n")
+    assert asked.endswith(f" No terminal to confirm on.\n  To agree: inv {verb} --yes\n")
     assert (recorder.piped, recorder.ran) == ([], [])
 
     assert inv(*verb.split(), "--yes") == 0
@@ -409,8 +408,7 @@ def test_a_verb_that_destroys_data_asks_then_takes_a_snapshot(
     (safety,) = [name for name in snapshot_names(project) if name != "mine"]
     assert safety.endswith(f"Z-{reason.replace('--', '').replace(' ', '-')}")
     assert manifest(project, safety)["reason"] == reason
-    way_back = f"To bring the data back: inv db.restore --name {safety}\n"
-    assert inv.err().endswith(way_back)
+    assert inv.err().endswith(f"To bring the data back: inv db.restore --name {safety}\n")
 
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy", "db.reset"])
@@ -452,14 +450,12 @@ def test_a_volume_of_another_project_stays(
     volume: dict[str, str], cure: str, verb: str, inv: Inv, recorder: Recorder
 ) -> None:
     recorder.on("volume", "ls", "--format").say("shop_db-data other\n")
-    written = {"volumes": {"db-data": volume}}
-    recorder.on("config", "--no-interpolate").say(json.dumps(written))
+    recorder.on("config", "--no-interpolate").say(json.dumps({"volumes": {"db-data": volume}}))
 
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 77
 
     assert recorder.ran == []
-    problem = "Volume shop_db-data belongs to another project, other."
-    assert inv.err() == f"{problem}\n  {cure}\n"
+    assert inv.err() == f"Volume shop_db-data belongs to another project, other.\n  {cure}\n"
 
 
 def test_destroy_removes_all_of_the_project(inv: Inv, recorder: Recorder, project: Project) -> None:

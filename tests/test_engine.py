@@ -1,6 +1,5 @@
 """Whether an engine is set up, and the error where an engine cannot be used."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +13,8 @@ from composed.modes import choose_mode
 from tests.recorder import Recorder
 from tests.samples import MonkeyPatch
 
+Texts = dict[str, str]
+
 GATEWAY = Gateway(Path())
 WITHOUT = "  Without it, on SQLite: COMPOSED_MODE=local inv up\n"
 INSTALL_ENGINE = "  Install it: https://docs.docker.com/engine/install"
@@ -21,35 +22,27 @@ INSTALL_COMPOSE = "  Install it: https://docs.docker.com/compose/install"
 
 
 @pytest.mark.parametrize(
-    ("programs", "socket", "environ", "context", "is_set_up"),
+    ("tools", "files", "environ", "set_up"),
     [
-        ([], False, {}, "", False),
-        (["docker"], False, {}, "", False),
-        (["docker"], True, {}, "", True),
-        (["docker", "dockerd"], False, {}, "", True),
-        (["docker"], False, {"DOCKER_HOST": "ssh://there"}, "", True),
-        (["docker"], False, {"DOCKER_CONTEXT": "desktop-linux"}, "", True),
-        (["docker"], False, {}, "desktop-linux", True),
-        (["docker"], False, {}, "default", False),
+        ("", {}, {}, False),
+        ("docker", {}, {}, False),
+        ("docker", {"docker.sock": ""}, {}, True),
+        ("docker dockerd", {}, {}, True),
+        ("docker", {}, {"DOCKER_HOST": "ssh://there"}, True),
+        ("docker", {}, {"DOCKER_CONTEXT": "desktop-linux"}, True),
+        ("docker", {"config.json": '{"currentContext": "desktop-linux"}'}, {}, True),
+        ("docker", {"config.json": '{"currentContext": "default"}'}, {}, False),
     ],
 )
 def test_a_client_needs_a_sign_of_an_engine(
-    programs: list[str],
-    socket: bool,
-    environ: dict[str, str],
-    context: str,
-    is_set_up: bool,
-    tmp_path: Path,
-    monkeypatch: MonkeyPatch,
+    tools: str, files: Texts, environ: Texts, set_up: bool, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_SOCKETS", (str(tmp_path / "docker.sock"),))
-    monkeypatch.setattr("shutil.which", lambda name: name in programs or None)
-    if socket:
-        (tmp_path / "docker.sock").touch()
-    if context:
-        (tmp_path / "config.json").write_text(json.dumps({"currentContext": context}))
+    monkeypatch.setattr("shutil.which", lambda name: name in tools.split() or None)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
 
-    assert engine.is_set_up({"DOCKER_CONFIG": str(tmp_path), **environ}) is is_set_up
+    assert engine.is_set_up({"DOCKER_CONFIG": str(tmp_path), **environ}) is set_up
 
 
 def settings(mode: str) -> Settings:
@@ -90,7 +83,7 @@ def test_ci_takes_local_mode_only_when_asked(monkeypatch: MonkeyPatch) -> None:
     assert choose_mode(settings("local"), environ={"CI": "true"}) == "local"
 
 
-def test_a_running_stack_keeps_its_mode() -> None:
+def test_a_running_stack_keeps_the_mode() -> None:
     with pytest.raises(SettingError) as caught:
         choose_mode(settings("local"), recorded="docker", environ={})
 
@@ -188,23 +181,19 @@ def test_compose_1_is_no_plugin(well: Recorder) -> None:
 @pytest.mark.parametrize(
     ("groups", "members", "cure"),
     [
-        ([], [], "Join its group, then log in again: sudo usermod -aG docker $USER"),
-        ([], ["me"], "You are in its group since your last login; log in again, or type: "),
-        ([7], ["me"], "You are in its group; see who may use the socket: ls -l "),
-        (None, [], "No group has access: use sudo, or install a rootless engine"),
+        ([], "", "Join its group, then log in again: sudo usermod -aG docker $USER"),
+        ([], "me", "You are in its group since your last login; log in again, or type: "),
+        ([7], "me", "You are in its group; see who may use the socket: ls -l "),
+        (None, "", "No group has access: use sudo, or install a rootless engine"),
     ],
 )
 def test_the_cure_for_a_refused_socket_depends_on_the_group(
-    groups: list[int] | None,
-    members: list[str],
-    cure: str,
-    recorder: Recorder,
-    monkeypatch: MonkeyPatch,
+    groups: list[int] | None, members: str, cure: str, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
     def getgrnam(_: str) -> SimpleNamespace:
         if groups is None:
             raise KeyError("docker")
-        return SimpleNamespace(gr_gid=7, gr_mem=members)
+        return SimpleNamespace(gr_gid=7, gr_mem=members.split())
 
     monkeypatch.setattr("grp.getgrnam", getgrnam)
     monkeypatch.setattr("os.getgroups", lambda: groups)

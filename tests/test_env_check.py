@@ -57,8 +57,7 @@ def test_a_good_file_has_a_finding_for_each_part(project: Project, recorder: Rec
 
 def test_a_missing_file_is_the_only_finding(project: Project) -> None:
     seen, cure = "missing: there is no such file", "Make it, or take it out of COMPOSE_ENV_FILES"
-    rows = check(project, COMPOSE_ENV_FILES=".env,more")
-    assert rows == [Finding("more", "wrong", seen, cure)]
+    assert check(project, COMPOSE_ENV_FILES=".env,more") == [Finding("more", "wrong", seen, cure)]
 
     (project.root / ".env").unlink()
     assert check(project) == [Finding(".env", "wrong", seen, "inv env")]
@@ -153,7 +152,7 @@ def test_a_setting_that_is_read_and_not_declared_is_named(project: Project) -> N
         ('"hu\nsh"', "a quote"),
     ],
 )
-def test_a_value_read_differently_is_named_with_its_fault_and_not_shown(
+def test_a_value_read_differently_is_named_with_the_fault_and_not_shown(
     raw: str, fault: str, project: Project, recorder: Recorder
 ) -> None:
     compose_reads(recorder, {"POSTGRES_PASSWORD": "something else"})
@@ -257,19 +256,17 @@ def test_git_must_not_have_the_file(
     assert [row[1:3] for row in check(project)] == [(state, seen)]
 
 
-@pytest.mark.parametrize("content", [b"A=\xff\n", b"A=\0\n"])
-def test_a_file_that_is_no_text_is_the_only_finding(content: bytes, project: Project) -> None:
-    (project.root / ".env").write_bytes(content)
+@pytest.mark.parametrize(
+    ("name", "content"), [(".env", b"A=\xff\n"), (".env", b"A=\0\n"), (".env.example", b"\xff")]
+)
+def test_a_file_without_text_is_the_only_finding(
+    name: str, content: bytes, project: Project
+) -> None:
+    (project.root / name).write_bytes(content)
 
     (row,) = check(project)
 
-    assert (row.what, row.state, row.cure) == (".env", "wrong", "Save it as plain UTF-8.")
-
-
-def test_an_example_that_is_no_text_is_the_only_finding(project: Project) -> None:
-    project.example.write_bytes(b"\xff")
-
-    assert [row.what for row in check(project)] == [".env.example"]
+    assert (row.what, row.state, row.cure) == (name, "wrong", "Save it as plain UTF-8.")
 
 
 def test_the_verb_prints_a_table_and_fails_for_a_fault(inv: Inv, project: Project) -> None:

@@ -258,8 +258,7 @@ def _strangers(words: str, text: str, project: Project) -> Iterator[str]:
     yield from (file for file in re.findall(path, words) if not (project.root / file).exists())
     if folder := re.search(r"a\+rX (\S+)", words):
         assert (project.root / folder[1]).is_dir()
-    services = {project.backend, project.database}
-    yield from set(re.findall(r"--service (\S+)", words)) - services
+    yield from set(re.findall(r"--service (\S+)", words)) - {project.backend, project.database}
     known = {project.database_name, "ALLOWED_HOSTS"}
     settings = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", words)) - known
     yield from (setting for setting in settings if setting not in text)
@@ -273,7 +272,7 @@ def test_an_error_names_the_file_from_the_root(shop: Project) -> None:
     assert explained(text, shop) == f"{sentence}\ninv up"
 
 
-def test_no_other_message_names_a_service_file_or_setting_of_this_repository() -> None:
+def test_no_further_message_names_a_service_file_or_setting_of_this_repository() -> None:
     settings = declared(OURS.example.read_text()).keys() - {"COMPOSED_MODE", "DATABASE_ENGINE"}
     folders = [path.name for path in OURS.tree.iterdir() if path.suffix in ("", ".py")]
     words = {*settings, *folders, f"--service {OURS.database}"} - {"manage.py", "tests"}
@@ -294,8 +293,7 @@ def _messages(file: Path) -> Iterator[str]:
     nodes = list(ast.walk(ast.parse(file.read_text())))
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     docstrings = {ast.get_docstring(node, clean=False) for node in nodes if isinstance(node, kinds)}
-    texts = (node.value for node in nodes if isinstance(node, ast.Constant))
-    for text in texts:
+    for text in (node.value for node in nodes if isinstance(node, ast.Constant)):
         is_message = file.parent.name == "verbs" or text not in docstrings
         if isinstance(text, str) and " " in text and is_message:
             yield text

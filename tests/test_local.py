@@ -98,8 +98,7 @@ def test_the_names_of_the_project_are_used(
 
     assert inv("up") == 0
 
-    command = [PYTHON, "-m", "gunicorn", "shop.wsgi", "--bind", "127.0.0.1:8123"]
-    assert daemon.started == [command]
+    assert daemon.started == [[PYTHON, "-m", "gunicorn", "shop.wsgi", "--bind", "127.0.0.1:8123"]]
     assert daemon.env["SQLITE_PATH"] == str(project.root / "db.sqlite3")
     assert (daemon.env["DB_HOST"], daemon.env["APP_NAME"]) == ("", "x")
     assert not {"DATABASE_ENGINE", "WEB_PORT", "PORT", "COMPOSE_PROJECT_NAME"} & daemon.env.keys()
@@ -221,8 +220,7 @@ def test_a_taken_port_that_must_not_change_is_73(
     monkeypatch.setenv("BACKEND_PORT", "8000")
     assert inv("up") == 73
 
-    message = "Port 8000, for backend, is taken by other (PID 7)."
-    assert inv.err().count(message) == 2
+    assert inv.err().count("Port 8000, for backend, is taken by other (PID 7).") == 2
     assert daemon.started == []
 
 

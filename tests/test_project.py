@@ -108,7 +108,7 @@ def test_a_project_without_settings_loads_no_parser(tmp_path: Path) -> None:
 
 
 def django(root: Path, folder: str, module: str = "shop.settings") -> Path:
-    """Make a project as Django makes it in a folder, and return the folder."""
+    """Make the files of ``django-admin startproject`` in a folder, and return the folder."""
     tree = root / folder
     package = tree / module.partition(".")[0]
     package.mkdir(parents=True)
@@ -225,7 +225,7 @@ def test_without_an_example_a_project_name_is_generated(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The same folder under other names, without ids in ``.env``."""
+    """A project with different names, without ids in ``.env``."""
     other = replace(project, backend="web", database="postgres", source=".", manage=("./m",))
     other = replace(other, database_user="DB_USER", database_name="DB_NAME")
     (project.root / ".env.example").unlink()
@@ -324,8 +324,7 @@ def test_a_port_on_every_address_has_a_url_that_opens(hosts: list[str], url: str
 def test_services_without_a_key_come_from_the_compose_file(
     inv: Inv, recorder: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unnamed = replace(project, backend="", database="")
-    monkeypatch.setattr(Project, "of", lambda _c: unnamed)
+    monkeypatch.setattr(Project, "of", lambda _c: replace(project, backend="", database=""))
     services = {
         "web": {"image": "shop", "command": ["gunicorn", "shop.wsgi"], "depends_on": ["postgres"]},
         "postgres": {"image": "postgres:16"},

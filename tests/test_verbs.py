@@ -69,7 +69,7 @@ def test_a_verb_sends_this_command(words: str, command: str, inv: Inv, recorder:
     assert recorder.lines("run") == [command]
 
 
-def test_a_quoted_word_stays_one_word(inv: Inv, recorder: Recorder) -> None:
+def test_a_quoted_word_stays_whole(inv: Inv, recorder: Recorder) -> None:
     inv("manage", "--", "shell", "-c", "print('a  b')")
     inv("dbshell", "--command", "select 1; select 2")
 
@@ -160,7 +160,7 @@ def test_createsuperuser_passes_the_password_in_the_environment(
 
 @pytest.fixture
 def stopped(recorder: Recorder) -> Recorder:
-    """A stack that does not run, on a machine where another process may have its ports."""
+    """A stack that does not run, on a machine where another process may have the ports."""
     recorder.on("ps", "--all").say(ps_answer())
     recorder.on(".env", "config", "--format").say(model(backend=8000, db=5433))
     recorder.pids = lambda port: {7: "other"}
@@ -320,8 +320,7 @@ def test_ps_without_containers_names_the_next_command(inv: Inv, recorder: Record
 
 
 def test_up_names_pending_migrations(recorder: Recorder, inv: Inv) -> None:
-    body = '{"pending": ["a.0001", "a.0002", "b.0001", "c.0001"]}'
-    recorder.http = lambda url: (503, body)
+    recorder.http = lambda url: (503, '{"pending": ["a.0001", "a.0002", "b.0001", "c.0001"]}')
 
     inv("up")
 
@@ -361,7 +360,7 @@ def test_test_leaves_out_sessions_that_need_a_missing_engine(
 
 @pytest.fixture
 def calls(project: Project) -> Path:
-    """Two records of calls whose ``inv`` is gone."""
+    """Two records of abandoned calls."""
     calls = project.root / ".composed/shop/calls"
     calls.mkdir(parents=True)
     (calls / "aaa").touch()
@@ -380,9 +379,8 @@ def test_the_next_verb_removes_leftovers(inv: Inv, calls: Path, recorder: Record
 
 
 def test_a_call_not_cleaned_up_stays_recorded(inv: Inv, calls: Path, recorder: Recorder) -> None:
-    gone = Answer(1, "", "Cannot connect to the Docker daemon")
     for words in (["ps", "--services"], ["exec"], ["label=…"]):
-        recorder.on(*words).give(gone)
+        recorder.on(*words).say(code=1, err="Cannot connect to the Docker daemon")
 
     inv("ps")
 

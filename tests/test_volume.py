@@ -419,8 +419,7 @@ def databases(monkeypatch: MonkeyPatch, *names: str) -> None:
     original = Psql.sql
 
     def sql(self: Psql, script: str, database: str = "postgres") -> str:
-        rows = original(self, script, database)
-        return "\n".join(names) if script == DATABASES else rows
+        return "\n".join(names) if script == DATABASES else original(self, script, database)
 
     monkeypatch.setattr(Psql, "sql", sql)
 
@@ -433,8 +432,7 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
     assert inv("db.upgrade") == 0
 
     commands = [call for call in newer.calls if "config" not in call.argv]
-    started = [call.env for call in commands if "POSTGRES_VOLUME" in call.env]
-    assert started == [OLD, NEW]
+    assert [call.env for call in commands if "POSTGRES_VOLUME" in call.env] == [OLD, NEW]
     assert [argv[4:] for argv in newer.ran] == [["stop"]]
     restore = "docker exec --interactive c1 pg_restore --username cp_user --exit-on-error --dbname"
     restores = [line for line in newer.lines("pipe") if "pg_restore" in line]
@@ -464,8 +462,7 @@ def test_a_failed_copy_is_undone(program: str, inv: Inv, newer: Recorder, projec
 
     assert inv("db.upgrade") == 74
 
-    problem = f"{program} ended with 1; the old volume stays:\n  disk full\n"
-    assert problem in inv.err()
+    assert f"{program} ended with 1; the old volume stays:\n  disk full\n" in inv.err()
     assert (project.root / ".env").read_text() == before
     assert "docker volume rm shop_db-data-17" in newer.lines("ask")
     assert list((project.root / ".composed/shop/upgrades").iterdir()) == []
@@ -537,8 +534,7 @@ def test_an_old_image_of_another_version_is_refused(inv: Inv, newer: Recorder) -
 
     assert inv("db.upgrade", "--old-image", "postgres:16") == 78
 
-    problem = "The data is of PostgreSQL 15; postgres:16 is another version.\n"
-    assert problem in inv.err()
+    assert "The data is of PostgreSQL 15; postgres:16 is another version.\n" in inv.err()
 
 
 def test_data_of_this_version_stays(inv: Inv, recorder: Recorder) -> None:

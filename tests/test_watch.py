@@ -106,7 +106,7 @@ FAILS = "it fails its health check.\n  Its health check says:\n    healthz: 500\
         ([container(), container(restarts=1)], "it fails its health check.\n", ""),
         ([container(), container(Status="paused", Health="healthy")], "it is paused.\n", ""),
         ([container(), ""], "it is gone.\n", ""),
-        # Without a health check, one look is not enough.
+        # Without a health check, a single look is not enough.
         ([container(Health=""), container(Health="", Status="restarting")], "it ended with 0", ""),
     ],
 )
@@ -145,8 +145,7 @@ def test_containers_that_were_removed_meanwhile_are_gone(inv: Inv, looks: Looks)
 
     assert inv("up") == 75
 
-    err = inv.err()
-    assert err.startswith("The started containers are gone.\n  Type: inv up\n")
+    assert inv.err().startswith("The started containers are gone.\n  Type: inv up\n")
 
 
 def test_a_failed_start_names_the_container_that_ended(inv: Inv, recorder: Recorder) -> None:
