@@ -259,9 +259,7 @@ def test_git_must_not_have_the_file(
 @pytest.mark.parametrize(
     ("name", "content"), [(".env", b"A=\xff\n"), (".env", b"A=\0\n"), (".env.example", b"\xff")]
 )
-def test_a_file_without_text_is_the_only_finding(
-    name: str, content: bytes, project: Project
-) -> None:
+def test_a_binary_file_is_the_only_finding(name: str, content: bytes, project: Project) -> None:
     (project.root / name).write_bytes(content)
 
     (row,) = check(project)

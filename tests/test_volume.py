@@ -187,9 +187,7 @@ def test_a_one_off_container_needs_the_password(inv: Inv, recorder: Recorder) ->
 @pytest.mark.parametrize(
     ("major", "way"), [(17, "Move the data: inv db.upgrade\n  Keep "), (14, "Keep ")]
 )
-def test_another_major_version_is_refused(
-    major: int, way: str, inv: Inv, recorder: Recorder
-) -> None:
+def test_another_version_is_refused(major: int, way: str, inv: Inv, recorder: Recorder) -> None:
     image = f"postgres:{major}"
     recorder.on(".env", "config", "--format").say(configured("shop_db-data", image))
     recorder.on("docker", "run").say(f"postgres (PostgreSQL) {major}.1\n15\n")
@@ -519,9 +517,7 @@ def test_a_container_that_has_ended_does_not_use_the_volume(inv: Inv, newer: Rec
     assert inv("db.upgrade") == 0
 
 
-def test_a_setting_of_the_shell_is_refused(
-    inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_shell_setting_is_refused(inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_VOLUME", "mine")
 
     assert inv("db.upgrade") == 78

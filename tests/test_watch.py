@@ -195,9 +195,7 @@ def test_an_unreadable_model_is_78(broken: bool, code: int, inv: Inv, recorder: 
         ("odd", "http://127.0.0.1:8123/readyz answers 500: odd\n  Type: inv logs\n"),
     ],
 )
-def test_a_running_broken_backend_is_75(
-    body: str, error: str, inv: Inv, recorder: Recorder
-) -> None:
+def test_a_broken_backend_is_75(body: str, error: str, inv: Inv, recorder: Recorder) -> None:
     recorder.http = lambda _: (500, body)
 
     assert inv("up") == 75
