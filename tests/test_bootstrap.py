@@ -1,7 +1,5 @@
 """The bootstrap `inv`: when `.venv` is made, updated or left alone, and the messages."""
 
-from __future__ import annotations
-
 import ast
 import errno
 import importlib.util
@@ -18,8 +16,11 @@ from typing import Any
 import invoke
 import pytest
 
+from tests.samples import Capsys, MonkeyPatch
+
 SOURCE = Path(__file__).parent.parent / "inv"
 PYENV = Path("~/.pyenv/versions").expanduser()
+Module = types.ModuleType
 BASE = getattr(sys, "_base_executable", "")  # the Python below the environment of these tests
 
 # Stands for uv: logs each call, makes the files that the bootstrap reads.
@@ -124,9 +125,7 @@ def module(checkout: Checkout) -> types.ModuleType:
     return module
 
 
-def test_the_first_call_makes_the_environment_and_the_next_runs_invoke_at_once(
-    checkout: Checkout,
-) -> None:
+def test_the_first_call_makes_the_environment_and_the_next_runs_invoke(checkout: Checkout) -> None:
     code, out, err = checkout.run("up", "--build", "--", "a b", "$x")
 
     venv = checkout.venv
@@ -195,9 +194,7 @@ def test_a_changed_lock_is_installed_and_nothing_is_removed(made: Checkout) -> N
     assert (made.venv / "mine").exists()
 
 
-def test_a_lock_that_changes_during_the_installation_is_installed_by_the_next_call(
-    checkout: Checkout,
-) -> None:
+def test_a_lock_that_changes_during_the_installation_is_installed_next(checkout: Checkout) -> None:
     checkout.uv(hook="echo invoke==3.0.4 > locks/inv.txt")
     checkout.ok()
     checkout.uv_calls()
@@ -221,12 +218,10 @@ def test_an_environment_without_its_python_is_made_again(made: Checkout, stamped
     (made.venv / "bin/python").unlink()
     (made.venv / "bin/python").symlink_to("/nowhere/python")
     stamp = made.venv / ".made-by-inv"
+    text = stamp.read_text().replace(os.path.realpath(sys.executable), "/nowhere/python")
+    stamp.unlink()
     if stamped:
-        stamp.write_text(
-            stamp.read_text().replace(os.path.realpath(sys.executable), "/nowhere/python")
-        )
-    else:
-        stamp.unlink()
+        stamp.write_text(text)
 
     made.ok()
 
@@ -279,9 +274,7 @@ def test_an_empty_folder_is_no_obstacle(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("half", ["made", "updated"])
-def test_a_half_done_environment_of_a_killed_call_is_made_again(
-    checkout: Checkout, half: str
-) -> None:
+def test_an_environment_of_a_killed_call_is_made_again(checkout: Checkout, half: str) -> None:
     if half == "updated":
         checkout.ok()
         (checkout.root / "locks/inv.txt").write_text("invoke==3.0.4\n")
@@ -364,7 +357,7 @@ def test_after_a_failed_update_the_old_lock_works_without_a_network(made: Checko
 def test_a_tool_that_installs_into_another_folder_is_a_failure(checkout: Checkout) -> None:
     checkout.uv(hook="exit 0")
 
-    code, _out, err = checkout.run()
+    code, _, err = checkout.run()
 
     assert (code, f"{checkout.venv}/bin/inv was not installed\n" in err) == (73, True)
 
@@ -378,9 +371,9 @@ def test_the_second_of_two_first_calls_waits_for_the_first(checkout: Checkout) -
         second = checkout.start_waiting()
         opened.write("\n")
 
-    assert [json.loads(process.communicate()[0])["argv"][1:] for process in (first, second)] == [
-        [f"--search-root={checkout.root}"]
-    ] * 2
+    for process in (first, second):
+        argv = json.loads(process.communicate()[0])["argv"]
+        assert argv[1:] == [f"--search-root={checkout.root}"]
     assert checkout.uv_calls() == ["venv", "pip"]
 
 
@@ -403,10 +396,7 @@ def test_the_call_after_a_killed_call_waits_for_its_tool(checkout: Checkout) -> 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_a_read_only_checkout_is_to_be_copied(
-    module: types.ModuleType,
-    number: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    module: Module, number: int, monkeypatch: MonkeyPatch, capsys: Capsys
 ) -> None:
     def refuse() -> None:
         raise OSError(number, os.strerror(number))
@@ -416,14 +406,11 @@ def test_a_read_only_checkout_is_to_be_copied(
         module.main()
 
     assert ended.value.code == 77
-    assert (
-        f"Cannot make {module.VENV}: {os.strerror(number)}\n  Type: cp" in capsys.readouterr().err
-    )
+    problem = f"Cannot make {module.VENV}: {os.strerror(number)}"
+    assert f"{problem}\n  Type: cp" in capsys.readouterr().err
 
 
-def test_a_full_disk_that_the_tool_hides_is_reported(
-    module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_that_venv_hides_is_reported(module: Module, monkeypatch: MonkeyPatch) -> None:
     """`python -m venv` prints no reason when ensurepip fails."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=4096))
 
@@ -432,9 +419,7 @@ def test_a_full_disk_that_the_tool_hides_is_reported(
 
 
 @pytest.mark.parametrize("uv", [None, "/bin/false"], ids=["no uv", "a shim that fails"])
-def test_without_uv_venv_and_pip_are_used(
-    module: types.ModuleType, uv: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_venv_and_pip_replace_uv(module: Module, uv: str | None, monkeypatch: MonkeyPatch) -> None:
     commands: list[tuple[str, ...]] = []
     monkeypatch.setattr(module, "run", lambda *command: commands.append(command))
     monkeypatch.setattr(shutil, "which", lambda _: uv)
@@ -448,9 +433,7 @@ def test_without_uv_venv_and_pip_are_used(
     assert commands == [(BASE, "-m", "venv", module.VENV), (*pip, *hashes)]
 
 
-def test_without_ensurepip_virtualenv_is_used(
-    module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ensurepip_virtualenv_is_used(module: Module, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
@@ -459,9 +442,7 @@ def test_without_ensurepip_virtualenv_is_used(
 
 
 def test_without_all_of_them_the_package_to_install_is_named(
-    module: types.ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    module: Module, monkeypatch: MonkeyPatch, capsys: Capsys
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
@@ -472,16 +453,12 @@ def test_without_all_of_them_the_package_to_install_is_named(
 
     version = ".".join(map(str, sys.version_info[:2]))
     assert ended.value.code == 69
-    err = capsys.readouterr().err
-    assert err.endswith(f"  Type: sudo apt install python{version}-venv && ./inv up\n")
+    hint = f"  Type: sudo apt install python{version}-venv && ./inv up\n"
+    assert capsys.readouterr().err.endswith(hint)
     assert not Path(module.VENV).exists()
 
 
-def test_on_windows_the_message_names_wsl2(
-    module: types.ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_on_windows_wsl2_is_named(module: Module, monkeypatch: MonkeyPatch, capsys: Capsys) -> None:
     monkeypatch.setattr(module, "os", types.SimpleNamespace(name="nt"))
 
     with pytest.raises(SystemExit) as ended:
@@ -495,13 +472,16 @@ def test_python_3_6_can_parse_the_file() -> None:
     ast.parse(SOURCE.read_text(), feature_version=(3, 6))
 
 
+def old_python(version: str) -> str:
+    python = next(PYENV.glob(f"{version}.*/bin/python"), None)
+    return str(python) if python else pytest.skip(f"no Python {version} here")
+
+
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10"])
 def test_an_old_python_gets_a_single_line(checkout: Checkout, version: str) -> None:
-    python = next(PYENV.glob(f"{version}.*/bin/python"), None)
-    if python is None:
-        pytest.skip(f"no Python {version} here")
+    python = old_python(version)
 
-    code, out, err = checkout.run("up", command=[str(python), "./inv"])
+    code, out, err = checkout.run("up", command=[python, "./inv"])
 
     assert (code, out) == (69, "")
     assert err.startswith(f"Composed needs Python 3.11, {python} is {version}.")
@@ -511,11 +491,9 @@ def test_an_old_python_gets_a_single_line(checkout: Checkout, version: str) -> N
 
 
 def test_an_old_python_can_start_a_whole_environment(made: Checkout) -> None:
-    python = next(PYENV.glob("3.[6-9].*/bin/python"), None)
-    if python is None:
-        pytest.skip("no old Python here")
+    command = [old_python("3.[6-9]"), "./inv"]
 
-    assert made.ok("up", command=[str(python), "./inv"])["argv"][2:] == ["up"]
+    assert made.ok("up", command=command)["argv"][2:] == ["up"]
 
 
 # Invoke itself, in the `.venv` that the stand-in for uv made.
@@ -551,9 +529,7 @@ def test_bash_completes_verbs_and_options_of_the_typed_program(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_calls_no_program_that_may_be_missing(
-    shell: str, made: Checkout
-) -> None:
+def test_completion_scripts_call_no_program_that_may_be_missing(shell: str, made: Checkout) -> None:
     (made.venv / "bin/inv").write_text(REAL_INVOKE)
 
     code, out, err = made.run("--print-completion-script", shell)

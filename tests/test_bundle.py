@@ -8,7 +8,7 @@ import pytest
 
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import ENV, PS_ROW, Inv, container, ps_answer
+from tests.samples import ENV, PS_ROW, Capsys, Inv, MonkeyPatch, container, ps_answer
 
 SECRET = "no'good$secret"
 
@@ -41,7 +41,7 @@ def test_a_bundle_is_for_the_owner_alone_and_without_secrets(inv: Inv, failures:
 
 
 def test_a_secret_that_the_project_names_is_taken_out(
-    inv: Inv, failures: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+    inv: Inv, failures: Path, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     other = dataclasses.replace(project, secrets=("SALT",))
     monkeypatch.setattr(Project, "of", lambda _c: other)
@@ -81,7 +81,7 @@ def test_a_dry_run_writes_no_bundle(
     assert not failures.exists()
 
 
-def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: MonkeyPatch) -> None:
     times = iter([f"2026-01-{day:02}" for day in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 11)])
     monkeypatch.setattr("composed.doctor.bundle.utc_now", lambda: next(times))
     for _ in range(12):
@@ -92,7 +92,7 @@ def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: pytest.Monke
 
 
 def test_a_command_that_fails_inside_gets_a_bundle_too(
-    inv: Inv, recorder: Recorder, failures: Path, capsys: pytest.CaptureFixture[str]
+    inv: Inv, recorder: Recorder, failures: Path, capsys: Capsys
 ) -> None:
     recorder.on("manage.py").say(code=23)
 
@@ -105,7 +105,7 @@ def test_a_command_that_fails_inside_gets_a_bundle_too(
 
 
 def test_a_full_disk_does_not_hide_the_failure(
-    inv: Inv, failures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    inv: Inv, failures: Path, monkeypatch: MonkeyPatch, capsys: Capsys
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -118,9 +118,7 @@ def test_a_full_disk_does_not_hide_the_failure(
 
 
 @pytest.mark.parametrize("words", ["up --service nope", "up --timeout soon"])
-def test_a_usage_error_gets_no_bundle(
-    words: str, inv: Inv, recorder: Recorder, failures: Path
-) -> None:
+def test_bad_usage_gets_no_bundle(words: str, inv: Inv, recorder: Recorder, failures: Path) -> None:
     recorder.on("up").say(code=1)
 
     assert inv(*words.split()) in (64, 66)

@@ -1,7 +1,5 @@
 """What guards the tree says the same everywhere: lint, the hooks of a commit, CI, Codespaces."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,6 +12,7 @@ import pytest
 import noxfile
 import tasks
 from composed.env.settings import declared
+from tests.samples import MonkeyPatch
 
 ROOT = Path(__file__).parent.parent
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text()
@@ -101,7 +100,7 @@ def test_ci_runs_the_sessions_of_developers() -> None:
     assert re.findall(r"run: nox -s (\w+)", WORKFLOW) == jobs
 
 
-def test_ci_runs_every_python_that_a_developer_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ci_runs_every_python_that_a_developer_may_have(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(noxfile, "runs", lambda _: True)
     monkeypatch.setenv("PATH", os.environ["PATH"])  # it looks in more folders, and keeps them
     matrix = re.findall(r'"(3\.\d+)"', str(re.findall(r"python: \[(.*)\]", WORKFLOW)))

@@ -15,7 +15,7 @@ from composed.env.file import project_name
 from composed.env.settings import load_settings
 from composed.findings import Finding
 from composed.project import Project
-from tests.samples import Inv
+from tests.samples import Capsys, Inv, MonkeyPatch
 
 Transfer = Callable[[Callable[..., object]], Project]
 
@@ -28,7 +28,7 @@ def first(project: Project, inv: Inv) -> Project:
 
 
 @pytest.fixture
-def transfer(first: Project, monkeypatch: pytest.MonkeyPatch) -> Transfer:
+def transfer(first: Project, monkeypatch: MonkeyPatch) -> Transfer:
     """Copy or move the folder; verbs then run in the new folder."""
 
     def run(operation: Callable[..., object]) -> Project:
@@ -58,9 +58,7 @@ def add(project: Project, text: str) -> None:
         env.write(text)
 
 
-def test_the_folder_is_recorded_once(
-    first: Project, inv: Inv, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_folder_is_recorded_once(first: Project, inv: Inv, capsys: Capsys) -> None:
     text = (first.root / ".env").read_text()
     line = f'# The folder of this stack, by which inv tells a copy: "{first.root}"\n'
     assert text.startswith(f"{line}COMPOSE_PROJECT_NAME=shop\n")
@@ -73,7 +71,7 @@ def test_the_folder_is_recorded_once(
 
 @pytest.mark.parametrize("verb", ["ps", "down", "dbshell", "env", "up"])
 def test_every_verb_in_a_copy_gives_the_stack_a_new_name_first(
-    verb: str, first: Project, copy: Project, inv: Inv, capsys: pytest.CaptureFixture[str]
+    verb: str, first: Project, copy: Project, inv: Inv, capsys: Capsys
 ) -> None:
     own = project_name(copy.root)
 
@@ -95,9 +93,7 @@ def test_a_dry_run_in_a_copy_writes_nothing(copy: Project, inv: Inv) -> None:
     assert (copy.root / ".env").read_text() == before
 
 
-def test_a_moved_folder_keeps_its_stack(
-    transfer: Transfer, inv: Inv, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_moved_folder_keeps_its_stack(transfer: Transfer, inv: Inv, capsys: Capsys) -> None:
     moved = transfer(shutil.move)
 
     inv("up")
@@ -120,9 +116,7 @@ def test_a_new_folder_at_the_old_place_is_not_the_original(
     assert name(moved) == "shop"
 
 
-def test_a_name_in_the_environment_is_deliberate(
-    copy: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_in_the_environment_stays(copy: Project, inv: Inv, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "chosen")
 
     assert inv("up") == 0
@@ -151,7 +145,7 @@ def test_a_recorded_folder_that_is_no_path_is_ignored(first: Project) -> None:
 
 @pytest.mark.parametrize("hidden", ["root", ".env"])
 def test_a_folder_that_cannot_be_read_counts_as_the_original(
-    hidden: str, first: Project, copy: Project, monkeypatch: pytest.MonkeyPatch
+    hidden: str, first: Project, copy: Project, monkeypatch: MonkeyPatch
 ) -> None:
     forbidden = first.root if hidden == "root" else first.root / hidden
 
@@ -170,7 +164,7 @@ def test_a_folder_that_cannot_be_read_counts_as_the_original(
 
 
 def test_settings_that_lead_to_the_originals_data_become_comments(
-    first: Project, transfer: Transfer, inv: Inv, capsys: pytest.CaptureFixture[str]
+    first: Project, transfer: Transfer, inv: Inv, capsys: Capsys
 ) -> None:
     add(first, "export POSTGRES_VOLUME=dear\nSQLITE_PATH=/srv/db.sqlite3\nDB_PORT=5555\n")
     copy = transfer(shutil.copytree)
@@ -183,9 +177,7 @@ def test_settings_that_lead_to_the_originals_data_become_comments(
     assert changed in capsys.readouterr().err
 
 
-def test_settings_that_follow_the_project_name_stay(
-    first: Project, transfer: Transfer, inv: Inv
-) -> None:
+def test_settings_that_follow_the_name_stay(first: Project, transfer: Transfer, inv: Inv) -> None:
     lines = "POSTGRES_VOLUME=${COMPOSE_PROJECT_NAME}_data\nSQLITE_PATH=data/mine.sqlite3\n"
     add(first, lines)
     copy = transfer(shutil.copytree)
@@ -196,7 +188,7 @@ def test_settings_that_follow_the_project_name_stay(
 
 
 def test_a_copy_of_another_owner_runs_as_that_owner(
-    first: Project, copy: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch
+    first: Project, copy: Project, inv: Inv, monkeypatch: MonkeyPatch
 ) -> None:
     uids = {first.root / "server": 1000, copy.root / "server": 1001}
     monkeypatch.setattr(file, "_owner", uids.__getitem__)

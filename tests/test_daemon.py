@@ -70,22 +70,18 @@ def test_a_second_object_knows_the_program(daemon: Daemon, tmp_path: Path) -> No
     assert (running.pid, running.port) == (pid, 4711)
 
 
-def test_a_stop_ends_the_whole_group(daemon: Daemon) -> None:
-    pid = start(daemon)
+IGNORE = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+
+
+@pytest.mark.parametrize(("first", "seconds"), [("", 10), (IGNORE, 0)])
+def test_a_stop_ends_the_whole_group(first: str, seconds: int, daemon: Daemon) -> None:
+    pid = start(daemon, first + PARENT)
     assert len(group(pid)) == 2
 
-    daemon.stop(seconds=10)
+    daemon.stop(seconds=seconds)
 
     until(lambda: group(pid) == [])
     assert daemon.last() is None
-
-
-def test_a_program_that_ignores_the_request_is_killed(daemon: Daemon) -> None:
-    pid = start(daemon, f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN){PARENT}")
-
-    daemon.stop(seconds=0)
-
-    until(lambda: group(pid) == [])
 
 
 def test_children_of_a_killed_leader_are_ended(daemon: Daemon) -> None:
@@ -124,9 +120,7 @@ def test_a_broken_record_is_none(text: str, daemon: Daemon, tmp_path: Path) -> N
     assert daemon.running() is None
 
 
-def test_a_long_log_is_moved_aside(
-    daemon: Daemon, tmp_path: Path, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_long_log_moves_aside(daemon: Daemon, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOG_BYTES", 1)
     for number in range(5):
         daemon.log.write_text(f"log {number}")
@@ -137,9 +131,7 @@ def test_a_long_log_is_moved_aside(
     assert daemon.log_size() == 0
 
 
-def test_a_running_program_goes_on_with_the_emptied_log(
-    daemon: Daemon, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_program_goes_on_with_the_emptied_log(daemon: Daemon, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOG_BYTES", 1)
     start(daemon, f"{STARTED}; {CHILD}")
     with daemon.log.open("ab") as log:  # as the program has it
@@ -176,9 +168,7 @@ def test_a_signal_during_the_start_ends_the_verb_after_the_record(
     assert daemon.running()
 
 
-def test_without_proc_ps_lists_the_processes(
-    recorder: Recorder, monkeypatch: MonkeyPatch, tmp_path: Path
-) -> None:
+def test_ps_replaces_proc(recorder: Recorder, monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
     out = "  1 0   1 Ss   Sun Nov 22 15:31:15 2026\n 22 1  20 Z+   Sun Nov 22 15:31:16 2026\n"
     monkeypatch.setattr(machine, "PROC", tmp_path)
     recorder.on("ps").say(out)
@@ -193,9 +183,7 @@ def second(tmp_path: Path) -> Daemon:
     return Daemon(Gateway(tmp_path), tmp_path / "second")
 
 
-def test_a_copied_record_is_of_the_first_folder(
-    daemon: Daemon, second: Daemon, tmp_path: Path
-) -> None:
+def test_a_copied_record_is_not_followed(daemon: Daemon, second: Daemon, tmp_path: Path) -> None:
     pid = start(daemon)
     shutil.copy(tmp_path / "backend.json", tmp_path / "second")
 

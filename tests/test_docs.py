@@ -1,7 +1,5 @@
 """README, the pages of ``docs/``, help and ``.env.example`` agree with the code."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 import re
@@ -21,9 +19,8 @@ from composed.doctor.env_check import names_read
 from composed.env.settings import declared
 from composed.health.explanations import CAUSES, names_of
 from composed.project import Project
-from tests.samples import GENERATED, OURS
+from tests.samples import GENERATED, OURS, ROOT, MonkeyPatch
 
-ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -32,15 +29,15 @@ EXAMPLE = declared((ROOT / ".env.example").read_text())
 NAMESPACE = Collection.from_module(tasks)
 VERBS: dict[str, Task[Any]] = {name: NAMESPACE[name] for name in NAMESPACE.task_names}
 
-SERVER_SETTINGS = OURS.settings_files
+SERVER_SETTINGS = [(ROOT / f"server/{name}").read_text() for name in OURS.settings_files]
 
-# Task.get_arguments pops the help texts: it can be called once.
+# Task.get_arguments pops the help texts: a second call has none.
 OPTIONS = {
     name: {
         f"--{str(argument.name).strip('_').replace('_', '-')}": argument.help
-        for argument in arguments
+        for argument in verb.get_arguments()
     }
-    for name, arguments in ((name, verb.get_arguments()) for name, verb in VERBS.items())
+    for name, verb in VERBS.items()
 }
 
 
@@ -54,6 +51,9 @@ def table(page: str, heading: str) -> list[list[str]]:
             break
         rows.append([cell.strip() for cell in line.strip("|").split("|")])
     return rows
+
+
+SESSIONS = [row[0].strip("`").removeprefix("nox -s ") for row in table("verbs.md", "session")]
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -72,19 +72,14 @@ def test_the_docs_list_every_verb_with_its_options() -> None:
 
 def test_the_docs_list_every_session() -> None:
     source = (ROOT / "noxfile.py").read_text()
-    sessions = re.findall(r"@nox\.session.*\n(?:@nox.*\n)*def (\w+)", source)
 
-    assert [row[0].strip("`") for row in table("verbs.md", "session")] == [
-        f"nox -s {s}" for s in sessions
-    ]
+    assert re.findall(r"@nox\.session.*\n(?:@nox.*\n)*def (\w+)", source) == SESSIONS
 
 
 def test_inv_test_runs_every_session_that_checks_the_whole() -> None:
     named = (*OURS.sessions, *OURS.engine_sessions)
 
-    assert {name.split("(")[0] for name in named} == {
-        row[0].strip("`").removeprefix("nox -s ") for row in table("verbs.md", "session")
-    } - {"one", "lock"}
+    assert {name.split("(")[0] for name in named} == {*SESSIONS} - {"one", "lock"}
 
 
 def test_the_docs_list_every_setting_with_its_default() -> None:
@@ -122,9 +117,7 @@ def test_the_example_of_another_project_is_read(page: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/adopt.md"])
-def test_the_example_of_a_tasks_py_gives_every_verb(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_gives_every_verb(page: str, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     (tmp_path / "tasks.py").write_text(example_in(page, "python"))
     spec = importlib.util.spec_from_file_location("example_tasks", tmp_path / "tasks.py")
     assert spec
@@ -156,13 +149,12 @@ def test_the_docs_list_every_cause_with_its_cure() -> None:
     }
 
 
-def test_every_fault_that_is_tried_is_in_the_table_and_no_other() -> None:
+def test_the_table_of_faults_has_the_tests_of_faults() -> None:
     text = (ROOT / "docs/faults.md").read_text()
-    files = sorted((ROOT / "tests/faults").glob("test_*.py"))
     tried = [
-        f"{f.name}::{name}"
-        for f in files
-        for name in re.findall(r"^def (test_\w+)", f.read_text(), re.M)
+        f"{file.name}::{name}"
+        for file in (ROOT / "tests/faults").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
     ]
 
     assert sorted(re.findall(r"`(test_\w+\.py::test_\w+)`", text)) == sorted(tried)
@@ -170,10 +162,7 @@ def test_every_fault_that_is_tried_is_in_the_table_and_no_other() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_on_a_page_exist(page: Path) -> None:
-    known = {
-        "inv": {*VERBS, "--list", "--version", "VERB"},
-        "nox": {row[0].strip("`").removeprefix("nox -s ") for row in table("verbs.md", "session")},
-    }
+    known = {"inv": {*VERBS, "--list", "--version", "VERB"}, "nox": {*SESSIONS}}
     for program, words in commands_on(page.read_text()):
         verb, *rest = [w for w in shlex.split(words) if w not in ("--dry", "--echo", "-s")]
         assert verb in known[program], f"{program} {words}"
@@ -208,7 +197,7 @@ def test_the_recording_shows_the_first_session_of_the_readme() -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """Return the anchor of each heading, as GitHub makes it: ``Local mode`` is ``local-mode``."""
+    """Return the anchor that GitHub gives each heading: ``Local mode`` has ``local-mode``."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -217,7 +206,7 @@ def anchors(text: str) -> set[str]:
 def test_compose_files_use_declared_settings_and_their_defaults(file: Path) -> None:
     code = re.sub(r"^ *#.*", "", file.read_text(), flags=re.MULTILINE)
     used = re.findall(r"\$\{([A-Z_]+)(?::-((?:\$\{\w+\}|[^}])*))?", code)
-    # Production has its own; what is generated has a default for a `.env` made by hand.
+    # Production has defaults apart; a generated setting has a default for a `.env` made by hand.
     defaults = {n: d for n, d in used if d and n not in GENERATED and "production" not in file.name}
 
     assert {name for name, _ in used} <= EXAMPLE.keys()
@@ -225,8 +214,7 @@ def test_compose_files_use_declared_settings_and_their_defaults(file: Path) -> N
 
 
 def test_the_server_reads_declared_settings() -> None:
-    texts = [(ROOT / f"server/{name}").read_text() for name in SERVER_SETTINGS]
-    read = set().union(*map(names_read, texts))
+    read = set().union(*map(names_read, SERVER_SETTINGS))
 
     assert {"SECRET_KEY", "GUNICORN_THREADS"} < read
     assert read <= EXAMPLE.keys()
@@ -234,7 +222,6 @@ def test_the_server_reads_declared_settings() -> None:
 
 def test_every_setting_is_used_somewhere() -> None:
     files = [*ROOT.glob("docker-compose*.yml"), *(ROOT / "composed").rglob("*.py")]
-    texts = [file.read_text() for file in files]
-    texts += [(ROOT / f"server/{name}").read_text() for name in SERVER_SETTINGS]
+    texts = [*SERVER_SETTINGS, *(file.read_text() for file in files)]
 
     assert [name for name in EXAMPLE if not any(name in text for text in texts)] == []

@@ -11,11 +11,11 @@ from composed.docker import engine
 from composed.docker.images import LABEL
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import ENV, PS_ROW, Inv, ps_answer
+from tests.samples import ENV, PS_ROW, Capsys, Inv, MonkeyPatch, ps_answer
 
 
 @pytest.fixture(autouse=True)
-def _healthy(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def _healthy(project: Project, recorder: Recorder, monkeypatch: MonkeyPatch) -> None:
     """Prepare an engine that answers, and settings without a fault."""
     recorder.on("docker", "version").say("26.1.5\n")
     recorder.on("config", "--format").say('{"name": "shop", "services": {}}')
@@ -26,7 +26,7 @@ Doctor = Callable[[], tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
-def doctor(inv: Inv, capsys: pytest.CaptureFixture[str]) -> Doctor:
+def doctor(inv: Inv, capsys: Capsys) -> Doctor:
     """Return the exit code, and the findings by the thing checked."""
 
     def run() -> tuple[int, dict[str, Any]]:
@@ -60,7 +60,7 @@ def test_settings_that_cannot_be_read_are_a_finding(doctor: Doctor, project: Pro
     assert "it is not UTF-8 text" in rows["stack"]["seen"]
 
 
-def test_the_table_shows_the_findings(inv: Inv, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_shows_the_findings(inv: Inv, capsys: Capsys) -> None:
     assert inv("doctor") == 0
 
     assert "Docker Engine ok 26.1.5" in " ".join(capsys.readouterr().out.split())
@@ -95,9 +95,7 @@ def test_a_complaint_of_the_backend_is_a_warning(recorder: Recorder, doctor: Doc
     assert (code, row["state"], row["cure"]) == (0, "warning", "inv migrate")
 
 
-def test_an_engine_without_an_answer_is_the_last_finding(
-    doctor: Doctor, recorder: Recorder
-) -> None:
+def test_an_engine_without_answer_is_the_last_finding(doctor: Doctor, recorder: Recorder) -> None:
     recorder.on("docker", "version").say(code=1, err="Cannot connect to the Docker daemon")
 
     code, rows = doctor()
@@ -138,9 +136,7 @@ def test_an_invalid_setting_is_a_finding(doctor: Doctor, project: Project) -> No
     assert row["cure"] == "Valid: auto, docker, local."
 
 
-def test_local_mode_checks_the_server(
-    doctor: Doctor, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_is_checked(doctor: Doctor, project: Project, monkeypatch: MonkeyPatch) -> None:
     (project.root / ".env").write_text(f"{ENV}BACKEND_PORT=0\n")
     monkeypatch.setattr(engine, "is_set_up", lambda _: False)
     assert doctor()[1]["server"]["state"] == "ok"
@@ -151,9 +147,7 @@ def test_local_mode_checks_the_server(
     assert rows["server"]["cure"].startswith("Install it: pip install")
 
 
-def test_a_bundle_holds_the_findings(
-    inv: Inv, project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bundle_holds_the_findings(inv: Inv, project: Project, capsys: Capsys) -> None:
     assert inv("doctor", "--bundle") == 0
 
     folder = project.root / ".composed" / "shop" / "failures" / "NOW"

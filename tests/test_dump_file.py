@@ -10,6 +10,7 @@ import pytest
 from composed.data import dump_file
 from composed.data.dump_file import examine
 from composed.errors import DataError, NotFoundError
+from tests.samples import MonkeyPatch
 
 SQL = b"--\n-- PostgreSQL database dump\n--\n"
 COMPLETE = b"--\n-- PostgreSQL database dump complete\n--\n"
@@ -61,7 +62,7 @@ def test_the_contents_decide_the_kind(
 )
 @pytest.mark.parametrize("chunk", [1 << 20, 300])
 def test_a_file_that_cannot_be_restored_is_refused_with_the_reason(
-    contents: bytes, reason: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    contents: bytes, reason: str, chunk: int, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     (tmp_path / "dump").write_bytes(contents)
     monkeypatch.setattr(dump_file, "CHUNK", chunk)
@@ -70,9 +71,7 @@ def test_a_file_that_cannot_be_restored_is_refused_with_the_reason(
         examine(tmp_path / "dump")
 
 
-def test_a_line_is_found_across_chunks_and_a_long_line_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_may_be_long_and_span_chunks(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(dump_file, "CHUNK", 64)
     long = b"COPY t FROM stdin;\n" + b"x" * 1000 + b"\n\\.\n"
     (tmp_path / "dump").write_bytes(SQL + long + b"\\connect live\n" + COMPLETE)
@@ -88,9 +87,7 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         examine(tmp_path / "none")
 
 
-def test_a_file_without_permission_to_read_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     (tmp_path / "dump").touch()
 
     def refuse(*_: object) -> None:

@@ -11,7 +11,7 @@ from composed.env.file import complete_env, generated, project_name, write_env
 from composed.env.settings import assignments
 from composed.errors import RefusedError, SettingError
 from composed.project import Project
-from tests.samples import GENERATED
+from tests.samples import GENERATED, MonkeyPatch
 
 VALUES = {name: f"made-{name}" for name in GENERATED}
 
@@ -64,7 +64,7 @@ def test_secrets_differ_and_every_parser_reads_them_alike(project: Project) -> N
     [(1001, 1002, False, "1001:1002"), (0, 0, False, "1000:1000"), (1001, 1002, True, "0:0")],
 )
 def test_the_backend_runs_as_the_owner_of_the_source(
-    uid: int, gid: int, rootless: bool, ids: str, project: Project, monkeypatch: pytest.MonkeyPatch
+    uid: int, gid: int, rootless: bool, ids: str, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
     status = os.stat_result((0o40755, 1, 1, 1, uid, gid, 0, 0, 0, 0))
     monkeypatch.setattr(Path, "stat", lambda self, **_: status)
@@ -111,9 +111,7 @@ def test_a_file_is_completed_in_place(tmp_path: Path) -> None:
     assert (tmp_path / ".env").read_text() == "new"
 
 
-def test_a_file_that_another_inv_has_just_made_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_another_inv_just_made_stays(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     file = tmp_path / ".env"
     file.write_text("theirs")
     monkeypatch.setattr(Path, "exists", lambda self: False)  # as it was a moment ago

@@ -17,6 +17,7 @@ from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Gateway
 from tests.samples import ROOT, Capsys, MonkeyPatch
 
+Send = Callable[[int], None]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 # Says when a signal can be sent.
@@ -58,7 +59,7 @@ def listener(number: signal.Signals, code: int = 0) -> list[str]:
 
 
 @pytest.fixture
-def when_it_listens(monkeypatch: MonkeyPatch) -> Iterator[Callable[[int], None]]:
+def when_it_listens(monkeypatch: MonkeyPatch) -> Iterator[Send]:
     """Send this process, in the background, a signal as soon as the child listens."""
     before = signal.getsignal(signal.SIGUSR1)
     monkeypatch.setattr(signals, "_in_foreground", lambda: False)
@@ -78,46 +79,33 @@ def ending_sigpipe() -> Iterator[None]:
     signal.signal(signal.SIGPIPE, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_child_and_then_the_verb(
-    number: signal.Signals, when_it_listens: Callable[[int], None], gateway: Gateway
-) -> None:
-    when_it_listens(number)
-
-    with pytest.raises(Interrupted) as caught:
-        gateway.run(listener(number), insist=True)
-
-    assert caught.value.code == 128 + number
-
-
-def test_a_child_may_take_ctrl_c_and_end_well(
-    when_it_listens: Callable[[int], None], gateway: Gateway
-) -> None:
+def test_a_child_may_take_ctrl_c_and_end_well(when_it_listens: Send, gateway: Gateway) -> None:
     when_it_listens(signal.SIGINT)
 
     assert gateway.run(listener(signal.SIGINT)) == 0
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "ends"), [(signal.SIGINT, 7, 130), (signal.SIGTERM, 0, 143)]
+    ("number", "code", "insist"),
+    [
+        *((number, 0, True) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+        (signal.SIGINT, 7, False),  # a child that fails
+        (signal.SIGTERM, 0, False),  # a request to end
+    ],
 )
-def test_a_failing_child_or_a_request_to_end_is_interrupted(
-    number: signal.Signals,
-    code: int,
-    ends: int,
-    when_it_listens: Callable[[int], None],
-    gateway: Gateway,
+def test_a_signal_ends_the_child_and_then_the_verb(
+    number: signal.Signals, code: int, insist: bool, when_it_listens: Send, gateway: Gateway
 ) -> None:
     when_it_listens(number)
 
     with pytest.raises(Interrupted) as caught:
-        gateway.run(listener(number, code))
+        gateway.run(listener(number, code), insist=insist)
 
-    assert caught.value.code == ends
+    assert caught.value.code == 128 + number
 
 
 def test_a_signal_reaches_the_plugin_that_docker_has_started(
-    when_it_listens: Callable[[int], None], monkeypatch: MonkeyPatch, tmp_path: Path
+    when_it_listens: Send, monkeypatch: MonkeyPatch, tmp_path: Path
 ) -> None:
     docker = tmp_path / "docker"
     docker.write_text(f"#!/bin/sh\ntrap '' TERM\n{shlex.join(listener(signal.SIGTERM))}\n")
@@ -160,7 +148,7 @@ with gateway.lock(Path('lock')):
 
 
 def test_a_ctrl_c_that_the_child_missed_is_passed_on(
-    when_it_listens: Callable[[int], None], monkeypatch: MonkeyPatch, gateway: Gateway
+    when_it_listens: Send, monkeypatch: MonkeyPatch, gateway: Gateway
 ) -> None:
     monkeypatch.setattr(signals, "_in_foreground", lambda: True)
     monkeypatch.setattr(signals, "SECONDS_BEFORE_PASSING_ON", 0.01)
@@ -180,16 +168,12 @@ def test_the_handlers_of_signals_are_restored(gateway: Gateway) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_exit_code_of_the_child_is_returned(gateway: Gateway) -> None:
-    assert gateway.run(python("raise SystemExit(42)")) == 42
-
-
-def test_a_child_starts_in_the_root_with_the_added_variables(
+def test_a_child_runs_in_the_root_with_the_added_variables_and_gives_the_exit_code(
     gateway: Gateway, tmp_path: Path, capfd: Capsys
 ) -> None:
-    script = "import os; print(os.getcwd(), os.environ['ADDED'], 'PATH' in os.environ)"
+    script = "import os; print(os.getcwd(), os.environ['ADDED'], 'PATH' in os.environ); exit(42)"
 
-    gateway.run(python(script), env={"ADDED": "x"})
+    assert gateway.run(python(script), env={"ADDED": "x"}) == 42
 
     assert capfd.readouterr().out == f"{tmp_path.resolve()} x True\n"
 
@@ -258,9 +242,7 @@ def test_a_pipe_to_a_missing_program_is_66(gateway: Gateway) -> None:
     ("name", "code"),
     [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGPIPE", -signal.SIGPIPE)],
 )
-def test_a_signal_ends_the_verb_with_128_and_its_number(
-    name: str, code: int, tmp_path: Path
-) -> None:
+def test_a_signal_ends_the_verb_with_128_plus_number(name: str, code: int, tmp_path: Path) -> None:
     argv = task(tmp_path, f"os.kill(os.getpid(), signal.{name})")
     done = subprocess.run(argv, cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False)
 

@@ -10,7 +10,7 @@ from composed.docker.images import LABEL, Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.gateway import Answer, Gateway
 from tests.recorder import Recorder
-from tests.samples import Inv
+from tests.samples import Capsys, Inv
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_up_builds_a_stale_image_anew(
     context: Path,
     inv: Inv,
     recorder: Recorder,
-    capsys: pytest.CaptureFixture[str],
+    capsys: Capsys,
 ) -> None:
     with_backend = model(context)
     with_backend["services"]["backend"] = {}

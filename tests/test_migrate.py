@@ -5,12 +5,11 @@ import pytest
 from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Inv, ps_answer, snapshot_names
+from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Capsys, Inv, ps_answer, snapshot_names
 
 PLAN = "Planned operations:\na.0002_more\n    Add field x to y\n"
 NOTHING = "Planned operations:\n  No planned migration operations.\n"
 
-Capsys = pytest.CaptureFixture[str]
 
 pytestmark = pytest.mark.usefixtures("pending")
 
@@ -106,9 +105,7 @@ def test_django_plans_with_the_arguments(inv: Inv, recorder: Recorder, project: 
     assert len(snapshot_names(project)) == 1
 
 
-def test_prune_is_never_planned_because_a_plan_would_prune(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_prune_is_never_planned(inv: Inv, recorder: Recorder, project: Project) -> None:
     assert inv("migrate", "--app", "a", "--", "--prune") == 0
 
     assert not any("manage.py" in argv for argv in recorder.asked)
@@ -129,9 +126,7 @@ def test_a_failure_names_the_way_back(
     )
 
 
-def test_a_failure_without_data_has_no_way_back(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_without_data_there_is_no_way_back(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
     recorder.on("--dbname", "task_db").say()
 
@@ -140,9 +135,7 @@ def test_a_failure_without_data_has_no_way_back(
     assert capsys.readouterr().err == ""
 
 
-def test_rollback_on_failure_restores(
-    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
-) -> None:
+def test_rollback_restores(inv: Inv, recorder: Recorder, project: Project, capsys: Capsys) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
 
     assert inv("migrate", "--rollback-on-failure") == 3

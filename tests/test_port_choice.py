@@ -51,9 +51,7 @@ def add(env: Path, text: str) -> None:
     env.write_text(env.read_text() + text)
 
 
-def test_the_next_free_port_is_kept_with_a_message(
-    choose: Choose, env: Path, capsys: Capsys
-) -> None:
+def test_the_next_free_port_is_kept_and_named(choose: Choose, env: Path, capsys: Capsys) -> None:
     before = env.read_text()
 
     assert choose({WEB: "BACKEND_PORT", DB: "DB_PORT"}) == {"BACKEND_PORT": 8002, "DB_PORT": 5434}
@@ -112,9 +110,7 @@ def test_a_port_that_the_user_wrote_is_left_alone(line: str, choose: Choose, env
     assert env.read_text() == before
 
 
-def test_a_port_in_the_environment_is_left_alone(
-    choose: Choose, env: Path, monkeypatch: MonkeyPatch
-) -> None:
+def test_an_exported_port_stays(choose: Choose, env: Path, monkeypatch: MonkeyPatch) -> None:
     add(env, "BACKEND_PORT=0\n")
     monkeypatch.setenv("BACKEND_PORT", "8000")
 
@@ -122,9 +118,7 @@ def test_a_port_in_the_environment_is_left_alone(
         choose({WEB: "BACKEND_PORT"})
 
 
-def test_a_port_of_the_user_may_be_taken_on_ipv6(
-    choose: Choose, env: Path, recorder: Recorder
-) -> None:
+def test_a_user_port_may_be_taken_on_ipv6(choose: Choose, env: Path, recorder: Recorder) -> None:
     recorder.taken = {("::1", 8000)}
     add(env, OWN)
 

@@ -104,9 +104,7 @@ def test_a_container_is_named_instead_of_the_process_that_forwards(
     assert holder(GATEWAY, 8000) == "container alone"
 
 
-def test_an_invisible_process_is_named_by_its_owner(
-    recorder: Recorder, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_hidden_process_is_named_by_owner(recorder: Recorder, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "owners", lambda _: {"1": 987654, "2": 0})
     recorder.on("docker", "ps").say(code=1, err="Cannot connect to the Docker daemon")
 
@@ -124,9 +122,7 @@ def test_without_proc_lsof_lists_the_listeners(monkeypatch: MonkeyPatch, tmp_pat
     assert holder(GATEWAY, 8000) == "node (PID 4711)"
 
 
-def test_a_process_that_has_just_ended_is_passed_over(
-    monkeypatch: MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_process_that_just_ended_is_passed_over(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     row = "0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 1000 0 4242 1"
     (tmp_path / "net/tcp").write_text(f"sl local\n{row}\n")

@@ -87,9 +87,7 @@ def test_a_dump_arrives_whole(gateway: Gateway, tmp_path: Path) -> None:
         ("echo dump >&2; exit 1", "cat", "pg_dump"),
     ],
 )
-def test_the_program_that_failed_first_is_named(
-    dump: str, restore: str, first: str, gateway: Gateway
-) -> None:
+def test_the_first_failure_is_named(dump: str, restore: str, first: str, gateway: Gateway) -> None:
     source = client(gateway, pg_dump=dump, note="note of pg_dump")
     target = client(gateway, note="note of pg_restore")
 

@@ -54,9 +54,7 @@ def test_an_image_that_exists_or_can_be_pulled_now_is_no_problem(recorder: Recor
     assert pull_problem(GATEWAY, MODEL, 1) is None
 
 
-def test_the_registry_is_only_asked_for_the_base_images_of_a_build(
-    recorder: Recorder, tmp_path: Path
-) -> None:
+def test_a_build_asks_the_registry_for_base_images_only(recorder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(
         "FROM --platform=linux/amd64 one:1 AS a\nFROM a AS b\nFROM scratch\nFROM $X\nfrom two:2\n"
     )

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from tests.recorder import Recorder
-from tests.samples import EXEC_DB, ONE_OFF, PG_RESTORE, PSQL_ON, Inv
-
-Capsys = pytest.CaptureFixture[str]
+from tests.samples import EXEC_DB, ONE_OFF, PG_RESTORE, PSQL_ON, Capsys, Inv
 
 pytestmark = pytest.mark.usefixtures("pending")
 
@@ -33,9 +31,7 @@ def output(*reports: dict[str, Any]) -> str:
     return "\n".join(["6 objects imported automatically.", *lines])
 
 
-def test_a_rehearsal_migrates_a_copy_that_is_dropped(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     last = MIGRATION | {"name": "b.0001", "locks": None}
     none = MIGRATION | {"name": "c.0001", "locks": {}}
     recorder.on("shell", "--command").say(output(MIGRATION, last, none))
@@ -97,9 +93,7 @@ def test_a_failed_migration_is_shown_with_the_sql(
     assert recorder.fed[-1].startswith("DROP DATABASE")
 
 
-def test_a_failure_outside_of_migrations_is_shown_unchanged(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_another_failure_is_shown_unchanged(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     recorder.on("shell", "--command").say(output(), code=1, err="ImportError: x\n")
 
     assert inv("db.rehearse") == 1
@@ -108,9 +102,7 @@ def test_a_failure_outside_of_migrations_is_shown_unchanged(
     assert (out, err.endswith("ImportError: x\n")) == ("", True)
 
 
-def test_a_backend_that_uses_another_database_is_78(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_backend_of_another_database_is_78(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     recorder.on("shell", "--command").say(output({"elsewhere": "task_db"}), code=1)
 
     assert inv("db.rehearse") == 78

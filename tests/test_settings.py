@@ -149,9 +149,7 @@ def test_an_env_file_from_windows_is_read(project: Project) -> None:
 @pytest.mark.parametrize(
     "line", ["bad line", "A: hush", 'A="hush', "A='it'\\''s'", '\n\nA="a"b', "=hush"]
 )
-def test_the_error_for_a_line_that_is_no_assignment_hides_the_line(
-    line: str, project: Project
-) -> None:
+def test_the_error_of_a_line_without_assignment_hides_the_line(line: str, project: Project) -> None:
     """A secret in a line that is passed over would count as missing and get a new value."""
     (project.root / ".env").write_text(f"B=1\n{line}\n")
 

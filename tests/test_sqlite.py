@@ -12,9 +12,7 @@ from composed.data.sqlite import SQLite
 from composed.errors import NotFoundError
 from composed.gateway import Gateway
 from composed.project import Project
-from tests.samples import Inv
-
-Capsys = pytest.CaptureFixture[str]
+from tests.samples import Capsys, Inv, MonkeyPatch
 
 
 @contextlib.contextmanager
@@ -50,7 +48,7 @@ def database(folder: Path) -> SQLite:
 
 
 @pytest.fixture
-def live(project: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch) -> Path:
+def live(project: Project, inv: Inv, monkeypatch: MonkeyPatch) -> Path:
     """The live file, in WAL mode, with three tasks and a migration."""
     monkeypatch.setenv("COMPOSED_MODE", "local")
     (project.root / "data").mkdir()
@@ -61,9 +59,7 @@ def restore_from(inv: Inv, file: Path) -> int:
     return inv("db.restore", "--from", str(file), "--no-snapshot", "--yes")
 
 
-def test_a_snapshot_brings_back_the_rows(
-    live: Path, inv: Inv, project: Project, capsys: Capsys
-) -> None:
+def test_a_snapshot_keeps_the_rows(live: Path, inv: Inv, project: Project, capsys: Capsys) -> None:
     assert inv("db.snapshot", "--name", "three") == 0
     execute(live, "DELETE FROM task")
     assert inv("db.restore", "--name", "three", "--yes") == 0
@@ -87,9 +83,7 @@ def test_a_program_that_has_the_live_file_open_sees_the_restored_rows(live: Path
     assert count(live) == 4
 
 
-def test_a_snapshot_is_of_one_moment_during_writes(
-    live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_snapshot_is_of_one_moment(live: Path, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     sqlite = SQLite(live, tmp_path / "scratch", None)  # type: ignore[arg-type]
     copy = tmp_path / "copy"
     copy.touch()
@@ -107,9 +101,7 @@ def test_a_snapshot_is_of_one_moment_during_writes(
 
 
 @pytest.mark.parametrize("page", [1024, 8192])
-def test_a_file_from_elsewhere_may_have_another_page_size(
-    page: int, live: Path, inv: Inv, tmp_path: Path
-) -> None:
+def test_any_page_size_can_be_restored(page: int, live: Path, inv: Inv, tmp_path: Path) -> None:
     elsewhere = make(tmp_path / "elsewhere.sqlite3", 7, page=page)
     before = elsewhere.read_bytes()
 
@@ -118,9 +110,7 @@ def test_a_file_from_elsewhere_may_have_another_page_size(
     assert (count(live), elsewhere.read_bytes()) == (7, before)
 
 
-def test_a_restore_takes_the_rows_in_the_log_of_a_file_in_use(
-    live: Path, inv: Inv, tmp_path: Path
-) -> None:
+def test_rows_in_the_log_of_a_used_file_are_restored(live: Path, inv: Inv, tmp_path: Path) -> None:
     elsewhere = make(tmp_path / "elsewhere.sqlite3", 7, journal="wal")
     with connected(elsewhere) as user:
         user.execute("INSERT INTO task VALUES ('in the log')")
@@ -130,9 +120,7 @@ def test_a_restore_takes_the_rows_in_the_log_of_a_file_in_use(
     assert count(live) == 8
 
 
-def test_a_damaged_file_changes_nothing(
-    live: Path, inv: Inv, tmp_path: Path, capsys: Capsys
-) -> None:
+def test_damaged_files_change_nothing(live: Path, inv: Inv, tmp_path: Path, capsys: Capsys) -> None:
     damaged = make(tmp_path / "damaged.sqlite3", 100)
     damaged.write_bytes(damaged.read_bytes()[:20000])
 
@@ -159,9 +147,7 @@ def test_a_file_that_is_no_sqlite_is_65(
     assert reason in capsys.readouterr().err
 
 
-def test_a_lock_that_is_never_released_is_74(
-    live: Path, inv: Inv, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
-) -> None:
+def test_a_held_lock_is_74(live: Path, inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys) -> None:
     execute(live, "PRAGMA journal_mode = delete")
     monkeypatch.setattr("composed.data.sqlite.SECONDS_TO_WAIT", 0)
     with connected(live) as holder:
@@ -172,22 +158,19 @@ def test_a_lock_that_is_never_released_is_74(
     assert "failed: database is locked." in capsys.readouterr().err
 
 
-def test_a_reset_empties_the_live_file(live: Path, inv: Inv, capsys: Capsys) -> None:
-    assert inv("db.reset", "--yes") == 0
-    with connected(live) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
-
-    way_back = capsys.readouterr().err.splitlines()[-1]
-    assert inv(*way_back.partition("inv ")[2].split(), "--yes") == 0
-    assert count(live) == 3
+def tables(file: Path) -> list[tuple[str]]:
+    with connected(file) as connection:
+        return connection.execute("SELECT name FROM sqlite_master").fetchall()
 
 
-@pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
-def test_a_verb_that_removes_the_file_keeps_a_snapshot(
-    verb: str, live: Path, inv: Inv, capsys: Capsys
+@pytest.mark.parametrize(
+    ("verb", "left"), [("db.reset", []), ("down --volumes", None), ("destroy", None)]
+)
+def test_a_verb_that_empties_or_removes_the_file_keeps_a_snapshot(
+    verb: str, left: list[str] | None, live: Path, inv: Inv, capsys: Capsys
 ) -> None:
     assert inv(*verb.split(), "--yes") == 0
-    assert not live.exists()
+    assert (tables(live) if live.exists() else None) == left
 
     way_back = capsys.readouterr().err.splitlines()[-1]
     assert inv(*way_back.partition("inv ")[2].split(), "--yes") == 0
@@ -202,9 +185,7 @@ def test_without_a_file_no_snapshot_is_taken(live: Path, inv: Inv) -> None:
     assert inv("down", "--volumes", "--yes") == 0
 
 
-def test_the_next_verb_removes_the_copy_of_a_killed_restore(
-    live: Path, inv: Inv, project: Project
-) -> None:
+def test_the_copy_of_a_killed_restore_is_removed(live: Path, inv: Inv, project: Project) -> None:
     folder = project.root / ".composed/shop"
     (folder / "swaps").mkdir(parents=True)
     (folder / "swaps/c0ffee").touch()
@@ -239,9 +220,7 @@ def test_a_dry_run_changes_nothing(live: Path, inv: Inv, project: Project) -> No
         ("CREATE TABLE task (x); INSERT INTO task VALUES (1)", True),
     ],
 )
-def test_the_rows_that_migrate_makes_do_not_count(
-    script: str, expected: bool, tmp_path: Path
-) -> None:
+def test_rows_that_migrate_makes_do_not_count(script: str, expected: bool, tmp_path: Path) -> None:
     execute(tmp_path / "db.sqlite3", script)
 
     assert database(tmp_path).has_rows() is expected

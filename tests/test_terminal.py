@@ -60,9 +60,7 @@ def test_only_a_terminal_with_a_known_width_has_columns(
         ({"TERM": "dumb"}, {"NO_COLOR": "1", "DJANGO_COLORS": "nocolor", "TERM": "dumb"}),
     ],
 )
-def test_commands_inside_get_the_wish_for_plain_text(
-    environ: dict[str, str], plain: dict[str, str]
-) -> None:
+def test_commands_inside_get_plain_text(environ: dict[str, str], plain: dict[str, str]) -> None:
     assert terminal.plain_environment(environ) == plain
 
 
@@ -74,9 +72,7 @@ def clock(monkeypatch: MonkeyPatch) -> list[float]:
     return seconds
 
 
-def test_a_log_gets_a_line_every_few_seconds_and_at_the_end(
-    clock: list[float], capsys: Capsys
-) -> None:
+def test_logs_get_a_line_every_5_seconds_and_at_the_end(clock: list[float], capsys: Capsys) -> None:
     with Progress("Dumping", 4096) as progress:
         progress.add(1024)
         clock[0] = 5.0

@@ -1,7 +1,5 @@
 """The HTTP suite needs one thing: the URL of a stack that runs, migrated."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import pytest

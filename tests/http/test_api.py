@@ -1,6 +1,4 @@
-"""The task API as its clients see it, over HTTP, on any stack that answers."""
-
-from __future__ import annotations
+"""The task API as clients see the API, over HTTP, on any stack that answers."""
 
 import uuid
 from collections.abc import Callable
@@ -80,10 +78,8 @@ def test_the_list_is_filtered_by_done(done: bool, ask: Ask, task: Task) -> None:
 def test_a_bad_body_is_refused_in_json(body: object, status: int, ask: Ask) -> None:
     answer = ask("/api/tasks", "POST", body)
 
-    assert (answer.status, answer.headers["content-type"].split(";")[0]) == (
-        status,
-        "application/json",
-    )
+    assert answer.status == status
+    assert answer.headers["content-type"].split(";")[0] == "application/json"
     assert answer.json["detail"]
 
 
@@ -95,20 +91,15 @@ def test_a_body_of_another_type_is_415(content_type: str, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "field"),
+    ("field", "value"),
     [
-        ("limit=-1", "limit"),
-        ("limit=0", "limit"),
-        ("limit=99999999999999999999", "limit"),
-        ("limit=ten", "limit"),
-        ("done=perhaps", "done"),
-        ("cursor=%00", "cursor"),
-        ("cursor=nonsense", "cursor"),
-        ("cursor=" + "A" * 3000, "cursor"),
+        *(("limit", value) for value in ("-1", "0", "99999999999999999999", "ten")),
+        ("done", "perhaps"),
+        *(("cursor", value) for value in ("%00", "nonsense", "A" * 3000)),
     ],
 )
-def test_a_bad_query_names_its_field(query: str, field: str, ask: Ask) -> None:
-    answer = ask(f"/api/tasks?{query}")
+def test_a_bad_query_names_the_field(field: str, value: str, ask: Ask) -> None:
+    answer = ask(f"/api/tasks?{field}={value}")
 
     assert answer.status == 422
     assert answer.json["detail"][0]["field"] == field
@@ -140,13 +131,11 @@ def test_the_files_that_a_page_loads_are_served(path: str, ask: Ask) -> None:
     assert {ask(asset).status for asset in assets} == {200}
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_a_probe_needs_no_known_host(path: str, ask: Ask) -> None:
-    assert ask(path, headers={"Host": "nobody.invalid"}).status == 200
-
-
-def test_an_unknown_host_is_refused(ask: Ask) -> None:
-    assert ask("/api/tasks", headers={"Host": "nobody.invalid"}).status == 400
+@pytest.mark.parametrize(
+    ("path", "status"), [("/healthz", 200), ("/readyz", 200), ("/api/tasks", 400)]
+)
+def test_an_unknown_host_gets_the_probes_alone(path: str, status: int, ask: Ask) -> None:
+    assert ask(path, headers={"Host": "nobody.invalid"}).status == status
 
 
 def test_eight_writers_at_once_all_succeed(ask: Ask) -> None:
