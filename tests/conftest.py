@@ -82,14 +82,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture(autouse=True)
-def _calls_and_failures_have_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give calls and failures one name; remove the caller's variables that change settings."""
     monkeypatch.setattr("composed.calls.new_name", lambda: "CALL")
     monkeypatch.setattr("composed.doctor.bundle.utc_now", lambda: "NOW")
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the variables of the caller's shell that would change the settings."""
     names = "COMPOSE_ENV_FILES NO_COLOR DOCKER_HOST DOCKER_CONTEXT CI COMPOSED_MODE TERM"
     for name in names.split():
         monkeypatch.delenv(name, raising=False)

@@ -32,14 +32,12 @@ class Rule:
         self.answer: Callable[[Call], Answer] = lambda _: Answer(0, "", "")
 
     def say(self, out: str = "", *, code: int = 0, err: str = "") -> None:
-        """Answer with this stdout, exit code and stderr."""
         self.give(Answer(code, out, err))
 
     def give(self, answer: Answer) -> None:
         self.do(lambda _: answer)
 
     def do(self, answer: Callable[[Call], Answer]) -> None:
-        """Answer with the result of ``answer``, which may have effects."""
         self.answer = answer
 
     def matches(self, call: Call) -> bool:
@@ -78,17 +76,14 @@ class Recorder:
 
     @property
     def ran(self) -> list[list[str]]:
-        """The commands that ran on the terminal."""
         return [call.argv for call in self.of("run")]
 
     @property
     def asked(self) -> list[list[str]]:
-        """The commands that ran for their answer alone."""
         return [call.argv for call in self.of("ask")]
 
     @property
     def piped(self) -> list[list[str]]:
-        """The commands that ran with pipes."""
         return [call.argv for call in self.of("pipe")]
 
     @property
@@ -100,7 +95,6 @@ class Recorder:
         return [call for call in self.calls if call.kind == kind]
 
     def lines(self, kind: str) -> list[str]:
-        """The commands of a kind, each as a line."""
         return [" ".join(call.argv) for call in self.of(kind)]
 
     def run(

@@ -298,27 +298,17 @@ def test_ctrl_c_ends_with_130_and_the_next_call_succeeds(checkout: Checkout) -> 
     checkout.ok()
 
 
+NETWORK = "With a network, or HTTPS_PROXY set to its proxy"
+COPY = "Type: cp -R '{root}' ~/'{name}' && ~/'{name}'/inv up 'a b'"
+FULL, READ_ONLY = os.strerror(errno.ENOSPC), os.strerror(errno.EROFS)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "problem", "hint"),
     [
-        (
-            "dns error",
-            69,
-            "uv pip install ended with 2",
-            "With a network, or HTTPS_PROXY set to its proxy, type: {retry}",
-        ),
-        (
-            "No space left on device (os error 28)",
-            73,
-            "No space left on device",
-            "Once that is solved, type: {retry}",
-        ),
-        (
-            "Read-only file system (os error 30)",
-            77,
-            "Read-only file system",
-            "Type: cp -R '{root}' ~/'{name}' && ~/'{name}'/inv up 'a b'",
-        ),
+        ("dns error", 69, "uv pip install ended with 2", f"{NETWORK}, type: {{retry}}"),
+        (f"{FULL} (os error 28)", 73, FULL, "Once that is solved, type: {retry}"),
+        (f"{READ_ONLY} (os error 30)", 77, READ_ONLY, COPY),
     ],
 )
 def test_a_failure_shows_the_last_lines_of_the_tool_and_the_command_to_type(
@@ -414,7 +404,7 @@ def test_a_full_disk_that_venv_hides_is_reported(module: Module, monkeypatch: Mo
     """`python -m venv` prints no reason when ensurepip fails."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=4096))
 
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+    with pytest.raises(OSError, match=FULL):
         module.raise_if_full_or_read_only("Command returned non-zero exit status 1.")
 
 

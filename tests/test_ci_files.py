@@ -1,4 +1,4 @@
-"""What guards the tree says the same everywhere: lint, the hooks of a commit, CI, Codespaces."""
+"""Lint, the hooks of a commit, CI and Codespaces have the same commands."""
 
 import json
 import os
@@ -19,7 +19,7 @@ HOOKS = (ROOT / ".pre-commit-config.yaml").read_text()
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
 DEVCONTAINER = (ROOT / ".devcontainer/devcontainer.json").read_text()
 
-# What looks at the project as a whole: before a push, `nox -s lint` runs it with the rest.
+# The tools that look at the whole project: before a push, `nox -s lint` runs these too.
 WHOLE = ("python", "gunicorn", "uv", "mypy")
 
 
@@ -36,7 +36,7 @@ def entries() -> list[list[str]]:
     return [shlex.split(entry) for entry in re.findall(r"entry: (.*)", HOOKS)]
 
 
-def test_the_hooks_run_what_lint_runs_with_its_tools(session: MagicMock) -> None:
+def test_the_hooks_run_the_commands_and_tools_of_lint(session: MagicMock) -> None:
     noxfile.lint(session)
     *hooks, last = entries()
     checks = [argv for argv in commands(session) if argv[0] not in WHOLE]
@@ -48,7 +48,7 @@ def test_the_hooks_run_what_lint_runs_with_its_tools(session: MagicMock) -> None
         assert [Path(tool).name, *arguments] == check[: len(arguments) + 1]
 
 
-def test_lint_misses_no_file_of_its_kind(session: MagicMock) -> None:
+def test_lint_misses_no_file(session: MagicMock) -> None:
     noxfile.lint(session)
     seen = {argv[0]: set[str]() for argv in commands(session)}
     for tool, *words in commands(session):
@@ -80,7 +80,7 @@ def test_a_lock_that_would_be_compiled_differently_ends_lint(session: MagicMock)
         noxfile.check_locks(session)
 
 
-def test_a_lock_comes_after_what_bounds_it() -> None:
+def test_a_lock_comes_after_the_locks_that_bound_the_versions() -> None:
     order = [str(source.relative_to(ROOT)) for source in noxfile.lock_sources()]
 
     assert order[:2] == ["server/requirements.in", "server/requirements-test.in"]
@@ -102,7 +102,7 @@ def test_ci_runs_the_sessions_of_developers() -> None:
 
 def test_ci_runs_every_python_that_a_developer_may_have(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(noxfile, "runs", lambda _: True)
-    monkeypatch.setenv("PATH", os.environ["PATH"])  # it looks in more folders, and keeps them
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # `found_pythons` adds folders
     matrix = re.findall(r'"(3\.\d+)"', str(re.findall(r"python: \[(.*)\]", WORKFLOW)))
 
     assert matrix == noxfile.found_pythons()

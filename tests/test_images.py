@@ -1,4 +1,4 @@
-"""A stale image: its label has the hash of another recipe."""
+"""A stale image: the label has the hash of another recipe."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,14 @@ from composed.gateway import Answer, Gateway
 from tests.recorder import Recorder
 from tests.samples import Capsys, Inv
 
+FILES = {"Dockerfile", "lock.txt", "views.py", "pages/a.html", "pages/cache/x", "run.log"}
+
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     context = tmp_path / "app"
     (context / "pages" / "cache").mkdir(parents=True)
-    for name in ("Dockerfile", "lock.txt", "views.py", "pages/a.html", "pages/cache/x", "run.log"):
+    for name in FILES:
         (context / name).write_text(name)
     (context / "Dockerfile").write_text("RUN --mount=source=lock.txt,target=/t pip\nCOPY . .\n")
     return context
@@ -38,9 +40,7 @@ def names(context: Path, **service: Any) -> set[str]:
 
 
 def test_a_built_image_counts_its_whole_context(context: Path) -> None:
-    everything = {"Dockerfile", "lock.txt", "views.py", "pages/a.html", "pages/cache/x", "run.log"}
-
-    assert names(context) == everything
+    assert names(context) == FILES
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,9 @@ def test_a_built_image_counts_its_whole_context(context: Path) -> None:
     ],
 )
 def test_dockerignore_keeps_files_out(context: Path, ignored: str, left_out: set[str]) -> None:
-    everything = names(context)
     (context / ".dockerignore").write_text(ignored)
 
-    assert everything - names(context) == left_out
+    assert FILES - names(context) == left_out
 
 
 def test_under_a_mount_only_files_that_the_dockerfile_names_count(context: Path) -> None:

@@ -132,9 +132,8 @@ def test_an_env_file_that_is_no_text_is_named(project: Project) -> None:
     for content in (b"A=\xff\n", b"\xff\xfeA\0", b"A=\0\n"):
         (project.root / ".env").write_bytes(content)
 
-        with pytest.raises(
-            SettingError, match=r"\.env cannot be read: it (is not UTF-8|has a NUL)"
-        ):
+        reason = r"\.env cannot be read: it (is not UTF-8|has a NUL)"
+        with pytest.raises(SettingError, match=reason):
             load_settings(project, {})
 
 

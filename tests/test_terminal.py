@@ -66,7 +66,7 @@ def test_commands_inside_get_plain_text(environ: dict[str, str], plain: dict[str
 
 @pytest.fixture
 def clock(monkeypatch: MonkeyPatch) -> list[float]:
-    """A clock whose only value can be set."""
+    """A clock that a test sets."""
     seconds = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     return seconds
