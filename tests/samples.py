@@ -94,7 +94,7 @@ def ps_answer(*rows: Mapping[str, object]) -> str:
 
 
 def container(service: str = "backend", restarts: int = 0, **state: object) -> str:
-    """Return a container as ``docker inspect`` shows it; ``Log`` are the probes."""
+    """Return a container as ``docker inspect`` shows containers; ``Log`` are the probes."""
     log, health = state.pop("Log", []), state.pop("Health", "starting")
     full = {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z", "ExitCode": 0, **state}
     full |= {"Health": {"Status": health, "Log": log}} if health else {}

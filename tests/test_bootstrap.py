@@ -34,7 +34,7 @@ pip) HOOK
 esac
 """
 
-# Stands for Invoke: prints its words, folder and environment.
+# Stands for Invoke: prints the words, the folder and environment.
 INVOKE = """
 import json, os, sys
 json.dump({"argv": sys.argv, "cwd": os.getcwd(), "env": dict(os.environ)}, sys.stdout)
@@ -155,7 +155,7 @@ def test_the_first_call_makes_the_environment_and_the_next_runs_invoke(checkout:
         (("--collection=other", "x"), False),
     ],
 )
-def test_invoke_gets_the_search_root_unless_the_words_have_it(
+def test_invoke_gets_the_search_root_unless_the_words_name_a_root(
     made: Checkout, words: tuple[str, ...], added: bool
 ) -> None:
     argv = made.ok(*words)["argv"][1:]
@@ -367,7 +367,7 @@ def test_the_second_of_two_first_calls_waits_for_the_first(checkout: Checkout) -
     assert checkout.uv_calls() == ["venv", "pip"]
 
 
-def test_the_call_after_a_killed_call_waits_for_its_tool(checkout: Checkout) -> None:
+def test_the_call_after_a_killed_call_waits_for_the_tool(checkout: Checkout) -> None:
     gate = checkout.root / "gate"
     os.mkfifo(gate)
     checkout.uv(hook="read _ < gate; exit 1")

@@ -54,7 +54,7 @@ def test_a_secret_that_the_project_names_is_taken_out(
     assert "good" not in (failures / "NOW" / "logs.txt").read_text()
 
 
-def test_a_secret_is_taken_out_as_compose_reads_it_too(
+def test_a_secret_is_taken_out_in_the_form_that_compose_reads(
     inv: Inv, recorder: Recorder, failures: Path, project: Project
 ) -> None:
     (project.root / ".env").write_text(f"{ENV}POSTGRES_PASSWORD=so$$good\n")  # so$good inside

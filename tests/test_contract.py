@@ -127,7 +127,7 @@ def test_migrate_leaves_a_lock_beside_the_database(tmp_path: Path) -> None:
     assert (tmp_path / f"db.sqlite3{MIGRATE_LOCK}").exists()
 
 
-def test_the_compose_file_labels_an_image_with_its_recipe() -> None:
+def test_the_compose_file_labels_an_image_with_the_recipe() -> None:
     file = (ROOT / "docker-compose.yml").read_text()
 
     assert f"{LABEL}: ${{{VARIABLE}:-}}\n" in file

@@ -1,4 +1,4 @@
-"""A copied folder gets a stack of its own, a moved folder keeps the stack."""
+"""A copied folder gets a new stack, a moved folder keeps the stack."""
 
 import os
 import shutil
@@ -93,7 +93,7 @@ def test_a_dry_run_in_a_copy_writes_nothing(copy: Project, inv: Inv) -> None:
     assert (copy.root / ".env").read_text() == before
 
 
-def test_a_moved_folder_keeps_its_stack(transfer: Transfer, inv: Inv, capsys: Capsys) -> None:
+def test_a_moved_folder_keeps_the_stack(transfer: Transfer, inv: Inv, capsys: Capsys) -> None:
     moved = transfer(shutil.move)
 
     inv("up")

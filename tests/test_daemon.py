@@ -1,4 +1,4 @@
-"""A background program is recorded, told from another program with its PID, and ended whole."""
+"""A background program is recorded, known by PID and start, and ended with all children."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from tests.samples import MonkeyPatch
 
 CHILD = "import time; time.sleep(600)"
 STARTED = "print('started', flush=True)"
-# Starts a child in its group, says so, and ends on SIGTERM.
+# Starts a child in the same group, prints a line, and ends on SIGTERM.
 PARENT = f"""
 import subprocess, sys
 subprocess.Popen([sys.executable, "-c", "{CHILD}"])
@@ -134,7 +134,7 @@ def test_a_long_log_moves_aside(daemon: Daemon, tmp_path: Path, monkeypatch: Mon
 def test_a_program_goes_on_with_the_emptied_log(daemon: Daemon, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOG_BYTES", 1)
     start(daemon, f"{STARTED}; {CHILD}")
-    with daemon.log.open("ab") as log:  # as the program has it
+    with daemon.log.open("ab") as log:  # as the program has the log
         daemon.rotate()
         log.write(b"after")
 

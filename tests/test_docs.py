@@ -62,7 +62,7 @@ def test_a_verb_has_a_sentence_and_help_for_each_option(name: str) -> None:
     assert [option for option, help_ in OPTIONS[name].items() if not help_] == []
 
 
-def test_the_docs_list_every_verb_with_its_options() -> None:
+def test_the_docs_list_every_verb_and_option() -> None:
     shown = {row[0].strip("`").removeprefix("inv "): row[2] for row in table("verbs.md", "verb")}
 
     assert shown.keys() == VERBS.keys()
@@ -82,7 +82,7 @@ def test_inv_test_runs_every_session_that_checks_the_whole() -> None:
     assert {name.split("(")[0] for name in named} == {*SESSIONS} - {"one", "lock"}
 
 
-def test_the_docs_list_every_setting_with_its_default() -> None:
+def test_the_docs_list_every_setting_and_default() -> None:
     shown = {row[0].strip("`"): row[1].strip("`") for row in table("settings.md", "setting")}
     defaults = {name: "generated" if name in GENERATED else EXAMPLE[name] for name in EXAMPLE}
 
@@ -96,7 +96,7 @@ def test_the_docs_list_every_exit_code() -> None:
     assert {int(row[0]) for row in table("troubleshooting.md", "code")} == (codes - {1}) | {0, 130}
 
 
-def test_the_docs_list_every_key_of_a_project_with_its_default() -> None:
+def test_the_docs_list_every_key_of_a_project_and_default() -> None:
     shown = {row[0].strip("`"): row[1].strip("`") for row in table("adopt.md", "key")}
     project = Project(ROOT)
     fields = [field.name for field in dataclasses.fields(project) if field.name != "root"]
@@ -137,7 +137,7 @@ def example_in(page: str, language: str) -> str:
     return re.sub(f"^{indent}", "", code, flags=re.MULTILINE)
 
 
-def test_the_docs_list_every_cause_with_its_cure() -> None:
+def test_the_docs_list_every_cause_and_cure() -> None:
     shown = {
         row[0]: re.findall(r"`([^`]+)`", row[1]) for row in table("troubleshooting.md", "cause")
     }

@@ -20,7 +20,7 @@ def make() -> Mapping[str, str]:
     return VALUES
 
 
-def test_a_new_file_is_the_example_with_its_empty_values_filled(project: Project) -> None:
+def test_a_new_file_is_the_example_with_the_empty_values_filled(project: Project) -> None:
     text, names = complete_env(project, project.root / "new", make)
 
     assert names == list(GENERATED)
@@ -104,7 +104,7 @@ def test_a_written_file_is_for_the_owner_alone(tmp_path: Path) -> None:
 def test_a_file_that_another_inv_just_made_stays(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     file = tmp_path / ".env"
     file.write_text("theirs")
-    monkeypatch.setattr(Path, "exists", lambda self: False)  # as it was a moment ago
+    monkeypatch.setattr(Path, "exists", lambda self: False)  # as a moment ago
 
     assert not write_env(file, "ours")
 

@@ -39,7 +39,7 @@ def names(context: Path, **service: Any) -> set[str]:
     return {str(file.relative_to(context)) for file in files}
 
 
-def test_a_built_image_counts_its_whole_context(context: Path) -> None:
+def test_a_built_image_counts_the_whole_context(context: Path) -> None:
     assert names(context) == FILES
 
 

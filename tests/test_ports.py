@@ -76,7 +76,7 @@ def test_after_the_last_port_any_free_port_is_next(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_process_is_named_with_its_pid(host: str) -> None:
+def test_a_process_is_named_with_the_pid(host: str) -> None:
     with listening(host) as listener:
         port = listener.getsockname()[1]
         names = GATEWAY.listeners(port)

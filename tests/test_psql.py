@@ -60,7 +60,7 @@ def test_no_error_shows_the_password(secret: str, gateway: Gateway) -> None:
     assert error.hints == ("FATAL: [secret]", "LINE 1: ALTER ROLE anna PASSWORD '[secret]';")
 
 
-def test_a_program_may_end_before_it_has_read_its_input(gateway: Gateway) -> None:
+def test_a_program_may_end_before_the_end_of_the_input(gateway: Gateway) -> None:
     answer = client(gateway).feed(["sh", "-c", "echo done; exit 3"], [bytes(1 << 20)] * 9)
 
     assert answer == Answer(3, "done\n", "")

@@ -38,7 +38,7 @@ def test_each_reason_is_translated(reason: str, words: str, recorder: Recorder) 
     assert reason in str(error)
 
 
-def test_an_unknown_reason_is_shown_as_it_is(recorder: Recorder) -> None:
+def test_an_unknown_reason_is_shown_unchanged(recorder: Recorder) -> None:
     recorder.on("docker", "pull").say(code=1, err="odd\n")
     recorder.on("image", "inspect").say(code=1)
 

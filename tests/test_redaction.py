@@ -56,7 +56,7 @@ def test_a_secret_is_taken_out_in_every_spelling(secret: str, spelling: str) -> 
     "name",
     ["SECRET_KEY", "POSTGRES_PASSWORD", "DB_PASS", "API_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASS"],
 )
-def test_a_setting_is_secret_by_its_name(name: str) -> None:
+def test_a_setting_is_secret_by_name(name: str) -> None:
     assert Redaction({name: "hunter2"})("hunter2") == "[secret]"
 
 

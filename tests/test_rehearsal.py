@@ -121,7 +121,9 @@ def test_a_failed_copy_is_74_and_names_the_program(
     assert not any("shell" in argv for argv in recorder.asked)
 
 
-def test_a_dry_rehearsal_shows_how_it_copies(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_a_dry_rehearsal_shows_the_programs_that_copy(
+    inv: Inv, recorder: Recorder, capsys: Capsys
+) -> None:
     assert inv("--dry", "db.rehearse") == 0
 
     out, err = capsys.readouterr()

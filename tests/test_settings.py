@@ -13,7 +13,7 @@ EXAMPLE = declared((ROOT / ".env.example").read_text())
 COMPLETE = dict.fromkeys(GENERATED, "1")
 
 
-def test_a_commented_line_declares_a_setting_with_its_default() -> None:
+def test_a_commented_line_declares_a_setting_and_default() -> None:
     text = "# About it: FOO=bar is meant.\n# PORT=8000\n#DEBUG=true\nSECRET=\nNAME=x\n# prose = y\n"
 
     assert declared(text) == {"PORT": "8000", "DEBUG": "true", "SECRET": "", "NAME": "x"}
@@ -64,7 +64,7 @@ def test_an_empty_setting_names_itself_and_the_cure() -> None:
         assert caught.value.code == 78
 
 
-def test_an_empty_setting_has_its_default() -> None:
+def test_an_empty_setting_has_the_default() -> None:
     assert Settings({"DB_PORT": ""}, (), {"DB_PORT": "5433"})["DB_PORT"] == "5433"
 
 

@@ -1,4 +1,4 @@
-"""The HTTP suite needs one thing: the URL of a stack that runs, migrated."""
+"""The HTTP suite needs the URL of a stack that runs, migrated."""
 
 from collections.abc import Callable, Iterator
 
