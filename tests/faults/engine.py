@@ -1,4 +1,4 @@
-"""A second Docker Engine in its own network: a test can kill it and the first goes on."""
+"""A second Docker Engine in a separate network: a test can kill this engine alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def why_not() -> str:
 
 
 class Engine:
-    """``dockerd`` with its own data, socket and network, which nothing leaves."""
+    """``dockerd`` with separate data, socket and network, which nothing leaves."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="second-engine-", dir="/var/tmp"))
@@ -42,7 +42,7 @@ class Engine:
         self.start()
 
     def start(self) -> None:
-        """Start it, again perhaps, and wait until it answers."""
+        """Start the engine, again perhaps, and wait for an answer."""
         roots = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
         places = (f"--{option}={self._folder}/{name}" for option, name in roots.items())
         (self._folder / "pid").unlink(missing_ok=True)
@@ -57,13 +57,13 @@ class Engine:
         return subprocess.run(argv, capture_output=True, check=False, **options)
 
     def load(self, *images: str) -> None:
-        """Give it images of the first engine."""
+        """Load images of the first engine."""
         with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
             assert self.docker("load", stdin=saved.stdout).returncode == 0
 
     def kill(self) -> None:
-        """End it at once; the containers it started go on."""
-        self._dockerd.kill()  # nsenter has become it
+        """End the engine at once; the containers go on."""
+        self._dockerd.kill()  # nsenter has become dockerd
         self._dockerd.wait()
 
     def close(self) -> None:
@@ -71,13 +71,13 @@ class Engine:
         self._dockerd.wait()
         self._network.kill()
         self._network.wait()
-        # Its data is a mount, which one that was killed has left.
+        # The data is a mount, which a killed engine has left.
         subprocess.run(["umount", "--lazy", self._folder / "data"], check=False)
         shutil.rmtree(self._folder)
 
 
 class Beside(Copy):
-    """A copy for the second engine: its verbs run in that network."""
+    """A copy for the second engine: the verbs run in that network."""
 
     inside: tuple[str, ...] = ()
 

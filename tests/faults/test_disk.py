@@ -19,7 +19,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a 
 
 @contextlib.contextmanager
 def small(folder: Path, size: str) -> Iterator[Path]:
-    """Make the folder a file system of its own, of this size."""
+    """Make the folder a separate file system of this size."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", str(folder)]
     subprocess.run(mount, check=True)
@@ -84,7 +84,7 @@ def test_a_restore_that_finds_no_room_changes_nothing(cramped: Copy, tmp_path: P
 
     assert done.returncode == 74, done.stderr
     assert "No space left on device" in done.stderr
-    # PostgreSQL may have ended with it, and then says so until there is room.
+    # PostgreSQL may have ended too, and then says so until there is room.
     assert up.returncode == 0 or "Type: docker system df\n" in up.stderr, up.stderr
     check_whole(cramped)
 

@@ -30,7 +30,7 @@ def test_a_killed_inv_leaves_all_as_it_was(work: Work, filled: Copy) -> None:
         killed.wait()
         filled.ok("ps")  # any verb ends a process that was left inside
         killed.communicate(timeout=60)
-        if work is MIGRATE and is_migrated(filled):  # it had come to its end before that
+        if work is MIGRATE and is_migrated(filled):  # the verb had ended before that
             take_back(filled)
 
     check_whole(filled)
@@ -49,7 +49,7 @@ def test_a_killed_database_leaves_all_as_it_was(work: Work, filled: Copy) -> Non
     check_whole(filled)
 
 
-# An upgrade has it stopped anyway.
+# An upgrade stops the database service anyway.
 @pytest.mark.parametrize("work", [SNAPSHOT, RESTORE, MIGRATE], ids=str)
 def test_a_killed_backend_is_no_obstacle(work: Work, filled: Copy) -> None:
     backend = filled.container("backend")

@@ -1,4 +1,4 @@
-"""The long pieces of work on data, each slowed down so that a test can cut it off half-way."""
+"""The long pieces of work on data, slowed down so that a test can cut off the work half-way."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def prepare(stack: Copy) -> None:
 
 
 def indexing(stack: Copy) -> bool:
-    """Say whether some server of the project makes an index: its process says so."""
+    """Say whether some server of the project makes an index, by the name of the process."""
     tops = (stack.docker("top", id_, "-eo", "pid,args", "-ww") for id_ in servers(stack))
     return any("CREATE INDEX" in top for top in tops)
 
 
 def servers(stack: Copy) -> set[str]:
-    """Return every container that runs PostgreSQL, those of an upgrade too."""
+    """Return every container that runs PostgreSQL, also of an upgrade."""
     return stack.containers("--filter", "label=com.docker.compose.service=db")
 
 
@@ -96,7 +96,7 @@ def pending_migration(stack: Copy) -> Iterator[None]:
 
 
 def is_migrated(stack: Copy) -> bool:
-    """Say whether the migration is recorded; it fails where only a part of it is there."""
+    """Say whether the migration is recorded; fail where only a part is there."""
     wait_until(lambda: not sleeping(stack), "the migration to end")
     recorded = sql(stack, f"SELECT name FROM django_migrations WHERE {OURS}") == "0002_half"
     found = sql(stack, "SELECT DISTINCT description FROM task_api_task")
@@ -112,7 +112,7 @@ def take_back(stack: Copy) -> None:
 
 @contextmanager
 def newer_image(stack: Copy) -> Iterator[None]:
-    """Name a newer PostgreSQL; in the end the file is as it was."""
+    """Name a newer PostgreSQL; in the end the file is as before."""
     file = stack.root / ".env"
     good = file.read_text()
     with changed(file, good, f"{good}POSTGRES_IMAGE=postgres:17\n"):

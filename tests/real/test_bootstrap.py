@@ -1,4 +1,4 @@
-"""A first use of `./inv` as a newcomer has it: nothing faked, packages from the network."""
+"""A newcomer's first use of `./inv`: nothing faked, packages from the network."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.stacks.fixtures import NewCopy
 
 @pytest.fixture
 def adopt() -> Iterator[Callable[[Copy, Path], Copy]]:
-    """Take over a folder made from another copy's; its stack too is gone after the test."""
+    """Take over a folder made from another copy's; the stack too is gone after the test."""
     made: list[Copy] = []
 
     def take(first: Copy, root: Path) -> Copy:

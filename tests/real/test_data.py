@@ -222,7 +222,7 @@ def test_a_restore_that_was_cut_off_in_the_closed_window_is_healed(filled: Copy)
     script = "CREATE DATABASE composed_new_00c0ffee; ALTER DATABASE task_db ALLOW_CONNECTIONS "
     filled.ok(*inside, text=f"{script} false; CREATE DATABASE composed_new_of_somebody;")
 
-    (swaps / "00c0ffee").touch()  # its inv lives no more
+    (swaps / "00c0ffee").touch()  # the inv of this record lives no more
 
     filled.ok("ps")
 

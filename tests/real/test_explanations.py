@@ -1,4 +1,4 @@
-"""Each cause of a failed start, provoked on a real engine, ends in its explanation."""
+"""Each cause of a failed start, provoked on a real engine, ends in an explanation."""
 
 from __future__ import annotations
 

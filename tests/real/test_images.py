@@ -1,4 +1,4 @@
-"""On a real engine, an image follows the files that it is built from."""
+"""On a real engine, an image follows the files of the recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nox -s integration` beside a development stack: it touches nothing and leaves nothing."""
+"""`nox -s integration` beside a development stack touches nothing and leaves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Migrations on PostgreSQL: the error of a failed one, the way back, the rehearsal."""
+"""Migrations on PostgreSQL: the error of a failure, the way back, the rehearsal."""
 
 from __future__ import annotations
 

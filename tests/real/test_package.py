@@ -1,4 +1,4 @@
-"""The wheel, in an environment of its own, gives another Django project the verbs."""
+"""The wheel, in a new environment, gives another Django project the verbs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def environment(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(params=["docker", "local"])
 def shop(request: pytest.FixtureRequest, environment: Path, tmp_path: Path) -> Iterator[Copy]:
-    """A project as ``django-admin`` makes it, with a Compose file and settings of its own."""
+    """A project that ``django-admin`` makes, with a Compose file and settings."""
     bin_, root = environment / "bin", tmp_path / "my shop"
     root.mkdir()
     subprocess.run([bin_ / "django-admin", "startproject", "shop", "."], cwd=root, check=True)
@@ -119,7 +119,7 @@ def test_a_foreign_project_lives_with_the_verbs(shop: Copy) -> None:
     rehearsed = shop.inv("db.rehearse")
     if shop.env["COMPOSED_MODE"] == "docker":
         assert "\nauth.0001_initial  " in rehearsed.stdout
-    else:  # its settings name the SQLite file themselves
+    else:  # the settings of this project name the SQLite file
         assert (rehearsed.returncode, "SQLITE_PATH" in rehearsed.stderr) == (78, True)
     assert "Pending migrations" in shop.ok("up")
 
@@ -168,6 +168,6 @@ def test_the_wheel_holds_the_package_and_describes_it(environment: Path) -> None
 
 
 def users(shop: Copy) -> str:
-    """Return the names in the database, as its own client shows them."""
+    """Return the names in the database, as the client of the database shows them."""
     plain = ["--", "-At"] if shop.env["COMPOSED_MODE"] == "docker" else []
     return shop.ok("dbshell", "--command", "select username from auth_user", *plain).strip()

@@ -66,7 +66,7 @@ def test_a_process_inside_ends_with_its_verb(verb: str, way: str, stack: Copy) -
     if way == "SIGKILL":
         stack.ok("ps")
 
-    assert code == WAYS[way] or (way == "Ctrl-C" and code == 1)  # typed inside: its own code
+    assert code == WAYS[way] or (way == "Ctrl-C" and code == 1)  # typed inside: the inner code
     assert not inside()
     assert len(stack.containers("--all")) == 2
 

@@ -1,4 +1,4 @@
-"""A volume under a newer PostgreSQL: all data is moved, or all stays as it was."""
+"""A volume under a newer PostgreSQL: all data is moved, or all stays as before."""
 
 from __future__ import annotations
 

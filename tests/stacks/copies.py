@@ -1,4 +1,4 @@
-"""Copies of this repository, each with a stack of its own on a real Docker Engine."""
+"""Copies of this repository, each with a separate stack on a real Docker Engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Done = subprocess.CompletedProcess[str]
 
 @dataclass
 class Copy:
-    """A clone of this repository; ``inv`` runs in its folder as in a terminal or a pipe."""
+    """A clone of this repository; ``inv`` runs in the folder as in a terminal or a pipe."""
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Copy:
         self.ok(*done.stderr.splitlines()[-1].partition("inv ")[2].split(), *options, "--yes")
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a verb in a process group of its own, as a shell starts a job."""
+        """Start a verb in a new process group, as a shell starts a job."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             [self.program, *words],
@@ -113,12 +113,12 @@ class Copy:
         return self.run("docker", *args).stdout
 
     def containers(self, *options: str) -> set[str]:
-        """Return the ids of all containers of this project, one-offs included."""
+        """Return the ids of all containers of this project, also of one-off containers."""
         filter_ = ("--filter", self.label)
         return set(self.docker("ps", "--quiet", "--no-trunc", *filter_, *options).split())
 
     def container(self, service: str) -> str:
-        """Return the id of the one container that runs a service."""
+        """Return the id of the only container that runs a service."""
         (found,) = self.containers("--filter", f"label=com.docker.compose.service={service}")
         return found
 
@@ -199,7 +199,7 @@ def plain_environment(folder: Path) -> dict[str, str]:
 
 
 def clone(folder: Path, mode: str = "") -> Copy:
-    """Copy all files that git knows or would take, committed, with ports of its own."""
+    """Copy all files that git knows or would take, committed, with separate ports."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, names.stdout.split("\0")):
@@ -227,7 +227,7 @@ def with_defaults(copy: Copy, backend: int, db: int) -> Copy:
 
 
 def remove(copy: Copy) -> None:
-    """Remove all that the stack has: processes, and on the engine by its label."""
+    """Remove all that the stack has: processes, and on the engine by the label."""
     if not (copy.root / ".env").exists() or "COMPOSE_PROJECT_NAME" not in copy.settings:
         return  # no verb has begun
     copy.env["PATH"] = os.environ["PATH"]

@@ -12,7 +12,7 @@ import pytest
 from tests.stacks.copies import ROOT, Copy, Done
 from tests.stacks.sqlite import leader
 
-# Holds the GIL for good, so that a worker cannot even say that it lives.
+# Holds the GIL for good, so that a worker cannot even give a sign of life.
 BUSY = """
 import re
 from django.core.signals import request_started
@@ -38,7 +38,7 @@ class Fault:
     env: dict[str, str] = field(default_factory=dict)
 
     def provoke(self, copy: Copy, *options: str) -> Done:
-        """Break the backend and start it; mend it again."""
+        """Break and start the backend; mend the backend in the end."""
         source = copy.root / "server/task_api" / self.file
         good = source.read_text()
         source.write_text(f"{good}\n{self.text}")
@@ -56,7 +56,7 @@ class Fault:
 
 
 def kill_backend(copy: Copy) -> None:
-    """End the backend at once, so that the next `up` starts it anew."""
+    """End the backend at once, so that the next `up` starts the backend anew."""
     if copy.env.get("COMPOSED_MODE") != "local":
         copy.docker("kill", f"{copy.project}-backend-1")
         return

@@ -19,7 +19,7 @@ NewCopy = Callable[..., Copy]
 
 @pytest.fixture(scope="module")
 def mode() -> str:
-    """The COMPOSED_MODE of the copies, by default none; a folder or a module may override it."""
+    """The COMPOSED_MODE of the copies, by default none; a folder or a module may override this."""
     return ""
 
 
@@ -53,7 +53,7 @@ def shared_copy(mode: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def stack(shared_copy: Copy) -> Copy:
-    """Share a migrated stack among the tests of a module that leave it as it was."""
+    """Share a migrated stack among the tests of a module that leave the stack as before."""
     shared_copy.ok("up", "--migrate")
     return shared_copy
 

@@ -1,4 +1,4 @@
-"""A run that is ended by a signal removes its stacks, also the stacks of its workers."""
+"""A run that is ended by a signal removes all stacks, also the stacks of the workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def end_workers_too() -> None:
 
 
 def end(number: int, frame: FrameType | None) -> None:
-    """Interrupt the run and its children, once: a second interrupt would stop the removal."""
+    """Interrupt the run and all children, once: a second interrupt would stop the removal."""
     for ending in ENDINGS:
         signal.signal(ending, signal.SIG_IGN)
     subprocess.call(["pkill", "-INT", "-P", str(os.getpid())])

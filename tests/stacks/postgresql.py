@@ -57,5 +57,5 @@ def locked(stack: Copy) -> Iterator[None]:
 
 
 def dumping(stack: Copy) -> bool:
-    """Say whether pg_dump runs inside; its question to the server ends with the lock."""
+    """Say whether pg_dump runs inside; a question to the server ends with the lock."""
     return "pg_dump --username" in stack.processes("db")

@@ -1,4 +1,4 @@
-"""Look into the SQLite file of a stack in local mode, and fill it."""
+"""Look into the SQLite file of a stack in local mode, and fill the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows(copy: Copy, query: str) -> list[tuple[Any, ...]]:
 
 
 def leader(copy: Copy) -> int:
-    """Return the process id of the server, which leads a group of its own."""
+    """Return the process id of the server, which leads a process group."""
     return int(json.loads((copy.own / "backend.json").read_text())["pid"])
 
 

@@ -1,4 +1,4 @@
-"""Verbs in a terminal: all the ways to end one, and the exit code that a shell would show."""
+"""Verbs in a terminal: all the ways to end a verb, and the exit code that a shell would show."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import termios
 
 import pexpect
 
-# How a verb ends, and the exit code that a shell shows for it.
+# How a verb ends, and the exit code that a shell shows.
 WAYS = {"Ctrl-C": 130, "SIGTERM": 143, "hang-up": 129, "SIGKILL": 137}
 
-# A program that ends on Ctrl-C without a traceback of Python's, and says when it waits.
+# A program that ends on Ctrl-C without a traceback of Python's, and says when the wait begins.
 SLEEP = (
     "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); "
     "print('under way', flush=True); time.sleep(611)"

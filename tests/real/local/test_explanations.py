@@ -1,4 +1,4 @@
-"""Each cause of a failed start in local mode ends in its explanation."""
+"""Each cause of a failed start in local mode ends in an explanation."""
 
 from __future__ import annotations
 

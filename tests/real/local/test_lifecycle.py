@@ -19,7 +19,7 @@ from tests.stacks.waiting import wait_until
 
 
 def without_docker(folder: Path) -> str:
-    """Return a PATH that has every program of this one but Docker's."""
+    """Return a PATH with every program of the present PATH but Docker's."""
     folder.mkdir()
     for place in os.environ["PATH"].split(":"):
         for program in Path(place).glob("*"):

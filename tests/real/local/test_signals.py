@@ -40,7 +40,7 @@ LASTING = {
 
 @pytest.mark.parametrize(
     ("verb", "way"),
-    # SQLite takes a Ctrl-C at its prompt: the test below.
+    # SQLite takes a Ctrl-C at the prompt: the test below.
     [(verb, way) for verb in LASTING for way in WAYS if (verb, way) != ("dbshell", "Ctrl-C")],
 )
 def test_a_verb_ends_on_a_signal_and_the_next_up_works(verb: str, way: str, stack: Copy) -> None:
@@ -52,11 +52,11 @@ def test_a_verb_ends_on_a_signal_and_the_next_up_works(verb: str, way: str, stac
 
     assert end_verb(terminal, way) == WAYS[way]
 
-    # The server, which is to stay, has a group of its own.
+    # The server, which is to stay, has another group.
     wait_until(lambda: inv not in {p.group for p in gateway.processes()}, "its children's end")
     stack.ok("up")
     assert stack.ps()["backend"]["health"] == "healthy"
-    assert servers(stack) == {leader(stack)}  # neither a second one nor one that nobody knows
+    assert servers(stack) == {leader(stack)}  # neither a second server nor an unknown server
 
 
 def servers(copy: Copy) -> set[int]:
