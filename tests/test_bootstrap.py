@@ -214,7 +214,7 @@ def test_a_moved_environment_is_made_again(made: Checkout) -> None:
 
 
 @pytest.mark.parametrize("stamped", [True, False])
-def test_an_environment_without_its_python_is_made_again(made: Checkout, stamped: bool) -> None:
+def test_an_environment_without_python_is_made_again(made: Checkout, stamped: bool) -> None:
     (made.venv / "bin/python").unlink()
     (made.venv / "bin/python").symlink_to("/nowhere/python")
     stamp = made.venv / ".made-by-inv"
@@ -431,9 +431,7 @@ def test_without_ensurepip_virtualenv_is_used(module: Module, monkeypatch: Monke
     assert module.venv_command(None) == command
 
 
-def test_without_all_of_them_the_package_to_install_is_named(
-    module: Module, monkeypatch: MonkeyPatch, capsys: Capsys
-) -> None:
+def test_the_apt_package_is_named(module: Module, monkeypatch: MonkeyPatch, capsys: Capsys) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["./inv", "up"])

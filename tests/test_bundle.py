@@ -70,9 +70,7 @@ def test_a_secret_is_taken_out_in_the_form_that_compose_reads(
 
 
 @pytest.mark.parametrize("words", ["up", "doctor --bundle"])
-def test_a_dry_run_writes_no_bundle(
-    words: str, inv: Inv, recorder: Recorder, project: Project, failures: Path
-) -> None:
+def test_dry_runs_write_no_bundle(words: str, inv: Inv, recorder: Recorder, failures: Path) -> None:
     recorder.on("docker", "version").say(code=1, err="Cannot connect")
     recorder.on(".env", "config", "--format").say(code=1, err="Cannot connect")
 

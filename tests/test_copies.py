@@ -103,9 +103,7 @@ def test_a_moved_folder_keeps_the_stack(transfer: Transfer, inv: Inv, capsys: Ca
 
 
 @pytest.mark.parametrize("env", ["", "COMPOSE_PROJECT_NAME=another\n"])
-def test_a_new_folder_at_the_old_place_is_not_the_original(
-    env: str, first: Project, transfer: Transfer, inv: Inv
-) -> None:
+def test_an_old_place_may_be_reused(env: str, first: Project, transfer: Transfer, inv: Inv) -> None:
     moved = transfer(shutil.move)
     first.root.mkdir()
     if env:

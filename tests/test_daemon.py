@@ -99,9 +99,7 @@ RECORD = '{{"pid": {pid}, "since": "long ago", "port": 1, "at": 0}}'
 
 
 @pytest.mark.parametrize(("name", "text"), [("json", RECORD), ("pid", "{pid}\n")])
-def test_another_program_with_the_recorded_pid_is_left_alone(
-    name: str, text: str, daemon: Daemon, tmp_path: Path
-) -> None:
+def test_a_reused_pid_is_left_alone(name: str, text: str, daemon: Daemon, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", CHILD], start_new_session=True) as other:
         (tmp_path / f"backend.{name}").write_text(text.format(pid=other.pid))
 

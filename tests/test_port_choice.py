@@ -144,9 +144,7 @@ def test_strict_and_ci_choose_nothing(
     assert env.read_text() == before
 
 
-def test_a_port_without_a_setting_is_refused_with_the_line_to_write(
-    choose: Choose, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_port_without_a_setting_is_refused(choose: Choose, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(port_choice, "holder", lambda *_: "")
 
     with pytest.raises(PortTakenError) as caught:

@@ -92,9 +92,7 @@ def test_a_bound_port_without_a_listener_has_no_holder(recorder: Recorder) -> No
 
 
 @pytest.mark.parametrize("listeners", [{}, {7: "docker-proxy"}, {8: "com.docker.backend"}])
-def test_a_container_is_named_instead_of_the_process_that_forwards(
-    listeners: dict[int, str], recorder: Recorder
-) -> None:
+def test_a_container_is_named_not_the_proxy(listeners: dict[int, str], recorder: Recorder) -> None:
     recorder.pids = lambda port: listeners
     recorder.on("publish=8000").say("shop-db-1\tshop\n")
 

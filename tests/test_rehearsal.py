@@ -110,9 +110,7 @@ def test_a_backend_of_another_database_is_78(inv: Inv, recorder: Recorder, capsy
 
 
 @pytest.mark.parametrize("program", ["pg_dump", "pg_restore"])
-def test_a_failed_copy_is_74_and_names_the_program(
-    program: str, inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_failed_copy_is_74(program: str, inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     recorder.on(program).say(code=1, err="no space left\n")
 
     assert inv("db.rehearse") == 74
@@ -121,9 +119,7 @@ def test_a_failed_copy_is_74_and_names_the_program(
     assert not any("shell" in argv for argv in recorder.asked)
 
 
-def test_a_dry_rehearsal_shows_the_programs_that_copy(
-    inv: Inv, recorder: Recorder, capsys: Capsys
-) -> None:
+def test_a_dry_rehearsal_shows_the_programs(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
     assert inv("--dry", "db.rehearse") == 0
 
     out, err = capsys.readouterr()

@@ -167,7 +167,7 @@ def tables(file: Path) -> list[tuple[str]]:
     ("verb", "left"), [("db.reset", []), ("down --volumes", None), ("destroy", None)]
 )
 def test_a_verb_that_empties_or_removes_the_file_keeps_a_snapshot(
-    verb: str, left: list[str] | None, live: Path, inv: Inv, capsys: Capsys
+    verb: str, left: list[tuple[str]] | None, live: Path, inv: Inv, capsys: Capsys
 ) -> None:
     assert inv(*verb.split(), "--yes") == 0
     assert (tables(live) if live.exists() else None) == left

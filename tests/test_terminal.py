@@ -25,9 +25,7 @@ type: x"""
 
 
 @pytest.mark.parametrize(("columns", "text"), [(0, WIDE), (36, WIDE), (35, BLOCKS), (10, BLOCKS)])
-def test_a_table_too_wide_for_the_terminal_is_a_block_a_row(
-    columns: int, text: str, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_wide_table_is_a_block_per_row(columns: int, text: str, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr("composed.terminal.columns", lambda: columns)
 
     assert table(ROWS) == text
@@ -93,9 +91,7 @@ def test_quick_work_shows_no_progress(clock: list[float], capsys: Capsys) -> Non
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_gets_one_line_that_is_updated(
-    clock: list[float], capsys: Capsys, monkeypatch: MonkeyPatch
-) -> None:
+def test_one_line_is_updated(clock: list[float], capsys: Capsys, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with Progress("Dumping") as progress:
         clock[0] = 1.0
