@@ -91,10 +91,8 @@ def test_a_value_of_the_wrong_kind_is_refused(name: str, value: str, valid: str)
 @pytest.mark.parametrize(
     ("name", "value", "default"),
     [
-        ("DB_PORT", "0", "5433"),
-        ("DB_PORT", "65535", "5433"),
-        ("WEB_CONCURRENCY", "70000", "2"),
-        ("WEB_CONCURRENCY", "", "2"),
+        *(("DB_PORT", port, "5433") for port in ("0", "65535")),
+        *(("WEB_CONCURRENCY", count, "2") for count in ("70000", "")),
         ("DEBUG", "True", "true"),
         ("APP_GID", "1000", ""),
         ("COMPOSE_PROJECT_NAME", "shop-1_a", ""),
