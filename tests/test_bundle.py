@@ -8,7 +8,7 @@ import pytest
 
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import ENV, PS_ROW, Capsys, Inv, MonkeyPatch, container, ps_answer
+from tests.samples import ENV, PS_ROW, Inv, MonkeyPatch, container, ps_answer
 
 SECRET = "no'good$secret"
 
@@ -90,20 +90,20 @@ def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: MonkeyPatch)
 
 
 def test_a_command_that_fails_inside_gets_a_bundle_too(
-    inv: Inv, recorder: Recorder, failures: Path, capsys: Capsys
+    inv: Inv, recorder: Recorder, failures: Path
 ) -> None:
     recorder.on("manage.py").say(code=23)
 
     assert inv("up", "--migrate") == 23
 
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         "The command inside ended with 23.\n"
         "  All that is known about it: .composed/shop/failures/NOW\n"
     )
 
 
 def test_a_full_disk_does_not_hide_the_failure(
-    inv: Inv, failures: Path, monkeypatch: MonkeyPatch, capsys: Capsys
+    inv: Inv, failures: Path, monkeypatch: MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -112,7 +112,7 @@ def test_a_full_disk_does_not_hide_the_failure(
 
     assert inv("up") == 75
 
-    assert "Waiting for backend" in capsys.readouterr().err
+    assert "Waiting for backend" in inv.err()
 
 
 @pytest.mark.parametrize("words", ["up --service nope", "up --timeout soon"])

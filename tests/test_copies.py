@@ -15,7 +15,7 @@ from composed.env.file import project_name
 from composed.env.settings import load_settings
 from composed.findings import Finding
 from composed.project import Project
-from tests.samples import Capsys, Inv, MonkeyPatch
+from tests.samples import Inv, MonkeyPatch
 
 Transfer = Callable[[Callable[..., object]], Project]
 
@@ -58,7 +58,7 @@ def add(project: Project, text: str) -> None:
         env.write(text)
 
 
-def test_the_folder_is_recorded_once(first: Project, inv: Inv, capsys: Capsys) -> None:
+def test_the_folder_is_recorded_once(first: Project, inv: Inv) -> None:
     text = (first.root / ".env").read_text()
     line = f'# The folder of this stack, by which inv tells a copy: "{first.root}"\n'
     assert text.startswith(f"{line}COMPOSE_PROJECT_NAME=shop\n")
@@ -66,23 +66,23 @@ def test_the_folder_is_recorded_once(first: Project, inv: Inv, capsys: Capsys) -
     inv("up")
 
     assert (first.root / ".env").read_text() == text
-    assert capsys.readouterr().err == ""
+    assert inv.err() == ""
 
 
 @pytest.mark.parametrize("verb", ["ps", "down", "dbshell", "env", "up"])
 def test_every_verb_in_a_copy_gives_the_stack_a_new_name_first(
-    verb: str, first: Project, copy: Project, inv: Inv, capsys: Capsys
+    verb: str, first: Project, copy: Project, inv: Inv
 ) -> None:
     own = project_name(copy.root)
 
     assert inv(verb) == 0
 
     assert (name(copy), name(first)) == (own, "shop")
-    assert capsys.readouterr().err == (
+    assert inv.err() == (
         f"A copy of {first.root}: it gets {own} as its stack (COMPOSE_PROJECT_NAME changed).\n"
     )
     inv(verb)
-    assert "A copy of" not in capsys.readouterr().err
+    assert "A copy of" not in inv.err()
 
 
 def test_a_dry_run_in_a_copy_writes_nothing(copy: Project, inv: Inv) -> None:
@@ -93,12 +93,12 @@ def test_a_dry_run_in_a_copy_writes_nothing(copy: Project, inv: Inv) -> None:
     assert (copy.root / ".env").read_text() == before
 
 
-def test_a_moved_folder_keeps_the_stack(transfer: Transfer, inv: Inv, capsys: Capsys) -> None:
+def test_a_moved_folder_keeps_the_stack(transfer: Transfer, inv: Inv) -> None:
     moved = transfer(shutil.move)
 
     inv("up")
 
-    assert (name(moved), capsys.readouterr().err) == ("shop", "")
+    assert (name(moved), inv.err()) == ("shop", "")
     assert f'"{moved.root}"' in (moved.root / ".env").read_text()
 
 
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_read_counts_as_the_original(
 
 
 def test_settings_that_lead_to_the_originals_data_become_comments(
-    first: Project, transfer: Transfer, inv: Inv, capsys: Capsys
+    first: Project, transfer: Transfer, inv: Inv
 ) -> None:
     add(first, "export POSTGRES_VOLUME=dear\nSQLITE_PATH=/srv/db.sqlite3\nDB_PORT=5555\n")
     copy = transfer(shutil.copytree)
@@ -172,7 +172,7 @@ def test_settings_that_lead_to_the_originals_data_become_comments(
     lines = "\n# export POSTGRES_VOLUME=dear\n# SQLITE_PATH=/srv/db.sqlite3\nDB_PORT=5555\n"
     assert (copy.root / ".env").read_text().endswith(lines)
     changed = "(COMPOSE_PROJECT_NAME, POSTGRES_VOLUME, SQLITE_PATH changed)"
-    assert changed in capsys.readouterr().err
+    assert changed in inv.err()
 
 
 def test_settings_that_follow_the_name_stay(first: Project, transfer: Transfer, inv: Inv) -> None:

@@ -10,7 +10,7 @@ from composed.docker.images import LABEL, Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.gateway import Answer, Gateway
 from tests.recorder import Recorder
-from tests.samples import Capsys, Inv
+from tests.samples import Inv
 
 FILES = {"Dockerfile", "lock.txt", "views.py", "pages/a.html", "pages/cache/x", "run.log"}
 
@@ -127,13 +127,7 @@ def test_a_missing_image_is_not_stale(context: Path, recorder: Recorder) -> None
     ],
 )
 def test_up_builds_a_stale_image_anew(
-    words: str,
-    option: str,
-    message: str,
-    context: Path,
-    inv: Inv,
-    recorder: Recorder,
-    capsys: Capsys,
+    words: str, option: str, message: str, context: Path, inv: Inv, recorder: Recorder
 ) -> None:
     with_backend = model(context)
     with_backend["services"]["backend"] = {}
@@ -145,5 +139,5 @@ def test_up_builds_a_stale_image_anew(
 
     assert recorder.ran[0][-1] == option
     assert recorder.of("run")[0].env == recipe_of(context).label
-    err = capsys.readouterr().err
+    err = inv.err()
     assert message in err if message else err == ""

@@ -5,7 +5,7 @@ import pytest
 from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Capsys, Inv, ps_answer, snapshot_names
+from tests.samples import EXEC_DB, MANAGE, PG_DUMP, PSQL_ON, Inv, ps_answer, snapshot_names
 
 PLAN = "Planned operations:\na.0002_more\n    Add field x to y\n"
 NOTHING = "Planned operations:\n  No planned migration operations.\n"
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("pending")
 
 
 def test_pending_migrations_take_a_snapshot_first(
-    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
+    inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     assert inv("migrate") == 0
 
@@ -28,7 +28,7 @@ def test_pending_migrations_take_a_snapshot_first(
     assert "NOT IN ('django_migrations', 'django_content_type', " in recorder.fed[0]
     (name,) = snapshot_names(project)
     assert name.endswith("Z-before-migrate")
-    assert capsys.readouterr().err == f"Snapshot taken: {name}\n"
+    assert inv.err() == f"Snapshot taken: {name}\n"
     assert recorder.lines("run")[-1].endswith("backend python manage.py migrate")
 
 
@@ -112,30 +112,28 @@ def test_prune_is_never_planned(inv: Inv, recorder: Recorder, project: Project) 
     assert len(snapshot_names(project)) == 1
 
 
-def test_a_failure_names_the_way_back(
-    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
-) -> None:
+def test_a_failure_names_the_way_back(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
 
     assert inv("migrate") == 3
 
     (name,) = snapshot_names(project)
-    assert capsys.readouterr().err.endswith(
+    assert inv.err().endswith(
         "migrate ended with 3; the reason stands above.\n"
         f"  To bring the data back: inv db.restore --name {name}\n"
     )
 
 
-def test_without_data_there_is_no_way_back(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_without_data_there_is_no_way_back(inv: Inv, recorder: Recorder) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
     recorder.on("--dbname", "task_db").say()
 
     assert inv("migrate") == 3
 
-    assert capsys.readouterr().err == ""
+    assert inv.err() == ""
 
 
-def test_rollback_restores(inv: Inv, recorder: Recorder, project: Project, capsys: Capsys) -> None:
+def test_rollback_restores(inv: Inv, recorder: Recorder, project: Project) -> None:
     recorder.on("manage.py", "migrate").say(code=3)
 
     assert inv("migrate", "--rollback-on-failure") == 3
@@ -146,11 +144,11 @@ def test_rollback_restores(inv: Inv, recorder: Recorder, project: Project, capsy
     ]
     (name,) = [name for name in snapshot_names(project) if name.endswith("before-migrate")]
     assert recorder.fed[-2].startswith("ALTER DATABASE")  # the swap
-    assert f"Rolled back to {name}: 2 tables, 7 rows.\n" in capsys.readouterr().err
+    assert f"Rolled back to {name}: 2 tables, 7 rows.\n" in inv.err()
 
 
 def test_rollback_on_failure_empties_a_database_that_was_empty(
-    inv: Inv, recorder: Recorder, project: Project, capsys: Capsys
+    inv: Inv, recorder: Recorder, project: Project
 ) -> None:
     empty = '00-1\n["version", "15.18"]\n["end", ""]\n'
     recorder.on("--dbname", "task_db").say(empty)
@@ -160,7 +158,7 @@ def test_rollback_on_failure_empties_a_database_that_was_empty(
 
     assert snapshot_names(project) == []
     assert recorder.fed[-2].startswith("ALTER DATABASE")
-    assert capsys.readouterr().err.endswith("Rolled back: the database is empty, as before.\n")
+    assert inv.err().endswith("Rolled back: the database is empty, as before.\n")
 
 
 def test_rollback_needs_a_snapshot(inv: Inv, recorder: Recorder) -> None:

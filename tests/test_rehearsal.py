@@ -31,7 +31,7 @@ def output(*reports: dict[str, Any]) -> str:
     return "\n".join(["6 objects imported automatically.", *lines])
 
 
-def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder) -> None:
     last = MIGRATION | {"name": "b.0001", "locks": None}
     none = MIGRATION | {"name": "c.0001", "locks": {}}
     recorder.on("shell", "--command").say(output(MIGRATION, last, none))
@@ -51,7 +51,7 @@ def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder, capsys: Ca
     one_off = f"{ONE_OFF} --env POSTGRES_DB backend python manage.py shell --command".split()
     assert call.argv[:-1] == one_off
     assert call.argv[-1].endswith(f"\nrehearse('{NEW}')\n")
-    assert capsys.readouterr().out == (
+    assert inv.out() == (
         "MIGRATION    TIME     ROWS WRITTEN  LOCKS\n"
         "a.0002_more  1.500 s  7             "
         "a ACCESS EXCLUSIVE (3 rows, rewritten), b ROW EXCLUSIVE (4 rows), c SHARE\n"
@@ -61,14 +61,14 @@ def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder, capsys: Ca
 
 
 def test_without_pending_migrations_no_copy_is_made(
-    inv: Inv, recorder: Recorder, pending: list[str], capsys: Capsys
+    inv: Inv, recorder: Recorder, pending: list[str]
 ) -> None:
     pending.clear()
 
     assert inv("db.rehearse") == 0
 
     assert recorder.piped == []
-    assert capsys.readouterr().out == "No migration is pending: nothing to rehearse.\n"
+    assert inv.out() == "No migration is pending: nothing to rehearse.\n"
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ def test_another_failure_is_shown_unchanged(inv: Inv, recorder: Recorder, capsys
     assert (out, err.endswith("ImportError: x\n")) == ("", True)
 
 
-def test_a_backend_of_another_database_is_78(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_a_backend_of_another_database_is_78(inv: Inv, recorder: Recorder) -> None:
     recorder.on("shell", "--command").say(output({"elsewhere": "task_db"}), code=1)
 
     assert inv("db.rehearse") == 78
 
-    assert capsys.readouterr().err.endswith(
+    assert inv.err().endswith(
         "With another POSTGRES_DB, the backend still uses task_db: nothing was migrated.\n"
         "  Have its settings take the database from POSTGRES_DB.\n"
     )
@@ -110,12 +110,12 @@ def test_a_backend_of_another_database_is_78(inv: Inv, recorder: Recorder, capsy
 
 
 @pytest.mark.parametrize("program", ["pg_dump", "pg_restore"])
-def test_a_failed_copy_is_74(program: str, inv: Inv, recorder: Recorder, capsys: Capsys) -> None:
+def test_a_failed_copy_is_74(program: str, inv: Inv, recorder: Recorder) -> None:
     recorder.on(program).say(code=1, err="no space left\n")
 
     assert inv("db.rehearse") == 74
 
-    assert f"{program} ended with 1:\n  no space left\n" in capsys.readouterr().err
+    assert f"{program} ended with 1:\n  no space left\n" in inv.err()
     assert not any("shell" in argv for argv in recorder.asked)
 
 

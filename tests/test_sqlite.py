@@ -12,7 +12,7 @@ from composed.data.sqlite import SQLite
 from composed.errors import NotFoundError
 from composed.gateway import Gateway
 from composed.project import Project
-from tests.samples import Capsys, Inv, MonkeyPatch
+from tests.samples import Inv, MonkeyPatch
 
 
 @contextlib.contextmanager
@@ -59,13 +59,13 @@ def restore_from(inv: Inv, file: Path) -> int:
     return inv("db.restore", "--from", str(file), "--no-snapshot", "--yes")
 
 
-def test_a_snapshot_keeps_the_rows(live: Path, inv: Inv, project: Project, capsys: Capsys) -> None:
+def test_a_snapshot_keeps_the_rows(live: Path, inv: Inv, project: Project) -> None:
     assert inv("db.snapshot", "--name", "three") == 0
     execute(live, "DELETE FROM task")
     assert inv("db.restore", "--name", "three", "--yes") == 0
 
     assert count(live) == 3
-    assert capsys.readouterr().out.startswith("three: 12.0 KiB, 2 tables, 4 rows\nRestored: 2 tab")
+    assert inv.out().startswith("three: 12.0 KiB, 2 tables, 4 rows\nRestored: 2 tab")
     whole = project.snapshots / "three/database.dump"
     assert whole.stat().st_mode & 0o777 == 0o600
     assert {path.name for path in whole.parent.iterdir()} == {"database.dump", "manifest.json"}
@@ -120,13 +120,13 @@ def test_rows_in_the_log_of_a_used_file_are_restored(live: Path, inv: Inv, tmp_p
     assert count(live) == 8
 
 
-def test_damaged_files_change_nothing(live: Path, inv: Inv, tmp_path: Path, capsys: Capsys) -> None:
+def test_damaged_files_change_nothing(live: Path, inv: Inv, tmp_path: Path) -> None:
     damaged = make(tmp_path / "damaged.sqlite3", 100)
     damaged.write_bytes(damaged.read_bytes()[:20000])
 
     assert restore_from(inv, damaged) == 65
 
-    assert "is damaged: " in capsys.readouterr().err
+    assert "is damaged: " in inv.err()
     assert count(live) == 3
 
 
@@ -138,16 +138,16 @@ def test_damaged_files_change_nothing(live: Path, inv: Inv, tmp_path: Path, caps
     ],
 )
 def test_a_file_that_is_no_sqlite_is_65(
-    contents: bytes, reason: str, live: Path, inv: Inv, tmp_path: Path, capsys: Capsys
+    contents: bytes, reason: str, live: Path, inv: Inv, tmp_path: Path
 ) -> None:
     (tmp_path / "dump").write_bytes(contents)
 
     assert restore_from(inv, tmp_path / "dump") == 65
 
-    assert reason in capsys.readouterr().err
+    assert reason in inv.err()
 
 
-def test_a_held_lock_is_74(live: Path, inv: Inv, monkeypatch: MonkeyPatch, capsys: Capsys) -> None:
+def test_a_held_lock_is_74(live: Path, inv: Inv, monkeypatch: MonkeyPatch) -> None:
     execute(live, "PRAGMA journal_mode = delete")
     monkeypatch.setattr("composed.data.sqlite.SECONDS_TO_WAIT", 0)
     with connected(live) as holder:
@@ -155,7 +155,7 @@ def test_a_held_lock_is_74(live: Path, inv: Inv, monkeypatch: MonkeyPatch, capsy
 
         assert inv("db.snapshot") == 74
 
-    assert "failed: database is locked." in capsys.readouterr().err
+    assert "failed: database is locked." in inv.err()
 
 
 def tables(file: Path) -> list[tuple[str]]:
@@ -167,12 +167,12 @@ def tables(file: Path) -> list[tuple[str]]:
     ("verb", "left"), [("db.reset", []), ("down --volumes", None), ("destroy", None)]
 )
 def test_a_verb_that_empties_or_removes_the_file_keeps_a_snapshot(
-    verb: str, left: list[tuple[str]] | None, live: Path, inv: Inv, capsys: Capsys
+    verb: str, left: list[tuple[str]] | None, live: Path, inv: Inv
 ) -> None:
     assert inv(*verb.split(), "--yes") == 0
     assert (tables(live) if live.exists() else None) == left
 
-    way_back = capsys.readouterr().err.splitlines()[-1]
+    way_back = inv.err().splitlines()[-1]
     assert inv(*way_back.partition("inv ")[2].split(), "--yes") == 0
     assert count(live) == 3
 
