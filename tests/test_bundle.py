@@ -89,9 +89,7 @@ def test_the_newest_ten_stay(inv: Inv, failures: Path, monkeypatch: MonkeyPatch)
     assert (len(names), names[0], names[-1]) == (10, "2026-01-03", "2026-01-11-2")
 
 
-def test_a_command_that_fails_inside_gets_a_bundle_too(
-    inv: Inv, recorder: Recorder, failures: Path
-) -> None:
+def test_a_failure_inside_gets_a_bundle_too(inv: Inv, recorder: Recorder, failures: Path) -> None:
     recorder.on("manage.py").say(code=23)
 
     assert inv("up", "--migrate") == 23
@@ -102,9 +100,7 @@ def test_a_command_that_fails_inside_gets_a_bundle_too(
     )
 
 
-def test_a_full_disk_does_not_hide_the_failure(
-    inv: Inv, failures: Path, monkeypatch: MonkeyPatch
-) -> None:
+def test_a_full_disk_hides_no_failure(inv: Inv, failures: Path, monkeypatch: MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -70,7 +70,7 @@ def test_the_folder_is_recorded_once(first: Project, inv: Inv) -> None:
 
 
 @pytest.mark.parametrize("verb", ["ps", "down", "dbshell", "env", "up"])
-def test_every_verb_in_a_copy_gives_the_stack_a_new_name_first(
+def test_every_verb_renames_a_copy_first(
     verb: str, first: Project, copy: Project, inv: Inv
 ) -> None:
     own = project_name(copy.root)

@@ -14,9 +14,7 @@ NOTHING = "Planned operations:\n  No planned migration operations.\n"
 pytestmark = pytest.mark.usefixtures("pending")
 
 
-def test_pending_migrations_take_a_snapshot_first(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_migrate_takes_a_snapshot_first(inv: Inv, recorder: Recorder, project: Project) -> None:
     assert inv("migrate") == 0
 
     assert recorder.lines("pipe") == [
@@ -147,9 +145,7 @@ def test_rollback_restores(inv: Inv, recorder: Recorder, project: Project) -> No
     assert f"Rolled back to {name}: 2 tables, 7 rows.\n" in inv.err()
 
 
-def test_rollback_on_failure_empties_a_database_that_was_empty(
-    inv: Inv, recorder: Recorder, project: Project
-) -> None:
+def test_rollback_to_an_empty_database(inv: Inv, recorder: Recorder, project: Project) -> None:
     empty = '00-1\n["version", "15.18"]\n["end", ""]\n'
     recorder.on("--dbname", "task_db").say(empty)
     recorder.on("manage.py", "migrate").say(code=3)

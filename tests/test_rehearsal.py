@@ -60,9 +60,7 @@ def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder) -> None:
     )
 
 
-def test_without_pending_migrations_no_copy_is_made(
-    inv: Inv, recorder: Recorder, pending: list[str]
-) -> None:
+def test_nothing_pending_means_no_copy(inv: Inv, recorder: Recorder, pending: list[str]) -> None:
     pending.clear()
 
     assert inv("db.rehearse") == 0
