@@ -100,7 +100,6 @@ class PostgreSQL(Database):
 
     @property
     def commands(self) -> dict[str, list[str]]:
-        """The command lines of ``pg_dump`` and ``pg_restore``."""
         return {"dump": self._pg_dump(), "restore": self._pg_restore("composed_new_dry")}
 
     def dump(self, file: Path) -> tuple[Facts, str]:
@@ -146,7 +145,6 @@ class PostgreSQL(Database):
             self.check_version(version[1])
 
     def replace(self, dump: Dump) -> Facts:
-        """Restore into a new database, then rename: see :class:`Database`."""
         with self._beside() as new:
             if dump.kind == "custom":
                 roles = ["--no-privileges"] if dump.foreign else []  # roles of another server
@@ -162,7 +160,6 @@ class PostgreSQL(Database):
         return facts
 
     def reset(self) -> None:
-        """Swap the live database with a new, empty database."""
         with self._beside() as new:
             self._swap(new)
 
@@ -178,16 +175,12 @@ class PostgreSQL(Database):
         self._sql(HEAL.format(live=identifier(self._name), call=call))
 
     def has_rows(self) -> bool:
-        """Look for a first row in each table."""
         without = ", ".join(map(literal, MADE_BY_MIGRATE))
         return bool(self._psql.sql(HAS_ROWS.format(without=without), self._name).strip())
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
-        """Yield the name of a copy that ``pg_dump`` and ``pg_restore`` made.
-
-        ``CREATE DATABASE … TEMPLATE`` would need a live database without connections.
-        """
+        # CREATE DATABASE … TEMPLATE would need a live database without connections.
         with self._beside() as new:
             pipe_dump(self._psql, self._name, self._psql, self._pg_restore(new), "Copying")
             yield new

@@ -54,7 +54,6 @@ class SQLite(Database):
         """Accept every dump: :meth:`replace` checks a copy and never touches the file itself."""
 
     def replace(self, dump: Dump) -> Facts:
-        """Back up a checked copy of the dump into the live file: see :class:`Database`."""
         with self._beside() as copy:
             with _errors(dump.file):
                 copy.touch()
@@ -69,7 +68,6 @@ class SQLite(Database):
         return facts
 
     def reset(self) -> None:
-        """Back up an empty database into the live file."""
         self._fill(Path(":memory:"), "Emptying")
 
     def has_rows(self) -> bool:
@@ -83,7 +81,6 @@ class SQLite(Database):
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
-        """Yield the path of a copy that the backup API filled."""
         self._check_exists()
         with self._beside() as copy:
             with self._open() as live, _connected(copy) as target:

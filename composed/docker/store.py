@@ -38,7 +38,6 @@ class VolumeStore(Store):
             raise
 
     def pointed_at(self, place: str) -> dict[str, str]:
-        """Return the setting that gives the Compose file the name of the database."""
         return {self._stack.project.database_name: place}
 
     def has_data(self) -> bool:

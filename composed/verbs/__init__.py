@@ -40,28 +40,9 @@ with bytecode_kept():
     )
     from composed.verbs.lifecycle import build, down, logs, open_, ps, restart, up
 
-__all__ = [
-    "build",
-    "collect",
-    "createsuperuser",
-    "db",
-    "dbshell",
-    "dc",
-    "destroy",
-    "doctor",
-    "down",
-    "env",
-    "logs",
-    "makemigrations",
-    "manage",
-    "migrate",
-    "open_",
-    "ps",
-    "restart",
-    "shell",
-    "test",
-    "up",
-]
+__all__ = ["build", "collect", "down", "logs", "open_", "ps", "restart", "up"]
+__all__ += ["db", "destroy", "doctor", "env", "test"]
+__all__ += ["createsuperuser", "dbshell", "dc", "makemigrations", "manage", "migrate", "shell"]
 
 
 def collect(module: str) -> Collection:
