@@ -223,15 +223,12 @@ def _checked(project: Project, key: str, value: object) -> Any:
     """Return the value as the field takes it; raises :class:`SettingError`."""
     known = [field.name for field in fields(project) if field.name != "root"]
     if key not in known:
-        raise SettingError(
-            f"pyproject.toml sets {key!r} in [tool.composed], which is not a key.",
-            f"Valid: {', '.join(known)}.",
-        )
+        problem = f"pyproject.toml sets {key!r} in [tool.composed], which is not a key."
+        raise SettingError(problem, f"Valid: {', '.join(known)}.")
     given: Any = tuple(value) if isinstance(value, list) else value
     kind = type(getattr(project, key))
     texts = given.values() if isinstance(given, dict) else given
     if isinstance(given, kind) and all(isinstance(text, str) for text in texts):
         return given
-    raise SettingError(
-        f"pyproject.toml sets {key} in [tool.composed] to {value!r}.", f"Valid: {_VALID[kind]}."
-    )
+    problem = f"pyproject.toml sets {key} in [tool.composed] to {value!r}."
+    raise SettingError(problem, f"Valid: {_VALID[kind]}.")

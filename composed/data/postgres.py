@@ -93,10 +93,8 @@ class PostgreSQL(Database):
         """Raise :class:`DataError` for a newer major version: PostgreSQL may not read the dump."""
         server = self._sql("SHOW server_version;").strip()
         if version and _major(version) > _major(server):
-            raise DataError(
-                f"The data is from PostgreSQL {version}, the server is {server}.",
-                f"Use the image postgres:{_major(version)} or a newer one, on a new volume.",
-            )
+            cure = f"Use the image postgres:{_major(version)} or a newer one, on a new volume."
+            raise DataError(f"The data is from PostgreSQL {version}, the server is {server}.", cure)
 
     @property
     def commands(self) -> dict[str, list[str]]:

@@ -113,10 +113,8 @@ class Snapshots:
         """Raise :class:`ValueWrongError` when the name is not valid, or taken."""
         _check_name(name)
         if (self._folder / name).exists():
-            raise ValueWrongError(
-                f"There is a snapshot {name!r} already, and none is overwritten.",
-                "See all: inv db.list",
-            )
+            problem = f"There is a snapshot {name!r} already, and none is overwritten."
+            raise ValueWrongError(problem, "See all: inv db.list")
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[Path]:
@@ -162,10 +160,8 @@ class Snapshots:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise ValueWrongError(
-            f"--name is {name!r}.",
-            "Valid: letters, digits, '.', '_' and '-', starting with a letter or digit.",
-        )
+        cure = "Valid: letters, digits, '.', '_' and '-', starting with a letter or digit."
+        raise ValueWrongError(f"--name is {name!r}.", cure)
 
 
 def _manifest(name: str, file: Path) -> Manifest:

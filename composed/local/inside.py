@@ -65,9 +65,8 @@ class LocalInside(Inside):
         backend = self._project.backend
         for name in names:
             if name != backend:
-                raise NotFoundError(
-                    f"There is no service {name!r} in local mode.", f"Services: {backend}."
-                )
+                problem = f"There is no service {name!r} in local mode."
+                raise NotFoundError(problem, f"Services: {backend}.")
 
     def problem(self) -> EngineError | None:
         """Return the error for a Python without Gunicorn, else None."""
@@ -75,10 +74,8 @@ class LocalInside(Inside):
             return None
         file = self._project.find("requirements.txt")
         packages = f"--requirement {file}" if file else "gunicorn"
-        return EngineError(
-            f"{sys.executable} has no Gunicorn to run the server with.",
-            f"Install it: pip install {packages}",
-        )
+        problem = f"{sys.executable} has no Gunicorn to run the server with."
+        return EngineError(problem, f"Install it: pip install {packages}")
 
     def _run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         added = self.environment | plain_environment() | dict(env or {})

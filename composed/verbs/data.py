@@ -144,9 +144,8 @@ def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str
     from composed.data import actions as data
 
     if sum(map(bool, (name, latest, file))) != 1:
-        raise ValueWrongError(
-            "A restore takes exactly one of --name, --latest and --from.", "See all: inv db.list"
-        )
+        problem = "A restore takes exactly one of --name, --latest and --from."
+        raise ValueWrongError(problem, "See all: inv db.list")
     if name:
         return data.find(stack, name), f"--name {shlex.quote(name)}"
     if latest:

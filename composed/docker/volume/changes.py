@@ -273,10 +273,8 @@ class VolumeChanges(Volume):
         """Raise :class:`SettingError` if the shell or the Compose file overrides the env file."""
         for name in (settings.name, settings.mount):
             if name in os.environ:
-                raise SettingError(
-                    f"{name} is set in the environment, which wins over .env.",
-                    f"Type: unset {name}",
-                )
+                problem = f"{name} is set in the environment, which wins over .env."
+                raise SettingError(problem, f"Type: unset {name}")
         model = self._dc.model(env=_environment(settings, wanted))
         if volume.volume_of(model, self._database.name) != wanted:
             raise SettingError(
@@ -295,10 +293,8 @@ class VolumeChanges(Volume):
         running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
         inspect = ["docker", "inspect", "--format", running, *ids]
         if ids and (users := _output("docker inspect", self._gateway.ask(inspect)).split()):
-            raise RefusedError(
-                f"Volume {name} is in use by {', '.join(users)}.",
-                f"Stop the container: docker stop {users[0]}",
-            )
+            problem = f"Volume {name} is in use by {', '.join(users)}."
+            raise RefusedError(problem, f"Stop the container: docker stop {users[0]}")
 
     @contextlib.contextmanager
     def _server(self, user: str, call: str, env: Mapping[str, str]) -> Iterator[_TemporaryServer]:

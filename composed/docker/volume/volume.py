@@ -87,10 +87,8 @@ class VolumeCheck:
         settings = settings_of(self._dc.written_model(), self._service)
         if (mount := mount_for(config, self.volume.mount)) != self.volume.mount:
             setting = settings.mount or "The mount"
-            raise SettingError(
-                f"{setting} is {self.volume.mount}, where {image} does not keep its data.",
-                f"Write {setting}={mount} into .env",
-            )
+            problem = f"{setting} is {self.volume.mount}, where {image} does not keep its data."
+            raise SettingError(problem, f"Write {setting}={mount} into .env")
         if self.volume.name not in self._dc.volumes():
             return False
         check_versions(self.volume, versions(gateway, self.volume), settings.image)
