@@ -115,7 +115,7 @@ class Project:
     @functools.cached_property
     def settings_module(self) -> str:
         """The dotted name that ``manage.py`` gives DJANGO_SETTINGS_MODULE; else empty."""
-        text = _text_of(self.tree / "manage.py")
+        text = text_of(self.tree / "manage.py")
         named = re.search(r"""DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""", text)
         return named[1] if named else ""
 
@@ -137,7 +137,7 @@ class Project:
         if self.serve:
             return self.serve
         package, _, _ = self.settings_module.partition(".")
-        text = "\n".join(_text_of(file) for file in self.settings_paths)
+        text = "\n".join(text_of(file) for file in self.settings_paths)
         if named := re.search(r"""^WSGI_APPLICATION\s*=\s*["']([\w.]+)\.(\w+)["']""", text, re.M):
             application = f"{named[1]}:{named[2]}"
         elif package and (self.tree / package / "wsgi.py").is_file():
@@ -194,7 +194,8 @@ def _sub_folders(folder: Path) -> list[Path]:
     ]
 
 
-def _text_of(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """Return the text of a file; "" for a file that cannot be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -98,11 +98,7 @@ class Snapshots:
         return sorted(path.name for path in self._folder.glob(f".*{HALF_MADE}"))
 
     def get(self, name: str) -> Snapshot:
-        """Return the snapshot of this name.
-
-        Raises :class:`NotFoundError` without such a snapshot, :class:`DataError` when the
-        manifest cannot be read.
-        """
+        """Return a snapshot; raise :class:`NotFoundError`, :class:`DataError` for the manifest."""
         _check_name(name)
         folder = self._folder / name
         if not folder.is_dir():

@@ -25,10 +25,7 @@ done; true
 
 
 class Compose:
-    """Runs Compose with the env files of the project, in the root of the project.
-
-    ``keys`` are the services that ``[tool.composed]`` names, with the key of each.
-    """
+    """Runs Compose with the env files; ``keys`` has the ``[tool.composed]`` key of a service."""
 
     def __init__(
         self, gateway: Gateway, files: Sequence[Path], keys: Mapping[str, str] | None = None

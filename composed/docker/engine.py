@@ -99,10 +99,9 @@ def _engine_problem(answer: Answer) -> EngineError | None:
         return EngineError(f"The Docker Engine refuses access: {reason}", WITHOUT, _way_in())
     if answer.code:
         return EngineError(f"The Docker Engine does not answer: {reason}", WITHOUT, _way_to_start())
-    if answer.out.strip() and _numbers(answer.out) < _numbers(ENGINE_FLOOR):
-        text = (
-            f"The Docker Engine is {answer.out.strip()}; the oldest that works is {ENGINE_FLOOR}."
-        )
+    version = answer.out.strip()
+    if version and _numbers(version) < _numbers(ENGINE_FLOOR):
+        text = f"The Docker Engine is {version}; the oldest that works is {ENGINE_FLOOR}."
         return EngineError(text, INSTALL_ENGINE)
     return None
 

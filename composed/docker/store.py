@@ -51,10 +51,7 @@ class VolumeStore(Store):
         return [name for name, owner in self._dc.volumes().items() if owner == self._stack.name]
 
     def destroy(self) -> int:
-        """Remove everything that Compose knows, then everything with the project's label.
-
-        Raises :class:`InputOutputError` when the engine refuses.
-        """
+        """Raise :class:`InputOutputError` when the engine refuses; see :class:`Store`."""
         check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
             if code := self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local"):

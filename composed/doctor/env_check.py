@@ -101,10 +101,7 @@ def _valid(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Contract:
-    """The settings in ``.env.example``, the env files, the Compose files and the server.
-
-    Missing settings count only if the env files are ``whole``.
-    """
+    """The settings in all files; a missing setting counts only if the env files are ``whole``."""
 
     example: Mapping[str, str] | None
     settings: Settings

@@ -84,17 +84,15 @@ class _Kind(NamedTuple):
 
 _PORT = _Kind("a port from 1 to 65535, or 0 for any", r"\d+")
 _COUNT = _Kind("a whole number from 1", r"0*[1-9]\d*")
-_ID = _Kind("the number of a user or group", r"\d+")
 _TRUTH = _Kind("true or false", "1|true|yes|on|0|false|no|off")
 _NAME = _Kind("lower-case letters, digits, - and _", "(?-i:[a-z0-9][a-z0-9_-]*)")
-_MODE = _Kind("auto, docker, local", "(?-i:auto|docker|local)")
 _NAMED = {
     **dict.fromkeys(("GUNICORN_THREADS", "GUNICORN_TIMEOUT", "GUNICORN_GRACEFUL_TIMEOUT"), _COUNT),
     **dict.fromkeys(("WEB_CONCURRENCY", "STATEMENT_TIMEOUT"), _COUNT),
     **dict.fromkeys(("DEBUG", "HTTPS_ONLY"), _TRUTH),
-    **dict.fromkeys(("APP_UID", "APP_GID"), _ID),
+    **dict.fromkeys(("APP_UID", "APP_GID"), _Kind("the number of a user or group", r"\d+")),
     "COMPOSE_PROJECT_NAME": _NAME,
-    "COMPOSED_MODE": _MODE,
+    "COMPOSED_MODE": _Kind("auto, docker, local", "(?-i:auto|docker|local)"),
 }
 
 

@@ -60,10 +60,7 @@ def collect(module: str) -> Collection:
 
 
 def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Handle signals while the verb runs, keep bytecode, and word the system's own errors.
-
-    A full disk or another user's folder would otherwise end in a traceback.
-    """
+    """Handle signals while the verb runs, keep bytecode, and word errors such as a full disk."""
 
     @functools.wraps(body)
     def verb(*args: Any, **options: Any) -> Any:

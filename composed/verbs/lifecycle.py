@@ -136,10 +136,7 @@ def open_(c: Context) -> None:
 
 
 def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
-    """Start the services, show them and the complaints of the backend; on failure, keep a bundle.
-
-    Raises :class:`NotReadyError` for a complaint that is fatal.
-    """
+    """Start and show the services, with the backend's complaints; on failure, keep a bundle."""
     from composed.doctor.bundle import bundle_on_failure
     from composed.doctor.doctor import complaints
 
