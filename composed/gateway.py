@@ -305,7 +305,6 @@ def is_free(stream: IO[str]) -> bool:
 
 
 def _opened(file: Path) -> IO[str]:
-    """Open a file of the stack to read and append."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("a+", encoding="utf-8")

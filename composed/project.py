@@ -1,7 +1,5 @@
 """The folder of a project, and the names of the parts."""
 
-from __future__ import annotations
-
 import functools
 import os
 import re
@@ -9,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from invoke import Context
 
@@ -56,7 +54,7 @@ class Project:
     engine_sessions: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, c: Context) -> Project:
+    def of(cls, c: Context) -> Self:
         """Return the project whose ``tasks.py`` Invoke loaded.
 
         Raises :class:`SettingError` when its ``pyproject.toml`` cannot be followed.
@@ -69,7 +67,7 @@ class Project:
 
     @classmethod
     @functools.cache  # a verb asks more than once
-    def at(cls, root: Path) -> Project:
+    def at(cls, root: Path) -> Self:
         """Return the project in this folder, as its ``pyproject.toml`` describes it."""
         project = cls(root)
         return cls(root, **{k: _checked(project, k, v) for k, v in _configured(root).items()})
@@ -88,7 +86,7 @@ class Project:
         """The file that names and explains every setting."""
         return self.root / ".env.example"
 
-    def with_services(self, backend: str | None = None, database: str | None = None) -> Project:
+    def with_services(self, backend: str | None = None, database: str | None = None) -> Self:
         """Return the project with these names of services where no key names the services.
 
         Without a name, the usual name is used: an error then lists the services and the key.
@@ -169,7 +167,6 @@ class Project:
 
 
 def _nearest(root: Path) -> Path:
-    """Return the folder of the ``manage.py`` that is nearest to ``root``."""
     folders = [root]
     for _ in range(_DEPTH + 1):
         named = [folder for folder in folders if (folder / "manage.py").is_file()]

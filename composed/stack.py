@@ -104,10 +104,9 @@ class Stack(ABC):
         self.gateway.write(self.stop_mark, "")
         try:
             yield
-        except Interrupted:
-            raise
-        except BaseException:
-            self.gateway.remove(self.stop_mark)
+        except BaseException as error:
+            if not isinstance(error, Interrupted):
+                self.gateway.remove(self.stop_mark)
             raise
         self.gateway.remove(self.stop_mark)
 

@@ -117,10 +117,9 @@ def _check_lines(file: Path, lines: bytes, *, in_data: bool) -> bool:
         elif match["copy"]:
             in_data = True
         elif line := match["beyond"]:
-            raise DataError(
-                f"{file} reaches beyond its database: {line.decode(errors='replace')[:80]!r}.",
-                "Make it again, without --create: pg_dump --no-owner --file FILE DATABASE",
-            )
+            problem = f"{file} reaches beyond its database: {line.decode(errors='replace')[:80]!r}."
+            cure = "Make it again, without --create: pg_dump --no-owner --file FILE DATABASE"
+            raise DataError(problem, cure)
     return in_data
 
 

@@ -76,11 +76,7 @@ ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true;
 
 
 class PostgreSQL(Database):
-    """The database ``name`` of the server that ``psql`` logs in to.
-
-    ``swaps`` keeps a record while a new database stands beside the live database:
-    the next verb can :meth:`heal` the leftovers of a killed restore.
-    """
+    """The database ``name`` of the server of ``psql``; ``swaps`` records restores under way."""
 
     engine = "postgresql"
 

@@ -24,10 +24,7 @@ APPLIED = "SELECT app || '.' || name FROM django_migrations ORDER BY id"
 
 
 class SQLite(Database):
-    """The database in ``file``; a copy stands in ``scratch`` for a time.
-
-    ``swaps`` keeps a record meanwhile: the next verb can :meth:`heal` a killed restore.
-    """
+    """The database in ``file``; a killed restore leaves ``scratch`` and a record in ``swaps``."""
 
     engine = "sqlite"
 

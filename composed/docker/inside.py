@@ -43,7 +43,6 @@ class ContainerInside(Inside):
     def _one_off(
         self, tty: Sequence[str], options: Sequence[str], args: Sequence[str]
     ) -> Iterator[list[str]]:
-        """Yield the words that run a management command in a one-off container."""
         with self._call() as call:
             run = ["run", "--rm", "--no-deps", *tty, "--label", f"{LABEL}={call}", *options]
             yield [*run, self._project.backend, *self._project.manage, *args]

@@ -56,12 +56,10 @@ class VolumeStore(Store):
         with self._stack.locked(), self._stack.stopping():
             if code := self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local"):
                 return code
-            gateway, label = self._dc.gateway, f"label={PROJECT_LABEL}={self._stack.name}"
+            label = f"label={PROJECT_LABEL}={self._stack.name}"
             for listing, removal in KINDS:
-                argv = ["docker", *listing, "--filter", label]
-                if ids := self._dc.output(argv, gateway.ask(argv)).split():
-                    argv = ["docker", *removal, *dict.fromkeys(ids)]
-                    self._dc.output(argv, gateway.do(argv))
+                if ids := self._dc.output(["docker", *listing, "--filter", label]).split():
+                    self._dc.output(["docker", *removal, *dict.fromkeys(ids)], effect=True)
         return 0
 
 

@@ -207,10 +207,7 @@ def uses(
 def _compose_variables(
     gateway: Gateway, files: Sequence[Path]
 ) -> tuple[dict[str, bool], list[Finding]]:
-    """Return each variable of the Compose files, and whether it is required; needs no engine.
-
-    No finding repeats an error text of Compose, which quotes values.
-    """
+    """Return each variable, and whether it is required; no finding quotes Compose's error text."""
     # A project name of our own: the setting may be malformed.
     words = ("--project-name", "check", "config", "--variables")
     answer = gateway.ask(Compose(gateway, files).argv(*words))

@@ -55,10 +55,7 @@ class Settings:
             raise SettingError(f"{problem.name} {problem.seen}.", problem.cure)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem for each value that is missing or of the wrong kind.
-
-        An empty value means the default; ``generated`` settings have none.
-        """
+        """Yield each value that is missing or of the wrong kind; an empty value is the default."""
         for name in self.generated:
             if not (self.values.get(name) or self.defaults.get(name)):
                 seen = f"has no value in {self.files[-1].name}"
@@ -151,10 +148,9 @@ def assignments(text: str, name: str = ".env") -> dict[str, str]:
     values: dict[str, str | None] = {}
     for line in bindings(text):
         if line.error:
-            raise SettingError(
-                f"{name} has a line that is no assignment: line {line_number(line)}.",
-                "Write it as NAME=value; see every problem: inv env --check",
-            )
+            problem = f"{name} has a line that is no assignment: line {line_number(line)}."
+            cure = "Write it as NAME=value; see every problem: inv env --check"
+            raise SettingError(problem, cure)
         if line.key is not None:
             values[line.key] = line.value
     return {key: value for key, value in values.items() if value is not None}

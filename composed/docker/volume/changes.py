@@ -104,11 +104,7 @@ class VolumeChanges(Volume):
         self._gateway = stack.gateway
 
     def change_credentials(self) -> list[str]:
-        """Change the volume; return a line for each change.
-
-        Raises :class:`SettingError` when the database to rename is not clear,
-        :class:`InputOutputError` when a change fails or does not help.
-        """
+        """Raise :class:`SettingError` for an unclear name, :class:`InputOutputError` on failure."""
         server = self._database.volume_check().server
         if server is None:
             return []
@@ -123,7 +119,6 @@ class VolumeChanges(Volume):
         return done
 
     def _correct(self, server: Server, misfit: Misfit) -> str:
-        """Change a credential in the volume; return a line for the user."""
         user, _, database = server.wanted
         if misfit.variable == "POSTGRES_USER":
             return f"The user {self._rename_user(server)} is now {user}."
@@ -205,10 +200,9 @@ class VolumeChanges(Volume):
         old_mount = volume.mount_for(self._pulled(image), current.mount)
         old = DataVolume(current.name, old_mount, image)
         if volume.versions(self._gateway, old).server != versions.data:
-            raise SettingError(
-                f"The data is of PostgreSQL {versions.data}; {image} is another version.",
-                "Name the image of the data: inv db.upgrade --old-image IMAGE",
-            )
+            problem = f"The data is of PostgreSQL {versions.data}; {image} is another version."
+            cure = "Name the image of the data: inv db.upgrade --old-image IMAGE"
+            raise SettingError(problem, cure)
         value, name = self._free_name(current.name, settings.name, versions)
         new = DataVolume(name, volume.mount_for(config, current.mount), current.image)
         for wanted in (old, new):
@@ -313,7 +307,6 @@ def _environment(settings: DataVolume, values: DataVolume) -> dict[str, str]:
 
 
 def _output(program: str, answer: Answer) -> str:
-    """Return the stdout; raise :class:`InputOutputError` when the program failed."""
     if answer.code:
         raise failure(program, answer, NOTE)
     return answer.out

@@ -40,10 +40,7 @@ class Versions(NamedTuple):
 
 
 class VolumeCheck:
-    """Compares the volume with the settings of a Compose model.
-
-    ``file`` records the settings that fitted: a start with the same settings asks nothing.
-    """
+    """Compares the volume with a Compose model; ``file`` records the settings that fitted."""
 
     def __init__(self, dc: Compose, model: Model, service: str, file: Path) -> None:
         self._dc, self._service, self._file = dc, service, file
@@ -71,10 +68,7 @@ class VolumeCheck:
         write_env(self._file, json.dumps(self._current(), indent=2))
 
     def check_volume(self) -> bool:
-        """Return whether the volume exists; raise :class:`SettingError` on a misfit.
-
-        A missing image is pulled, as Compose would do.
-        """
+        """Return whether the volume exists, image pulled; raise :class:`SettingError` on a misfit."""
         if self.volume is None:
             return False
         gateway, image = self._dc.gateway, self.volume.image
