@@ -141,10 +141,9 @@ class Project:
         elif package and (self.tree / package / "wsgi.py").is_file():
             application = f"{package}.wsgi:application"
         else:
-            raise SettingError(
-                f"No settings of {self.relative(self.tree / 'manage.py')} name a WSGI application.",
-                'Name the server in pyproject.toml: [tool.composed] serve = ["python", …]',
-            )
+            manage = self.relative(self.tree / "manage.py")
+            cure = 'Name the server in pyproject.toml: [tool.composed] serve = ["python", …]'
+            raise SettingError(f"No settings of {manage} name a WSGI application.", cure)
         return ("python", "-m", "gunicorn", "--reload", application)
 
     @property

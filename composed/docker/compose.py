@@ -91,10 +91,7 @@ class Compose:
         return self.ask("ps", "--services", "--status", "running").split()
 
     def check(self, services: Iterable[str], known: Collection[str] = ()) -> None:
-        """Raise :class:`NotFoundError` for the first service that the project does not have.
-
-        Compose is asked for the services of the project, unless they are ``known``.
-        """
+        """Raise :class:`NotFoundError` for an unknown service; asks Compose unless ``known``."""
         for name in services:
             known = known or self.ask("config", "--services").split()
             if name not in known:

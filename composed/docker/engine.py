@@ -107,7 +107,6 @@ def _engine_problem(answer: Answer) -> EngineError | None:
 
 
 def _way_in() -> str:
-    """Return how to get access: the user's own engine, the group, or a new login."""
     own = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere") / "docker.sock"
     if _exists(str(own)) and os.environ.get("DOCKER_HOST") != f"unix://{own}":
         return "Your own engine runs rootless; use it: docker context use rootless"

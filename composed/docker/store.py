@@ -72,7 +72,6 @@ def check_owners(dc: Compose, project: str) -> None:
             written = dc.written_model().volumes.get(key)
             setting = setting_of(written.name) if written else ""
             cure = f"Give {key} another name in the Compose file"
-            raise RefusedError(
-                f"Volume {volume.name} belongs to another project, {owner}.",
-                f"Name one of your own: {setting} in .env" if setting else cure,
-            )
+            cure = f"Name one of your own: {setting} in .env" if setting else cure
+            problem = f"Volume {volume.name} belongs to another project, {owner}."
+            raise RefusedError(problem, cure)

@@ -112,7 +112,6 @@ class _Contract:
     whole: bool
 
     def findings(self) -> list[Finding]:
-        """Return the faults of the settings, or a finding that there are none."""
         rows = [*self._malformed_or_missing(), *self._unknown(), *self._empty_or_weak()]
         if self.assigned and not rows:
             rows = [Finding("settings", "ok", f"{len(self.assigned)} set, all known")]

@@ -123,7 +123,6 @@ class LocalRunner(Runner):
         return self._daemon.last()
 
     def _port(self, *, strict: bool) -> int:
-        """Return the port of the settings, or the port chosen instead."""
         name = self._project.backend_port
         port = int(load_settings(self._project)[name])  # read anew: perhaps just chosen
         if not port:

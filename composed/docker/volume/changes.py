@@ -71,7 +71,6 @@ class _TemporaryServer:
         return PostgreSQL(self.psql, name, Calls(self._gateway, Path()))
 
     def contents(self, database: str) -> tuple[Mapping[str, int], str]:
-        """Return the rows of each table, and the last value of each sequence."""
         return self.database(database).facts().rows, self.psql.sql(SEQUENCES, database)
 
     def wait(self) -> None:
@@ -168,7 +167,7 @@ class VolumeChanges(Volume):
                     self._calls.under_way(keep_failed=True) as call,
                 ):
                     self._copy(plan, check.server.wanted, call)
-                    self._switch(plan)
+                    self._write_settings(plan)
             except BaseException:
                 self._stack.clean_up()
                 raise
@@ -189,10 +188,8 @@ class VolumeChanges(Volume):
         versions = volume.versions(self._gateway, current)
         settings = volume.settings_of(self._dc.written_model(), self._database.name)
         if not all(versions):
-            raise NotFoundError(
-                f"The PostgreSQL version of {current.image} is unknown, "
-                f"or volume {current.name} holds no data."
-            )
+            problem = f"The PostgreSQL version of {current.image} is unknown"
+            raise NotFoundError(f"{problem}, or volume {current.name} holds no data.")
         if versions.server <= versions.data:
             volume.check_versions(current, versions, settings.image)
             return None
@@ -226,8 +223,7 @@ class VolumeChanges(Volume):
                     raise DataError(f"{name} is not the same in the new volume, so {NOTE}.")
                 new.psql.sql("ANALYZE;", name)
 
-    def _switch(self, plan: Plan) -> None:
-        """Write the new volume into the env file."""
+    def _write_settings(self, plan: Plan) -> None:
         image, mount, name = plan.settings.image, plan.settings.mount, plan.settings.name
         values = {image: plan.new.image, mount: plan.new.mount, name: plan.value}
         if plan.new.mount == plan.old.mount:
@@ -240,7 +236,6 @@ class VolumeChanges(Volume):
             write_env(file, text)
 
     def _pulled(self, image: str) -> dict[str, object]:
-        """Return the configuration of an image; pull a missing image."""
         config = volume.configured(self._gateway, image)
         if not config and self._gateway.run(["docker", "pull", image]):
             cure = "Name the old image: inv db.upgrade --old-image IMAGE"

@@ -68,7 +68,7 @@ class VolumeCheck:
         write_env(self._file, json.dumps(self._current(), indent=2))
 
     def check_volume(self) -> bool:
-        """Return whether the volume exists, image pulled; raise :class:`SettingError` on a misfit."""
+        """Return whether the volume exists; raise :class:`SettingError` on a misfit."""
         if self.volume is None:
             return False
         gateway, image = self._dc.gateway, self.volume.image
