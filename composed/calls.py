@@ -37,10 +37,9 @@ class Calls:
             draft.rename(self._folder / call)
             try:
                 yield call
-            except Interrupted:
-                raise  # the command inside may go on: the record stays
-            except BaseException:
-                if not keep_failed:
+            except BaseException as error:
+                # After a signal the command inside may go on: the record stays.
+                if not (keep_failed or isinstance(error, Interrupted)):
                     self.forget(call)
                 raise
             self.forget(call)

@@ -31,10 +31,9 @@ class Facts:
         """Raise :class:`DataError` when a table does not have as many rows as ``expected``."""
         for table, rows in expected.items():
             if self.rows.get(table) != rows:
-                raise DataError(
-                    f"After the restore {table} has {self.rows.get(table, 'no')} rows where the "
-                    f"manifest has {rows}. The database is as it was."
-                )
+                seen = f"After the restore {table} has {self.rows.get(table, 'no')} rows"
+                wanted = f"where the manifest has {rows}"
+                raise DataError(f"{seen} {wanted}. The database is as it was.")
 
 
 @dataclass

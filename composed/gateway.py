@@ -230,9 +230,8 @@ class Gateway:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         except PermissionError:
-            raise RefusedError(
-                f"The server (PID {pid}) belongs to another user.", f"Type: sudo kill {pid}"
-            ) from None
+            problem = f"The server (PID {pid}) belongs to another user."
+            raise RefusedError(problem, f"Type: sudo kill {pid}") from None
 
     def _compose_of(self, child: subprocess.Popen[bytes]) -> list[int]:
         """Return the PIDs of the plugins, such as Compose, that ``docker`` has started.
@@ -255,9 +254,8 @@ class Gateway:
                 stream.truncate(0)
                 stream.write(text)
         except OSError as error:
-            raise InputOutputError(
-                f"{file} cannot be written: {error.strerror}.", "See the free space: df -h ."
-            ) from None
+            problem = f"{file} cannot be written: {error.strerror}."
+            raise InputOutputError(problem, "See the free space: df -h .") from None
 
     def remove(self, path: Path) -> None:
         """Remove a file, or a folder with all content; a missing path is fine."""
@@ -307,15 +305,12 @@ def is_free(stream: IO[str]) -> bool:
 
 
 def _opened(file: Path) -> IO[str]:
-    """Open a file of the stack to read and append."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("a+", encoding="utf-8")
     except OSError as error:  # usually of an earlier `sudo inv`: the files belong to root
-        raise RefusedError(
-            f"{file} cannot be written: {error.strerror}.",
-            f"Make it yours: sudo chown -R $USER {file.parent}",
-        ) from None
+        problem = f"{file} cannot be written: {error.strerror}."
+        raise RefusedError(problem, f"Make it yours: sudo chown -R $USER {file.parent}") from None
 
 
 def _copy(source: int, without: bytes) -> None:

@@ -76,19 +76,15 @@ def choose_mode(
     """
     asked = settings["COMPOSED_MODE"]
     if recorded and asked not in ("auto", recorded):
-        raise SettingError(
-            f"COMPOSED_MODE is {asked!r}, but this stack runs in {recorded} mode.",
-            f"End it first: COMPOSED_MODE={recorded} inv down",
-        )
+        problem = f"COMPOSED_MODE is {asked!r}, but this stack runs in {recorded} mode."
+        raise SettingError(problem, f"End it first: COMPOSED_MODE={recorded} inv down")
     if asked != "auto" or recorded:
         return recorded or asked
     if engine.is_set_up(environ):
         return "docker"
     if environ.get("CI") == "true":
-        raise EngineError(
-            "No Docker Engine is set up here, and CI=true takes nothing else unasked.",
-            "On SQLite: COMPOSED_MODE=local inv up",
-        )
+        problem = "No Docker Engine is set up here, and CI=true takes nothing else unasked."
+        raise EngineError(problem, "On SQLite: COMPOSED_MODE=local inv up")
     return "local"
 
 

@@ -1,7 +1,5 @@
 """The folder of a project, and the names of the parts."""
 
-from __future__ import annotations
-
 import functools
 import os
 import re
@@ -9,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from invoke import Context
 
@@ -56,7 +54,7 @@ class Project:
     engine_sessions: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, c: Context) -> Project:
+    def of(cls, c: Context) -> Self:
         """Return the project whose ``tasks.py`` Invoke loaded.
 
         Raises :class:`SettingError` when its ``pyproject.toml`` cannot be followed.
@@ -69,7 +67,7 @@ class Project:
 
     @classmethod
     @functools.cache  # a verb asks more than once
-    def at(cls, root: Path) -> Project:
+    def at(cls, root: Path) -> Self:
         """Return the project in this folder, as its ``pyproject.toml`` describes it."""
         project = cls(root)
         return cls(root, **{k: _checked(project, k, v) for k, v in _configured(root).items()})
@@ -88,7 +86,7 @@ class Project:
         """The file that names and explains every setting."""
         return self.root / ".env.example"
 
-    def with_services(self, backend: str | None = None, database: str | None = None) -> Project:
+    def with_services(self, backend: str | None = None, database: str | None = None) -> Self:
         """Return the project with these names of services where no key names the services.
 
         Without a name, the usual name is used: an error then lists the services and the key.
@@ -115,7 +113,7 @@ class Project:
     @functools.cached_property
     def settings_module(self) -> str:
         """The dotted name that ``manage.py`` gives DJANGO_SETTINGS_MODULE; else empty."""
-        text = _text_of(self.tree / "manage.py")
+        text = text_of(self.tree / "manage.py")
         named = re.search(r"""DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""", text)
         return named[1] if named else ""
 
@@ -137,16 +135,15 @@ class Project:
         if self.serve:
             return self.serve
         package, _, _ = self.settings_module.partition(".")
-        text = "\n".join(_text_of(file) for file in self.settings_paths)
+        text = "\n".join(text_of(file) for file in self.settings_paths)
         if named := re.search(r"""^WSGI_APPLICATION\s*=\s*["']([\w.]+)\.(\w+)["']""", text, re.M):
             application = f"{named[1]}:{named[2]}"
         elif package and (self.tree / package / "wsgi.py").is_file():
             application = f"{package}.wsgi:application"
         else:
-            raise SettingError(
-                f"No settings of {self.relative(self.tree / 'manage.py')} name a WSGI application.",
-                'Name the server in pyproject.toml: [tool.composed] serve = ["python", …]',
-            )
+            manage = self.relative(self.tree / "manage.py")
+            cure = 'Name the server in pyproject.toml: [tool.composed] serve = ["python", …]'
+            raise SettingError(f"No settings of {manage} name a WSGI application.", cure)
         return ("python", "-m", "gunicorn", "--reload", application)
 
     @property
@@ -169,7 +166,6 @@ class Project:
 
 
 def _nearest(root: Path) -> Path:
-    """Return the folder of the ``manage.py`` that is nearest to ``root``."""
     folders = [root]
     for _ in range(_DEPTH + 1):
         named = [folder for folder in folders if (folder / "manage.py").is_file()]
@@ -194,7 +190,8 @@ def _sub_folders(folder: Path) -> list[Path]:
     ]
 
 
-def _text_of(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """Return the text of a file; "" for a file that cannot be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -223,15 +220,12 @@ def _checked(project: Project, key: str, value: object) -> Any:
     """Return the value as the field takes it; raises :class:`SettingError`."""
     known = [field.name for field in fields(project) if field.name != "root"]
     if key not in known:
-        raise SettingError(
-            f"pyproject.toml sets {key!r} in [tool.composed], which is not a key.",
-            f"Valid: {', '.join(known)}.",
-        )
+        problem = f"pyproject.toml sets {key!r} in [tool.composed], which is not a key."
+        raise SettingError(problem, f"Valid: {', '.join(known)}.")
     given: Any = tuple(value) if isinstance(value, list) else value
     kind = type(getattr(project, key))
     texts = given.values() if isinstance(given, dict) else given
     if isinstance(given, kind) and all(isinstance(text, str) for text in texts):
         return given
-    raise SettingError(
-        f"pyproject.toml sets {key} in [tool.composed] to {value!r}.", f"Valid: {_VALID[kind]}."
-    )
+    problem = f"pyproject.toml sets {key} in [tool.composed] to {value!r}."
+    raise SettingError(problem, f"Valid: {_VALID[kind]}.")

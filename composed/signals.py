@@ -75,8 +75,8 @@ class Signals:
     children: Callable[[subprocess.Popen[bytes]], list[int]]
     insist: bool
     received: list[int] = field(default_factory=list)
+    timer: threading.Timer | None = None  # of a signal that is still to be passed on
     _child: subprocess.Popen[bytes] | None = None
-    _timer: threading.Timer | None = None
 
     def belong_to(self, child: subprocess.Popen[bytes]) -> None:
         """Pass on to the child the signals that came during the start, and all later signals."""
@@ -91,9 +91,9 @@ class Signals:
             self._pass_on(number)
         elif self.insist:
             # A `kill -INT` reaches this process alone; or the child was not listening yet.
-            self._timer = threading.Timer(SECONDS_BEFORE_PASSING_ON, self._pass_on, [number])
-            self._timer.daemon = True
-            self._timer.start()
+            self.timer = threading.Timer(SECONDS_BEFORE_PASSING_ON, self._pass_on, [number])
+            self.timer.daemon = True
+            self.timer.start()
 
     def _pass_on(self, number: int) -> None:
         if self._child is None:
@@ -102,11 +102,6 @@ class Signals:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         self._child.send_signal(number)
-
-    def stop(self) -> None:
-        """Cancel a signal that is still to be passed on."""
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 @contextlib.contextmanager
@@ -119,7 +114,8 @@ def signals_for_the_child(
         try:
             yield signals
         finally:
-            signals.stop()
+            if signals.timer:
+                signals.timer.cancel()
 
 
 def _in_foreground() -> bool:

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composed.database import Database
@@ -81,22 +80,12 @@ class Stack(ABC):
 
     def __init__(self, project: Project, settings: Settings, gateway: Gateway) -> None:
         self.project, self.settings, self.gateway = project, settings, gateway
-
-    @property
-    def name(self) -> str:
-        """The Compose project name, which names the stack's folder too."""
-        return self.settings["COMPOSE_PROJECT_NAME"]
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the stack's own files; all may be removed."""
-        return self.project.folder(self.name)
+        self.name = settings["COMPOSE_PROJECT_NAME"]
+        self.folder = project.folder(self.name)  # the stack's own files; all may be removed
+        self.stop_mark = self.folder / "stopping"  # exists while services are being stopped
 
     def explain(self, text: str, *, loading: bool = False) -> Explanation | None:
-        """Return the explanation for the text of a log or a health check, None if unknown.
-
-        With ``loading``, the text is the answer of an application that does not load.
-        """
+        """Return the explanation: see :func:`composed.health.explanations.explain`."""
         from composed.health.explanations import explain  # noqa: PLC0415  # only a failure needs it
 
         return explain(text, self.project, local=self.mode == "local", loading=loading)
@@ -115,17 +104,11 @@ class Stack(ABC):
         self.gateway.write(self.stop_mark, "")
         try:
             yield
-        except Interrupted:
-            raise
-        except BaseException:
-            self.gateway.remove(self.stop_mark)
+        except BaseException as error:
+            if not isinstance(error, Interrupted):
+                self.gateway.remove(self.stop_mark)
             raise
         self.gateway.remove(self.stop_mark)
-
-    @property
-    def stop_mark(self) -> Path:
-        """The file that exists while services are being stopped."""
-        return self.folder / "stopping"
 
     @property
     @abstractmethod

@@ -20,8 +20,6 @@ from composed.errors import (
 from composed.stack import Stack
 from composed.terminal import say
 
-ENGINES = {"custom": "postgresql", "sql": "postgresql", "sqlite": "sqlite"}  # by kind of dump
-
 
 def find(stack: Stack, name: str) -> Snapshot:
     """Return a snapshot; raise :class:`DataError` when damaged or of another engine."""
@@ -50,7 +48,7 @@ def open_file(stack: Stack, name: str) -> DumpFile:
     """Return a dump made elsewhere; ``name`` is a path as typed, from the current folder."""
     # Unlike Path.expanduser, this never raises.
     file = examine(Path(os.path.expanduser(name)).absolute())  # noqa: PTH111
-    _check_engine(stack, ENGINES[file.kind], name)
+    _check_engine(stack, "sqlite" if file.kind == "sqlite" else "postgresql", name)
     return file
 
 
@@ -175,10 +173,9 @@ def _last_snapshot(stack: Stack, verb: str, *, safety: bool) -> Iterator[None]:
                 with contextlib.suppress(DryRunEnded), stack.store.database() as database:
                     taken = _take(stack, database, "", f"before {verb}")
             except ComposedError as error:
-                raise RefusedError(
-                    f"No snapshot could be taken, so nothing was removed. {error}",
-                    f"Without one, for good: inv {verb} --no-snapshot --yes",
-                ) from None
+                problem = f"No snapshot could be taken, so nothing was removed. {error}"
+                cure = f"Without one, for good: inv {verb} --no-snapshot --yes"
+                raise RefusedError(problem, cure) from None
         yield
     _say_the_way_back(taken)
 

@@ -73,9 +73,8 @@ def examine(file: Path) -> DumpFile:
         if head.startswith(start):
             return DumpFile(file, kind, str(file))
     if problem := _problem(head):
-        raise DataError(
-            f"{file} is {problem}.", "Wanted: a dump of pg_dump, custom or SQL, gzip or not."
-        )
+        cure = "Wanted: a dump of pg_dump, custom or SQL, gzip or not."
+        raise DataError(f"{file} is {problem}.", cure)
     _check_sql(dump)
     return dump
 
@@ -106,10 +105,8 @@ def _check_sql(dump: DumpFile) -> None:
             in_data = _check_lines(dump.file, whole, in_data=in_data)
             rest, tail = rest[:CHUNK], (tail + chunk)[-TAIL:]  # of a long line, the beginning
     if _COMPLETE not in tail:
-        raise DataError(
-            f"{dump.file} is cut off: it does not end with {_COMPLETE.decode()!r}.",
-            "Make it again.",
-        )
+        problem = f"{dump.file} is cut off: it does not end with {_COMPLETE.decode()!r}."
+        raise DataError(problem, "Make it again.")
 
 
 def _check_lines(file: Path, lines: bytes, *, in_data: bool) -> bool:
@@ -120,10 +117,9 @@ def _check_lines(file: Path, lines: bytes, *, in_data: bool) -> bool:
         elif match["copy"]:
             in_data = True
         elif line := match["beyond"]:
-            raise DataError(
-                f"{file} reaches beyond its database: {line.decode(errors='replace')[:80]!r}.",
-                "Make it again, without --create: pg_dump --no-owner --file FILE DATABASE",
-            )
+            problem = f"{file} reaches beyond its database: {line.decode(errors='replace')[:80]!r}."
+            cure = "Make it again, without --create: pg_dump --no-owner --file FILE DATABASE"
+            raise DataError(problem, cure)
     return in_data
 
 

@@ -14,10 +14,7 @@ READING = frozenset(("--plan", "--check", "--help", "-h"))
 def migrate(
     stack: Stack, args: Sequence[str] = (), *, safety: bool = True, rollback: bool = False
 ) -> None:
-    """Run Django's ``migrate``, after a snapshot when data will change; end with the exit code.
-
-    With ``rollback``, restore the snapshot when a migration fails.
-    """
+    """Run Django's ``migrate``, after a snapshot when data will change; end with the exit code."""
     guarded = safety and not stack.gateway.dry and _changes_data(stack, args, rollback=rollback)
     taken = data.snapshot(stack, reason="before migrate") if guarded else None
     if taken:

@@ -60,7 +60,6 @@ def few(names: Sequence[str]) -> str:
 
 
 def _ready(stack: Stack, url: str) -> str:
-    """Return the answer of a backend to the ready path; "" without a backend or a path."""
     path = stack.project.ready
     return stack.gateway.fetch(f"{url}{path}")[1] if url and path else ""
 

@@ -76,11 +76,7 @@ ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true;
 
 
 class PostgreSQL(Database):
-    """The database ``name`` of the server that ``psql`` logs in to.
-
-    ``swaps`` keeps a record while a new database stands beside the live database:
-    the next verb can :meth:`heal` the leftovers of a killed restore.
-    """
+    """The database ``name`` of the server of ``psql``; ``swaps`` records restores under way."""
 
     engine = "postgresql"
 
@@ -93,14 +89,11 @@ class PostgreSQL(Database):
         """Raise :class:`DataError` for a newer major version: PostgreSQL may not read the dump."""
         server = self._sql("SHOW server_version;").strip()
         if version and _major(version) > _major(server):
-            raise DataError(
-                f"The data is from PostgreSQL {version}, the server is {server}.",
-                f"Use the image postgres:{_major(version)} or a newer one, on a new volume.",
-            )
+            cure = f"Use the image postgres:{_major(version)} or a newer one, on a new volume."
+            raise DataError(f"The data is from PostgreSQL {version}, the server is {server}.", cure)
 
     @property
     def commands(self) -> dict[str, list[str]]:
-        """The command lines of ``pg_dump`` and ``pg_restore``."""
         return {"dump": self._pg_dump(), "restore": self._pg_restore("composed_new_dry")}
 
     def dump(self, file: Path) -> tuple[Facts, str]:
@@ -146,7 +139,6 @@ class PostgreSQL(Database):
             self.check_version(version[1])
 
     def replace(self, dump: Dump) -> Facts:
-        """Restore into a new database, then rename: see :class:`Database`."""
         with self._beside() as new:
             if dump.kind == "custom":
                 roles = ["--no-privileges"] if dump.foreign else []  # roles of another server
@@ -162,7 +154,6 @@ class PostgreSQL(Database):
         return facts
 
     def reset(self) -> None:
-        """Swap the live database with a new, empty database."""
         with self._beside() as new:
             self._swap(new)
 
@@ -178,16 +169,12 @@ class PostgreSQL(Database):
         self._sql(HEAL.format(live=identifier(self._name), call=call))
 
     def has_rows(self) -> bool:
-        """Look for a first row in each table."""
         without = ", ".join(map(literal, MADE_BY_MIGRATE))
         return bool(self._psql.sql(HAS_ROWS.format(without=without), self._name).strip())
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
-        """Yield the name of a copy that ``pg_dump`` and ``pg_restore`` made.
-
-        ``CREATE DATABASE … TEMPLATE`` would need a live database without connections.
-        """
+        # CREATE DATABASE … TEMPLATE would need a live database without connections.
         with self._beside() as new:
             pipe_dump(self._psql, self._name, self._psql, self._pg_restore(new), "Copying")
             yield new

@@ -56,16 +56,11 @@ def as_table(tried: Sequence[Migration]) -> str:
     """Return a row for each migration, then the failure of the last migration, if any."""
     if not tried:
         return "No migration is pending: nothing to rehearse."
-    rows = [
-        (migration.name, f"{migration.seconds:.3f} s", str(migration.written), _locks(migration))
-        for migration in tried
-    ]
+    rows = [(m.name, f"{m.seconds:.3f} s", str(m.written), _locks(m)) for m in tried]
     lines = [table([HEADINGS, *rows])]
     last = tried[-1]
-    if last.error:
-        lines.append(f"{last.name} failed: {last.error}")
-    if last.sql:
-        lines.append(f"SQL: {last.sql}")
+    lines += [f"{last.name} failed: {last.error}"] if last.error else []
+    lines += [f"SQL: {last.sql}"] if last.sql else []
     return "\n".join(lines)
 
 

@@ -98,11 +98,7 @@ class Snapshots:
         return sorted(path.name for path in self._folder.glob(f".*{HALF_MADE}"))
 
     def get(self, name: str) -> Snapshot:
-        """Return the snapshot of this name.
-
-        Raises :class:`NotFoundError` without such a snapshot, :class:`DataError` when the
-        manifest cannot be read.
-        """
+        """Return a snapshot; raise :class:`NotFoundError`, :class:`DataError` for the manifest."""
         _check_name(name)
         folder = self._folder / name
         if not folder.is_dir():
@@ -113,10 +109,8 @@ class Snapshots:
         """Raise :class:`ValueWrongError` when the name is not valid, or taken."""
         _check_name(name)
         if (self._folder / name).exists():
-            raise ValueWrongError(
-                f"There is a snapshot {name!r} already, and none is overwritten.",
-                "See all: inv db.list",
-            )
+            problem = f"There is a snapshot {name!r} already, and none is overwritten."
+            raise ValueWrongError(problem, "See all: inv db.list")
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[Path]:
@@ -162,10 +156,8 @@ class Snapshots:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise ValueWrongError(
-            f"--name is {name!r}.",
-            "Valid: letters, digits, '.', '_' and '-', starting with a letter or digit.",
-        )
+        cure = "Valid: letters, digits, '.', '_' and '-', starting with a letter or digit."
+        raise ValueWrongError(f"--name is {name!r}.", cure)
 
 
 def _manifest(name: str, file: Path) -> Manifest:

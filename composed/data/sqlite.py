@@ -24,10 +24,7 @@ APPLIED = "SELECT app || '.' || name FROM django_migrations ORDER BY id"
 
 
 class SQLite(Database):
-    """The database in ``file``; a copy stands in ``scratch`` for a time.
-
-    ``swaps`` keeps a record meanwhile: the next verb can :meth:`heal` a killed restore.
-    """
+    """The database in ``file``; a killed restore leaves ``scratch`` and a record in ``swaps``."""
 
     engine = "sqlite"
 
@@ -54,7 +51,6 @@ class SQLite(Database):
         """Accept every dump: :meth:`replace` checks a copy and never touches the file itself."""
 
     def replace(self, dump: Dump) -> Facts:
-        """Back up a checked copy of the dump into the live file: see :class:`Database`."""
         with self._beside() as copy:
             with _errors(dump.file):
                 copy.touch()
@@ -69,7 +65,6 @@ class SQLite(Database):
         return facts
 
     def reset(self) -> None:
-        """Back up an empty database into the live file."""
         self._fill(Path(":memory:"), "Emptying")
 
     def has_rows(self) -> bool:
@@ -83,7 +78,6 @@ class SQLite(Database):
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
-        """Yield the path of a copy that the backup API filled."""
         self._check_exists()
         with self._beside() as copy:
             with self._open() as live, _connected(copy) as target:

@@ -7,7 +7,7 @@ from composed.calls import Calls
 from composed.docker import engine
 from composed.docker.model import SEE_MODEL, Model
 from composed.errors import InputOutputError, NotFoundError, SettingError, end_with
-from composed.gateway import Answer, Gateway
+from composed.gateway import Gateway
 from composed.terminal import is_plain
 
 CONFIGURATION_FAILED = (14, 15)  # exit codes of Compose: a file is missing or wrong
@@ -25,10 +25,7 @@ done; true
 
 
 class Compose:
-    """Runs Compose with the env files of the project, in the root of the project.
-
-    ``keys`` are the services that ``[tool.composed]`` names, with the key of each.
-    """
+    """Runs Compose with the env files; ``keys`` has the ``[tool.composed]`` key of a service."""
 
     def __init__(
         self, gateway: Gateway, files: Sequence[Path], keys: Mapping[str, str] | None = None
@@ -94,10 +91,7 @@ class Compose:
         return self.ask("ps", "--services", "--status", "running").split()
 
     def check(self, services: Iterable[str], known: Collection[str] = ()) -> None:
-        """Raise :class:`NotFoundError` for the first service that the project does not have.
-
-        Compose is asked for the services of the project, unless they are ``known``.
-        """
+        """Raise :class:`NotFoundError` for an unknown service; asks Compose unless ``known``."""
         for name in services:
             known = known or self.ask("config", "--services").split()
             if name not in known:
@@ -112,12 +106,12 @@ class Compose:
     def volumes(self) -> dict[str, str]:
         """Return the project of every volume on the engine, by name; "" for none."""
         form = f'{{{{.Name}}}} {{{{.Label "{PROJECT_LABEL}"}}}}'
-        argv = ["docker", "volume", "ls", "--format", form]
-        lines = self.output(argv, self.gateway.ask(argv)).splitlines()
+        lines = self.output(["docker", "volume", "ls", "--format", form]).splitlines()
         return {name: owner for name, _, owner in (line.partition(" ") for line in lines)}
 
-    def output(self, argv: Sequence[str], answer: Answer) -> str:
-        """Return the stdout of a docker command; raise a ComposedError when the command failed."""
+    def output(self, argv: Sequence[str], *, effect: bool = False) -> str:
+        """Return the stdout of a question, or of an ``effect``; a failure is a ComposedError."""
+        answer = self.gateway.do(argv) if effect else self.gateway.ask(argv)
         if answer.code == 0:
             return answer.out
         problem = f"{' '.join(argv)} failed: {answer.err.strip()}"

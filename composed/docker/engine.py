@@ -99,16 +99,14 @@ def _engine_problem(answer: Answer) -> EngineError | None:
         return EngineError(f"The Docker Engine refuses access: {reason}", WITHOUT, _way_in())
     if answer.code:
         return EngineError(f"The Docker Engine does not answer: {reason}", WITHOUT, _way_to_start())
-    if answer.out.strip() and _numbers(answer.out) < _numbers(ENGINE_FLOOR):
-        text = (
-            f"The Docker Engine is {answer.out.strip()}; the oldest that works is {ENGINE_FLOOR}."
-        )
+    version = answer.out.strip()
+    if version and _numbers(version) < _numbers(ENGINE_FLOOR):
+        text = f"The Docker Engine is {version}; the oldest that works is {ENGINE_FLOOR}."
         return EngineError(text, INSTALL_ENGINE)
     return None
 
 
 def _way_in() -> str:
-    """Return how to get access: the user's own engine, the group, or a new login."""
     own = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere") / "docker.sock"
     if _exists(str(own)) and os.environ.get("DOCKER_HOST") != f"unix://{own}":
         return "Your own engine runs rootless; use it: docker context use rootless"

@@ -29,7 +29,6 @@ class Recipe(NamedTuple):
         return {VARIABLE: self.hash} if self.images else {}
 
     def __str__(self) -> str:
-        """Return the names of up to three files, else their number."""
         names = [file.name for file in self.files.values()]
         return ", ".join(names) if len(names) < 4 else f"the {len(names)} files it is built from"
 

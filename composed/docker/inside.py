@@ -26,7 +26,6 @@ class ContainerInside(Inside):
         return self._manage(args, env or {})
 
     def manage_as_owner(self, *args: str) -> int:
-        """Run in a one-off container as the owner of the source."""
         return self._manage(args, {}, *self._owner())
 
     def _manage(self, args: Sequence[str], env: Mapping[str, str], *user: str) -> int:
@@ -37,7 +36,6 @@ class ContainerInside(Inside):
             return self._dc.run(*words, env=variables, services=[self._project.backend])
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
-        """Return the answer from a one-off container."""
         with self._one_off(["--no-TTY"], _env(env or ()), args) as words:
             return self._gateway.ask(self._dc.argv(*words), env=env)
 
@@ -45,13 +43,11 @@ class ContainerInside(Inside):
     def _one_off(
         self, tty: Sequence[str], options: Sequence[str], args: Sequence[str]
     ) -> Iterator[list[str]]:
-        """Yield the words that run a management command in a one-off container."""
         with self._call() as call:
             run = ["run", "--rm", "--no-deps", *tty, "--label", f"{LABEL}={call}", *options]
             yield [*run, self._project.backend, *self._project.manage, *args]
 
     def ask_manage(self, *args: str) -> Answer:
-        """Return the answer from the running backend, else from a one-off container."""
         backend = self._project.backend
         words = ("exec", "--no-TTY", backend, *self._project.manage, *args)
         answer = self._gateway.ask(self._dc.argv(*words))
@@ -80,7 +76,6 @@ class ContainerInside(Inside):
         return code
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
-        """Run psql in the database's container; a script stops at its first error."""
         settings, project = self._stack.settings, self._project
         user, name = settings[project.database_user], settings[project.database_name]
         options = ["--username", user, "--dbname", name]

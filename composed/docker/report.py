@@ -20,7 +20,6 @@ class EngineReport(Report):
         self._stack, self._dc, self._database = stack, dc, database
 
     def findings(self) -> list[Finding]:
-        """Return the findings on engine, ports, images, volume and services."""
         gateway = self._stack.gateway
         rows = engine.findings(gateway)
         if any_wrong(rows):
@@ -37,7 +36,6 @@ class EngineReport(Report):
         ]
 
     def evidence(self) -> dict[str, str]:
-        """Return logs, state, health and configuration; a failed question shows its error."""
         ask, argv = self._stack.gateway.ask, self._dc.argv
         ids = ask(argv("ps", "--all", "--quiet")).out.split()
         commands = {
@@ -52,7 +50,6 @@ class EngineReport(Report):
         return {name: answer.out + answer.err for name, answer in answers.items()}
 
     def secrets(self) -> list[str]:
-        """Return the secrets in the environments of the services, as Compose resolves them."""
         names = self._stack.project.secrets
         with contextlib.suppress(ComposedError):
             services = self._dc.model().services.values()

@@ -19,7 +19,6 @@ class ComposeRunner(Runner):
         self._stack, self._dc, self._database = stack, dc, database
 
     def up(self, options: UpOptions) -> list[Service]:
-        """Check the ports, start with ``docker compose up --detach``, then wait."""
         return self._up(options)
 
     def restart(self, options: UpOptions) -> list[Service]:
@@ -27,19 +26,16 @@ class ComposeRunner(Runner):
         return self._up(options, "--force-recreate")
 
     def down(self, *, volumes: bool = False) -> int:
-        """Remove containers and network, one-off containers too; with ``volumes`` the data."""
         if volumes:
             check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
     def ps(self) -> list[Service]:
-        """Return the services that ``docker compose ps`` lists."""
         lines = self._dc.ask("ps", "--all", "--orphans=false", "--format", "json")
         return parse_ps(lines, self._stack.project.backend)
 
     def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
-        """Show ``docker compose logs``."""
         self._dc.check(services)  # Compose ends with 0 and shows nothing for an unknown service
         options = ["--follow"] if follow else []
         options += ["--tail", tail] if tail else []
@@ -50,7 +46,6 @@ class ComposeRunner(Runner):
         return self._dc.run("logs", *options, *services, without=without)
 
     def build(self, options: BuildOptions, /) -> int:
-        """Build the images, labelled with their recipe."""
         from composed.docker.images import recipe  # noqa: PLC0415  # few verbs need it
 
         words = ["--pull"] if options.pull else []

@@ -33,20 +33,17 @@ class DockerStack(Stack):
 
     @property
     def report(self) -> Report:
-        """The facts for a diagnosis."""
         from composed.docker.report import EngineReport  # noqa: PLC0415  # few verbs need it
 
         return EngineReport(self, self._dc, self._database)
 
     @property
     def volume(self) -> Volume:
-        """The volume of the database service."""
         from composed.docker.volume.changes import VolumeChanges  # noqa: PLC0415
 
         return VolumeChanges(self, self._dc, self._calls, self._database)
 
     def clean_up(self) -> None:
-        """Remove the containers, processes and databases of killed verbs."""
         if not self.gateway.dry:
             self._dc.end_abandoned(self._calls)
             self._database.clean_up()

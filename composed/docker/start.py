@@ -24,8 +24,7 @@ LINES_READ = "200"
 LOOKS_BETWEEN_LOGS = 10
 # A server that cannot serve, as our health check, curl, wget and urllib print it.
 _BROKEN = re.compile(
-    rf"^{HEALTH_CHECK}500|\berror: 500\b|HTTP Error 500|HTTP/1\.\d 500|^{SERVER_ENDED}",
-    re.MULTILINE,
+    rf"(?m)^{HEALTH_CHECK}500|\berror: 500\b|HTTP Error 500|HTTP/1\.\d 500|^{SERVER_ENDED}"
 )
 
 
@@ -197,7 +196,6 @@ class Watch:
         return log_of_this_start(new, self._log(first.service))
 
     def _log_end(self, container: Container) -> str:
-        """Return the time of the last line of a log; "" for an empty log."""
         return self._log(container.service, "--timestamps", "--tail", "1").partition(" ")[0].strip()
 
     def _log(self, service: str, *since: str) -> str:

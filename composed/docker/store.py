@@ -38,7 +38,6 @@ class VolumeStore(Store):
             raise
 
     def pointed_at(self, place: str) -> dict[str, str]:
-        """Return the setting that gives the Compose file the name of the database."""
         return {self._stack.project.database_name: place}
 
     def has_data(self) -> bool:
@@ -52,20 +51,15 @@ class VolumeStore(Store):
         return [name for name, owner in self._dc.volumes().items() if owner == self._stack.name]
 
     def destroy(self) -> int:
-        """Remove everything that Compose knows, then everything with the project's label.
-
-        Raises :class:`InputOutputError` when the engine refuses.
-        """
+        """Raise :class:`InputOutputError` when the engine refuses; see :class:`Store`."""
         check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
             if code := self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local"):
                 return code
-            gateway, label = self._dc.gateway, f"label={PROJECT_LABEL}={self._stack.name}"
+            label = f"label={PROJECT_LABEL}={self._stack.name}"
             for listing, removal in KINDS:
-                argv = ["docker", *listing, "--filter", label]
-                if ids := self._dc.output(argv, gateway.ask(argv)).split():
-                    argv = ["docker", *removal, *dict.fromkeys(ids)]
-                    self._dc.output(argv, gateway.do(argv))
+                if ids := self._dc.output(["docker", *listing, "--filter", label]).split():
+                    self._dc.output(["docker", *removal, *dict.fromkeys(ids)], effect=True)
         return 0
 
 
@@ -78,7 +72,6 @@ def check_owners(dc: Compose, project: str) -> None:
             written = dc.written_model().volumes.get(key)
             setting = setting_of(written.name) if written else ""
             cure = f"Give {key} another name in the Compose file"
-            raise RefusedError(
-                f"Volume {volume.name} belongs to another project, {owner}.",
-                f"Name one of your own: {setting} in .env" if setting else cure,
-            )
+            cure = f"Name one of your own: {setting} in .env" if setting else cure
+            problem = f"Volume {volume.name} belongs to another project, {owner}."
+            raise RefusedError(problem, cure)

@@ -24,10 +24,7 @@ KEPT = 10
 
 @contextlib.contextmanager
 def bundle_on_failure(stack: Stack) -> Iterator[None]:
-    """Write a bundle when the block fails, and add the path to the error.
-
-    Usage errors get no bundle: their message is complete.
-    """
+    """Write a bundle when the block fails, add the path to the error; not for usage errors."""
     try:
         yield
     except Exit as error:

@@ -44,10 +44,8 @@ def examine(project: Project, gateway: Gateway) -> list[Finding]:
 
 def _disk(project: Project) -> Finding:
     free = shutil.disk_usage(project.root).free
-    seen = f"{free / 2**30:.1f} GiB free"
-    if free > BYTES_NEEDED:
-        return Finding("disk", "ok", seen)
-    return Finding("disk", "warning", seen, "df -h .")
+    row = Finding("disk", "ok", f"{free / 2**30:.1f} GiB free")
+    return row if free > BYTES_NEEDED else row._replace(state="warning", cure="df -h .")
 
 
 def _folder(project: Project) -> Iterator[Finding]:

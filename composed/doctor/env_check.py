@@ -101,10 +101,7 @@ def _valid(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Contract:
-    """The settings in ``.env.example``, the env files, the Compose files and the server.
-
-    Missing settings count only if the env files are ``whole``.
-    """
+    """The settings in all files; a missing setting counts only if the env files are ``whole``."""
 
     example: Mapping[str, str] | None
     settings: Settings
@@ -115,7 +112,6 @@ class _Contract:
     whole: bool
 
     def findings(self) -> list[Finding]:
-        """Return the faults of the settings, or a finding that there are none."""
         rows = [*self._malformed_or_missing(), *self._unknown(), *self._empty_or_weak()]
         if self.assigned and not rows:
             rows = [Finding("settings", "ok", f"{len(self.assigned)} set, all known")]
@@ -210,10 +206,7 @@ def uses(
 def _compose_variables(
     gateway: Gateway, files: Sequence[Path]
 ) -> tuple[dict[str, bool], list[Finding]]:
-    """Return each variable of the Compose files, and whether it is required; needs no engine.
-
-    No finding repeats an error text of Compose, which quotes values.
-    """
+    """Return each variable, and whether it is required; no finding quotes Compose's error text."""
     # A project name of our own: the setting may be malformed.
     words = ("--project-name", "check", "config", "--variables")
     answer = gateway.ask(Compose(gateway, files).argv(*words))

@@ -29,7 +29,6 @@ def _is_usable(name: str) -> bool:
 
 
 def _lines(file: str, lines: Sequence[Binding]) -> Iterator[Finding]:
-    """Yield a finding for each line that sets nothing, and for each name that is set twice."""
     first: dict[str, int] = {}
     for line in lines:
         key, number = line.key, line_number(line)

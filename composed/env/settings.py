@@ -55,10 +55,7 @@ class Settings:
             raise SettingError(f"{problem.name} {problem.seen}.", problem.cure)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem for each value that is missing or of the wrong kind.
-
-        An empty value means the default; ``generated`` settings have none.
-        """
+        """Yield each value that is missing or of the wrong kind; an empty value is the default."""
         for name in self.generated:
             if not (self.values.get(name) or self.defaults.get(name)):
                 seen = f"has no value in {self.files[-1].name}"
@@ -84,17 +81,15 @@ class _Kind(NamedTuple):
 
 _PORT = _Kind("a port from 1 to 65535, or 0 for any", r"\d+")
 _COUNT = _Kind("a whole number from 1", r"0*[1-9]\d*")
-_ID = _Kind("the number of a user or group", r"\d+")
 _TRUTH = _Kind("true or false", "1|true|yes|on|0|false|no|off")
 _NAME = _Kind("lower-case letters, digits, - and _", "(?-i:[a-z0-9][a-z0-9_-]*)")
-_MODE = _Kind("auto, docker, local", "(?-i:auto|docker|local)")
 _NAMED = {
     **dict.fromkeys(("GUNICORN_THREADS", "GUNICORN_TIMEOUT", "GUNICORN_GRACEFUL_TIMEOUT"), _COUNT),
     **dict.fromkeys(("WEB_CONCURRENCY", "STATEMENT_TIMEOUT"), _COUNT),
     **dict.fromkeys(("DEBUG", "HTTPS_ONLY"), _TRUTH),
-    **dict.fromkeys(("APP_UID", "APP_GID"), _ID),
+    **dict.fromkeys(("APP_UID", "APP_GID"), _Kind("the number of a user or group", r"\d+")),
     "COMPOSE_PROJECT_NAME": _NAME,
-    "COMPOSED_MODE": _MODE,
+    "COMPOSED_MODE": _Kind("auto, docker, local", "(?-i:auto|docker|local)"),
 }
 
 
@@ -153,10 +148,9 @@ def assignments(text: str, name: str = ".env") -> dict[str, str]:
     values: dict[str, str | None] = {}
     for line in bindings(text):
         if line.error:
-            raise SettingError(
-                f"{name} has a line that is no assignment: line {line_number(line)}.",
-                "Write it as NAME=value; see every problem: inv env --check",
-            )
+            problem = f"{name} has a line that is no assignment: line {line_number(line)}."
+            cure = "Write it as NAME=value; see every problem: inv env --check"
+            raise SettingError(problem, cure)
         if line.key is not None:
             values[line.key] = line.value
     return {key: value for key, value in values.items() if value is not None}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from composed.contract import HEALTH_CHECK, INVALID_SETTING, NOT_LOADED
 from composed.env.settings import example_of
-from composed.project import Project
+from composed.project import Project, text_of
 
 
 class Explanation(NamedTuple):
@@ -51,7 +51,7 @@ def names_of(project: Project) -> dict[str, str]:
     settings = example_of(project)
     has_timeout = "GUNICORN_TIMEOUT" in settings
     listing = project.find("requirements.in", "requirements.txt")
-    has_locks = listing.endswith(".in") and "def lock(" in _text(project, "noxfile.py")
+    has_locks = listing.endswith(".in") and "def lock(" in text_of(project.root / "noxfile.py")
     return {
         "backend": project.backend,
         "database": project.database,
@@ -67,15 +67,10 @@ def names_of(project: Project) -> dict[str, str]:
     }
 
 
-def _text(project: Project, name: str) -> str:
-    file = project.root / name
-    return file.read_text(errors="replace") if file.is_file() else ""
-
-
 def _is_required(match: re.Match[str], project: Project) -> bool:
     """Return whether the requirements name the module: psycopg2-binary provides psycopg2."""
     module = match["module"].partition(".")[0].lower()
-    text = _text(project, project.find("requirements.txt")).lower()
+    text = text_of(project.root / project.find("requirements.txt")).lower()
     packages = re.findall(r"^([\w.-]+)", text, re.MULTILINE)
     return any(module in (package, *re.split("[-_.]", package)) for package in packages)
 

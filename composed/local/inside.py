@@ -34,29 +34,24 @@ class LocalInside(Inside):
         return chosen | own | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
     def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
-        """Run ``manage.py``."""
         if problem := self.problem():
             raise problem
         self._gateway.make_folder(self.database.parent)
         return self._run([*with_own_python(self._project.manage), *args], env)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
-        """Return the answer of ``manage.py``."""
         argv = [*with_own_python(self._project.manage), *args]
         added = self.environment | dict(env or {})
         return self._gateway.ask(argv, cwd=self._project.tree, env=added)
 
     def current_url(self) -> str:
-        """Return the URL of Gunicorn, which runs from the source."""
         return url_of(self._stack.runner.ps())
 
     def shell(self, service: str, argv: Sequence[str]) -> int:
-        """Run ``argv`` in the source folder, with the settings of the server."""
         self.check_services([service])
         return self._run([*with_own_python(argv[:1]), *argv[1:]])
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
-        """Open the SQLite file with the ``sqlite3`` command, or with Python's own client."""
         if not self.database.exists():
             raise NotFoundError(f"There is no {self.database}.", "Type: inv migrate")
         client = ["sqlite3"] if shutil.which("sqlite3") else [sys.executable, "-m", "sqlite3"]
@@ -70,9 +65,8 @@ class LocalInside(Inside):
         backend = self._project.backend
         for name in names:
             if name != backend:
-                raise NotFoundError(
-                    f"There is no service {name!r} in local mode.", f"Services: {backend}."
-                )
+                problem = f"There is no service {name!r} in local mode."
+                raise NotFoundError(problem, f"Services: {backend}.")
 
     def problem(self) -> EngineError | None:
         """Return the error for a Python without Gunicorn, else None."""
@@ -80,10 +74,8 @@ class LocalInside(Inside):
             return None
         file = self._project.find("requirements.txt")
         packages = f"--requirement {file}" if file else "gunicorn"
-        return EngineError(
-            f"{sys.executable} has no Gunicorn to run the server with.",
-            f"Install it: pip install {packages}",
-        )
+        problem = f"{sys.executable} has no Gunicorn to run the server with."
+        return EngineError(problem, f"Install it: pip install {packages}")
 
     def _run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         added = self.environment | plain_environment() | dict(env or {})

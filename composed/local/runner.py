@@ -41,7 +41,6 @@ class LocalRunner(Runner):
         self._project, self._gateway = stack.project, stack.gateway
 
     def up(self, options: UpOptions) -> list[Service]:
-        """Start Gunicorn unless it runs."""
         self._inside.check_services(options.services)
         if problem := self._inside.problem():
             raise problem
@@ -62,13 +61,11 @@ class LocalRunner(Runner):
         raise PortTakenError("Each port was taken by another process at once.", "Type: inv up")
 
     def restart(self, options: UpOptions) -> list[Service]:
-        """Stop, then start with the current settings."""
         self._inside.check_services(options.services)
         self.down()
         return self.up(options)
 
     def down(self, *, volumes: bool = False) -> int:
-        """Stop Gunicorn after its current requests; with ``volumes`` remove the database file."""
         self._gateway.preview()
         with self._stack.locked():
             self._stop()
@@ -90,7 +87,6 @@ class LocalRunner(Runner):
         return [Service(name, "running", health, age, {start.port: address}, f"http://{address}")]
 
     def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
-        """Show the log with ``tail``."""
         self._inside.check_services(services)
         if since:
             raise ValueWrongError("--since needs Compose.", "Type: inv logs --tail 100")
@@ -101,7 +97,6 @@ class LocalRunner(Runner):
         return self._gateway.run(["tail", "-n", lines, *(["-f"] if follow else []), str(log)])
 
     def build(self, _: BuildOptions, /) -> int:
-        """Say that there is nothing to build."""
         say("Local mode has no images: the source is what runs.")
         return 0
 
@@ -128,7 +123,6 @@ class LocalRunner(Runner):
         return self._daemon.last()
 
     def _port(self, *, strict: bool) -> int:
-        """Return the port of the settings, or the port chosen instead."""
         name = self._project.backend_port
         port = int(load_settings(self._project)[name])  # read anew: perhaps just chosen
         if not port:

@@ -42,11 +42,9 @@ class LocalStack(Stack):
 
     @property
     def report(self) -> Report:
-        """The facts for a diagnosis."""
         return LocalReport(self)
 
     def clean_up(self) -> None:
-        """Rotate the log, and remove the leftovers of a killed restore."""
         if not self.gateway.dry:
             self.daemon.rotate()
             self.store.clean_up()
@@ -61,16 +59,13 @@ class FileStore(Store):
 
     @contextlib.contextmanager
     def database(self) -> Iterator[SQLite]:
-        """Yield SQLite, which needs no start."""
         self._stack.gateway.make_folder(self._file.parent)
         yield self._sqlite()
 
     def pointed_at(self, place: str) -> dict[str, str]:
-        """Return the setting that names the file."""
         return {"SQLITE_PATH": place}
 
     def holdings(self) -> list[str]:
-        """Return the path of the file."""
         return [str(self._file)] if self._file.exists() else []
 
     def destroy(self) -> int:
@@ -96,7 +91,6 @@ class LocalReport(Report):
         self._stack = stack
 
     def findings(self) -> list[Finding]:
-        """Return the findings on the server's packages, the port and the process."""
         from composed.ports.choice import findings as port_rows  # noqa: PLC0415
 
         project, services = self._stack.project, self._stack.runner.ps()
@@ -110,7 +104,6 @@ class LocalReport(Report):
         ]
 
     def evidence(self) -> dict[str, str]:
-        """Return the end of the log, and the services."""
         log = self._stack.daemon.log
         lines = log.read_text(errors="replace").splitlines(keepends=True) if log.exists() else []
         services = as_json(self._stack, self._stack.runner.ps())

@@ -83,10 +83,8 @@ def _written_by_user(name: str, settings: Settings) -> str:
 
 def with_choice(text: str, name: str, taken: int, free: int) -> str:
     """Return an env file's text with the port that was chosen, marked as a choice of ``inv``."""
-    line = (
-        f"# {taken} was taken: inv chose {name}={free}. Change it and it stays as it is.\n"
-        f"{name}={free}"
-    )
+    comment = f"# {taken} was taken: inv chose {name}={free}. Change it and it stays as it is."
+    line = f"{comment}\n{name}={free}"
     text, times = re.subn(_CHOICE.format(name=name), line, text, flags=re.MULTILINE)
     return text if times else set_value(text, name, line)
 

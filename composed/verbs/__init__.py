@@ -40,28 +40,9 @@ with bytecode_kept():
     )
     from composed.verbs.lifecycle import build, down, logs, open_, ps, restart, up
 
-__all__ = [
-    "build",
-    "collect",
-    "createsuperuser",
-    "db",
-    "dbshell",
-    "dc",
-    "destroy",
-    "doctor",
-    "down",
-    "env",
-    "logs",
-    "makemigrations",
-    "manage",
-    "migrate",
-    "open_",
-    "ps",
-    "restart",
-    "shell",
-    "test",
-    "up",
-]
+__all__ = ["build", "collect", "down", "logs", "open_", "ps", "restart", "up"]
+__all__ += ["db", "destroy", "doctor", "env", "test"]
+__all__ += ["createsuperuser", "dbshell", "dc", "makemigrations", "manage", "migrate", "shell"]
 
 
 def collect(module: str) -> Collection:
@@ -79,10 +60,7 @@ def collect(module: str) -> Collection:
 
 
 def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Handle signals while the verb runs, keep bytecode, and word the system's own errors.
-
-    A full disk or another user's folder would otherwise end in a traceback.
-    """
+    """Handle signals while the verb runs, keep bytecode, and word errors such as a full disk."""
 
     @functools.wraps(body)
     def verb(*args: Any, **options: Any) -> Any:

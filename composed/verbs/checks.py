@@ -67,9 +67,8 @@ def test(c: Context) -> None:
             "Write one: https://nox.thea.codes, or leave `test` out of tasks.py",
         )
     if not find_spec("nox"):
-        raise NotFoundError(
-            f"{sys.executable} has no nox to run the sessions with.", "Install it: pip install nox"
-        )
+        cure = "Install it: pip install nox"
+        raise NotFoundError(f"{sys.executable} has no nox to run the sessions with.", cure)
     problem = engine.problem(gateway) if project.engine_sessions else None
     sessions = [*project.sessions, *(() if problem else project.engine_sessions)]
     chosen = ["--session", *sessions] if sessions else []

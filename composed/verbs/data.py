@@ -1,19 +1,14 @@
 """The verbs that save, restore, migrate on trial and remove data."""
 
-from __future__ import annotations
-
 import shlex
-from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, task
 
 from composed import terminal
+from composed.database import Dump
 from composed.errors import ValueWrongError, end_with
 from composed.modes import prepare_stack
 from composed.stack import Stack
-
-if TYPE_CHECKING:
-    from composed.database import Dump
 
 YES = "Do not ask; needed where there is no terminal."
 NO_SNAPSHOT = "Take no snapshot first: the data is lost for good."
@@ -62,7 +57,7 @@ def restore(
     stack = prepare_stack(c)
     dump, words = _chosen(stack, name, latest, from_)
     question = f"Replace all data of {stack.name} with {dump.title}?"
-    _ask(stack, question, f"db.restore {words}", yes, no_snapshot)
+    confirm(stack, question, f"db.restore {words}", yes, no_snapshot)
     facts = data.restore(stack, dump, safety=not no_snapshot)
     print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
 
@@ -79,7 +74,7 @@ def prune(c: Context, keep: str = "", yes: bool = False) -> None:
     if not names:
         print(f"{stack.name} has no more than {keep} snapshots: none removed.")
         return
-    _ask(stack, f"Remove {', '.join(names)}?", f"db.prune --keep {keep}", yes)
+    confirm(stack, f"Remove {', '.join(names)}?", f"db.prune --keep {keep}", yes)
     data.prune(stack, names)
     print("\n".join(f"Removed {name}." for name in names))
 
@@ -90,7 +85,7 @@ def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     from composed.data import actions as data
 
     stack = prepare_stack(c)
-    _ask(stack, f"Remove all data of {stack.name}?", "db.reset", yes, no_snapshot)
+    confirm(stack, f"Remove all data of {stack.name}?", "db.reset", yes, no_snapshot)
     data.reset(stack, safety=not no_snapshot)
     print("The database is empty. Fill it: inv migrate")
 
@@ -121,7 +116,7 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     stack = prepare_stack(c)
     names = ", ".join(stack.store.holdings())
     question = f"Remove {stack.name}, with all its data{names and f' ({names})'} and images?"
-    _ask(stack, question, "destroy", yes, no_snapshot)
+    confirm(stack, question, "destroy", yes, no_snapshot)
     end_with(data.destroy(stack, safety=not no_snapshot))
 
 
@@ -144,9 +139,8 @@ def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str
     from composed.data import actions as data
 
     if sum(map(bool, (name, latest, file))) != 1:
-        raise ValueWrongError(
-            "A restore takes exactly one of --name, --latest and --from.", "See all: inv db.list"
-        )
+        problem = "A restore takes exactly one of --name, --latest and --from."
+        raise ValueWrongError(problem, "See all: inv db.list")
     if name:
         return data.find(stack, name), f"--name {shlex.quote(name)}"
     if latest:
@@ -154,6 +148,7 @@ def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str
     return data.open_file(stack, file), f"--from {shlex.quote(file)}"
 
 
-def _ask(stack: Stack, question: str, again: str, yes: bool, no_snapshot: bool = False) -> None:
+def confirm(stack: Stack, question: str, again: str, yes: bool, no_snapshot: bool = False) -> None:
+    """Ask the user; the error without a terminal names ``again``, the verb with its options."""
     again = f"inv {again}{' --no-snapshot' if no_snapshot else ''} --yes"
     terminal.ask(question, yes=yes or stack.gateway.dry, again=again)

@@ -35,9 +35,8 @@ def migrate(
     from composed.data import migrate as data
 
     if name and not app:
-        raise ValueWrongError(
-            f"--name {name} needs its app.", f"Type: inv migrate --app APP --name {name}"
-        )
+        problem = f"--name {name} needs its app."
+        raise ValueWrongError(problem, f"Type: inv migrate --app APP --name {name}")
     if no_snapshot and rollback_on_failure:
         raise ValueWrongError("--rollback-on-failure needs the snapshot: leave out --no-snapshot.")
     words = [app, name, "--plan" if plan else "", "--check" if check else ""]
@@ -80,10 +79,8 @@ def createsuperuser(c: Context) -> None:
     words = ["createsuperuser", *after_dashes()]
     if not sys.stdin.isatty():
         if missing := [name for name in SUPERUSER if not given.get(name)]:
-            raise SettingError(
-                f"Without a terminal, {' and '.join(missing)} must be set.",
-                f"Type: {' '.join(f'{name}=…' for name in SUPERUSER)} inv createsuperuser",
-            )
+            cure = f"Type: {' '.join(f'{name}=…' for name in SUPERUSER)} inv createsuperuser"
+            raise SettingError(f"Without a terminal, {' and '.join(missing)} must be set.", cure)
         words.append("--noinput")
     end_with(stack.inside.manage(*words, env=given))
 
@@ -116,10 +113,8 @@ def dc(c: Context) -> None:
         raise ValueWrongError("No Compose command.", "Type: inv dc -- help")
     compose = prepare_stack(c).compose
     if compose is None:
-        raise EngineError(
-            "This stack runs without Docker: local mode.",
-            "Change over: inv down, then COMPOSED_MODE=docker inv up",
-        )
+        problem = "This stack runs without Docker: local mode."
+        raise EngineError(problem, "Change over: inv down, then COMPOSED_MODE=docker inv up")
     end_with(compose(words))
 
 

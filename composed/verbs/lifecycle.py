@@ -7,10 +7,10 @@ from functools import partial
 
 from invoke import Context, task
 
-from composed import terminal
 from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
 from composed.modes import prepare_stack
 from composed.stack import BuildOptions, Service, Stack, UpOptions, as_json, as_table, url_of
+from composed.verbs.data import NO_SNAPSHOT, YES, confirm
 
 SERVICE = "Only this service; may be repeated."
 TIMEOUT = "Seconds to wait for every service, once images are there."
@@ -59,8 +59,8 @@ def up(
     help={
         "volumes": "Remove the database's volume too, WITH ALL ITS DATA. Asks, and takes a "
         "snapshot first.",
-        "no-snapshot": "Take no snapshot first: the data is lost for good.",
-        "yes": "Do not ask; needed where there is no terminal.",
+        "no-snapshot": NO_SNAPSHOT,
+        "yes": YES,
     },
 )
 def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool = False) -> None:
@@ -70,8 +70,7 @@ def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool
     if volumes:
         from composed.data.actions import down_volumes
 
-        again = f"inv down --volumes{' --no-snapshot' if no_snapshot else ''} --yes"
-        terminal.ask(f"Remove all data of {stack.name}?", yes=yes or stack.gateway.dry, again=again)
+        confirm(stack, f"Remove all data of {stack.name}?", "down --volumes", yes, no_snapshot)
         stop = partial(down_volumes, stack, safety=not no_snapshot)
     end_with(stop())
     stack.forget()
@@ -111,10 +110,7 @@ def logs(
 
 
 @task(
-    help={
-        "pull": "Ask the registry for newer base images.",
-        "no-cache": "Build every layer anew.",
-    }
+    help={"pull": "Ask the registry for newer base images.", "no-cache": "Build every layer anew."}
 )
 def build(c: Context, pull: bool = False, no_cache: bool = False) -> None:
     """Build the images."""
@@ -136,10 +132,7 @@ def open_(c: Context) -> None:
 
 
 def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
-    """Start the services, show them and the complaints of the backend; on failure, keep a bundle.
-
-    Raises :class:`NotReadyError` for a complaint that is fatal.
-    """
+    """Start and show the services, with the backend's complaints; on failure, keep a bundle."""
     from composed.doctor.bundle import bundle_on_failure
     from composed.doctor.doctor import complaints
 

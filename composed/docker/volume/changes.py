@@ -71,7 +71,6 @@ class _TemporaryServer:
         return PostgreSQL(self.psql, name, Calls(self._gateway, Path()))
 
     def contents(self, database: str) -> tuple[Mapping[str, int], str]:
-        """Return the rows of each table, and the last value of each sequence."""
         return self.database(database).facts().rows, self.psql.sql(SEQUENCES, database)
 
     def wait(self) -> None:
@@ -104,11 +103,7 @@ class VolumeChanges(Volume):
         self._gateway = stack.gateway
 
     def change_credentials(self) -> list[str]:
-        """Change the volume; return a line for each change.
-
-        Raises :class:`SettingError` when the database to rename is not clear,
-        :class:`InputOutputError` when a change fails or does not help.
-        """
+        """Raise :class:`SettingError` for an unclear name, :class:`InputOutputError` on failure."""
         server = self._database.volume_check().server
         if server is None:
             return []
@@ -123,7 +118,6 @@ class VolumeChanges(Volume):
         return done
 
     def _correct(self, server: Server, misfit: Misfit) -> str:
-        """Change a credential in the volume; return a line for the user."""
         user, _, database = server.wanted
         if misfit.variable == "POSTGRES_USER":
             return f"The user {self._rename_user(server)} is now {user}."
@@ -173,7 +167,7 @@ class VolumeChanges(Volume):
                     self._calls.under_way(keep_failed=True) as call,
                 ):
                     self._copy(plan, check.server.wanted, call)
-                    self._switch(plan)
+                    self._write_settings(plan)
             except BaseException:
                 self._stack.clean_up()
                 raise
@@ -194,10 +188,8 @@ class VolumeChanges(Volume):
         versions = volume.versions(self._gateway, current)
         settings = volume.settings_of(self._dc.written_model(), self._database.name)
         if not all(versions):
-            raise NotFoundError(
-                f"The PostgreSQL version of {current.image} is unknown, "
-                f"or volume {current.name} holds no data."
-            )
+            problem = f"The PostgreSQL version of {current.image} is unknown"
+            raise NotFoundError(f"{problem}, or volume {current.name} holds no data.")
         if versions.server <= versions.data:
             volume.check_versions(current, versions, settings.image)
             return None
@@ -205,10 +197,9 @@ class VolumeChanges(Volume):
         old_mount = volume.mount_for(self._pulled(image), current.mount)
         old = DataVolume(current.name, old_mount, image)
         if volume.versions(self._gateway, old).server != versions.data:
-            raise SettingError(
-                f"The data is of PostgreSQL {versions.data}; {image} is another version.",
-                "Name the image of the data: inv db.upgrade --old-image IMAGE",
-            )
+            problem = f"The data is of PostgreSQL {versions.data}; {image} is another version."
+            cure = "Name the image of the data: inv db.upgrade --old-image IMAGE"
+            raise SettingError(problem, cure)
         value, name = self._free_name(current.name, settings.name, versions)
         new = DataVolume(name, volume.mount_for(config, current.mount), current.image)
         for wanted in (old, new):
@@ -232,8 +223,7 @@ class VolumeChanges(Volume):
                     raise DataError(f"{name} is not the same in the new volume, so {NOTE}.")
                 new.psql.sql("ANALYZE;", name)
 
-    def _switch(self, plan: Plan) -> None:
-        """Write the new volume into the env file."""
+    def _write_settings(self, plan: Plan) -> None:
         image, mount, name = plan.settings.image, plan.settings.mount, plan.settings.name
         values = {image: plan.new.image, mount: plan.new.mount, name: plan.value}
         if plan.new.mount == plan.old.mount:
@@ -246,7 +236,6 @@ class VolumeChanges(Volume):
             write_env(file, text)
 
     def _pulled(self, image: str) -> dict[str, object]:
-        """Return the configuration of an image; pull a missing image."""
         config = volume.configured(self._gateway, image)
         if not config and self._gateway.run(["docker", "pull", image]):
             cure = "Name the old image: inv db.upgrade --old-image IMAGE"
@@ -273,10 +262,8 @@ class VolumeChanges(Volume):
         """Raise :class:`SettingError` if the shell or the Compose file overrides the env file."""
         for name in (settings.name, settings.mount):
             if name in os.environ:
-                raise SettingError(
-                    f"{name} is set in the environment, which wins over .env.",
-                    f"Type: unset {name}",
-                )
+                problem = f"{name} is set in the environment, which wins over .env."
+                raise SettingError(problem, f"Type: unset {name}")
         model = self._dc.model(env=_environment(settings, wanted))
         if volume.volume_of(model, self._database.name) != wanted:
             raise SettingError(
@@ -295,10 +282,8 @@ class VolumeChanges(Volume):
         running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
         inspect = ["docker", "inspect", "--format", running, *ids]
         if ids and (users := _output("docker inspect", self._gateway.ask(inspect)).split()):
-            raise RefusedError(
-                f"Volume {name} is in use by {', '.join(users)}.",
-                f"Stop the container: docker stop {users[0]}",
-            )
+            problem = f"Volume {name} is in use by {', '.join(users)}."
+            raise RefusedError(problem, f"Stop the container: docker stop {users[0]}")
 
     @contextlib.contextmanager
     def _server(self, user: str, call: str, env: Mapping[str, str]) -> Iterator[_TemporaryServer]:
@@ -317,7 +302,6 @@ def _environment(settings: DataVolume, values: DataVolume) -> dict[str, str]:
 
 
 def _output(program: str, answer: Answer) -> str:
-    """Return the stdout; raise :class:`InputOutputError` when the program failed."""
     if answer.code:
         raise failure(program, answer, NOTE)
     return answer.out

@@ -40,10 +40,7 @@ class Versions(NamedTuple):
 
 
 class VolumeCheck:
-    """Compares the volume with the settings of a Compose model.
-
-    ``file`` records the settings that fitted: a start with the same settings asks nothing.
-    """
+    """Compares the volume with a Compose model; ``file`` records the settings that fitted."""
 
     def __init__(self, dc: Compose, model: Model, service: str, file: Path) -> None:
         self._dc, self._service, self._file = dc, service, file
@@ -71,10 +68,7 @@ class VolumeCheck:
         write_env(self._file, json.dumps(self._current(), indent=2))
 
     def check_volume(self) -> bool:
-        """Return whether the volume exists; raise :class:`SettingError` on a misfit.
-
-        A missing image is pulled, as Compose would do.
-        """
+        """Return whether the volume exists; raise :class:`SettingError` on a misfit."""
         if self.volume is None:
             return False
         gateway, image = self._dc.gateway, self.volume.image
@@ -87,10 +81,8 @@ class VolumeCheck:
         settings = settings_of(self._dc.written_model(), self._service)
         if (mount := mount_for(config, self.volume.mount)) != self.volume.mount:
             setting = settings.mount or "The mount"
-            raise SettingError(
-                f"{setting} is {self.volume.mount}, where {image} does not keep its data.",
-                f"Write {setting}={mount} into .env",
-            )
+            problem = f"{setting} is {self.volume.mount}, where {image} does not keep its data."
+            raise SettingError(problem, f"Write {setting}={mount} into .env")
         if self.volume.name not in self._dc.volumes():
             return False
         check_versions(self.volume, versions(gateway, self.volume), settings.image)
