@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from composed.database import Database
 from composed.env.settings import Settings
 from composed.errors import Interrupted
 from composed.findings import Finding
@@ -18,7 +17,8 @@ from composed.gateway import Answer, Gateway
 from composed.project import Project
 from composed.terminal import table
 
-if TYPE_CHECKING:  # only a failure needs explanations
+if TYPE_CHECKING:  # few verbs need them
+    from composed.database import Database
     from composed.health.explanations import Explanation
 
 

@@ -1,14 +1,19 @@
 """``docker compose`` for a project: the commands, and an error for each failure."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from composed.calls import Calls
 from composed.docker import engine
-from composed.docker.model import SEE_MODEL, Model
 from composed.errors import InputOutputError, NotFoundError, SettingError, end_with
 from composed.gateway import Gateway
 from composed.terminal import is_plain
+
+if TYPE_CHECKING:  # `inv ps` has to be quick
+    from composed.docker.model import Model
 
 CONFIGURATION_FAILED = (14, 15)  # exit codes of Compose: a file is missing or wrong
 
@@ -76,14 +81,19 @@ class Compose:
             raise error
         if refuses_env_file(answer.err):  # Compose quotes values, which may be secrets
             raise SettingError("Compose refuses an env file.", "See which line: inv env --check")
-        raise SettingError(f"docker compose {args[0]} failed: {answer.err.strip()}", SEE_MODEL)
+        problem = f"docker compose {args[0]} failed: {answer.err.strip()}"
+        raise SettingError(problem, "See the model: inv dc -- config")
 
     def model(self, env: Mapping[str, str] | None = None) -> Model:
         """Return the resolved model of the project; ``env`` wins over the env files."""
+        from composed.docker.model import Model  # noqa: PLC0415
+
         return Model.resolved(self.ask("config", "--format", "json", env=env))
 
     def written_model(self) -> Model:
         """Return the model before interpolation, with ``${NAME}`` in the values."""
+        from composed.docker.model import Model  # noqa: PLC0415
+
         return Model.written(self.ask("config", "--no-interpolate", "--format", "json"))
 
     def running(self) -> list[str]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from composed.calls import Calls
 from composed.docker.compose import MARK, Compose
-from composed.docker.model import Model
 from composed.errors import ComposedError
 from composed.stack import Stack, UpOptions
 
 if TYPE_CHECKING:  # few verbs need them
     from composed.data.postgres import PostgreSQL
+    from composed.docker.model import Model
     from composed.docker.volume.volume import VolumeCheck
 
 

@@ -1,15 +1,19 @@
 """The data of a stack in docker mode: a database service on a volume."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from composed.calls import Calls
-from composed.database import Database
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.model import setting_of
 from composed.errors import RefusedError
 from composed.stack import Stack, Store
+
+if TYPE_CHECKING:  # `inv ps` has to be quick
+    from composed.database import Database
 
 # How to list and remove each kind; containers first, since they use the rest.
 KINDS = (
@@ -65,6 +69,8 @@ class VolumeStore(Store):
 
 def check_owners(dc: Compose, project: str) -> None:
     """Raise :class:`RefusedError` for another project's volume: Compose removes by name."""
+    from composed.docker.model import setting_of  # noqa: PLC0415  # few verbs need it
+
     owners = dc.volumes()
     for key, volume in dc.model().volumes.items():
         owner = owners.get(volume.name, "")

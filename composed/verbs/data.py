@@ -1,14 +1,19 @@
 """The verbs that save, restore, migrate on trial and remove data."""
 
+from __future__ import annotations
+
 import shlex
+from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, task
 
 from composed import terminal
-from composed.database import Dump
 from composed.errors import ValueWrongError, end_with
 from composed.modes import prepare_stack
 from composed.stack import Stack
+
+if TYPE_CHECKING:
+    from composed.database import Dump
 
 YES = "Do not ask; needed where there is no terminal."
 NO_SNAPSHOT = "Take no snapshot first: the data is lost for good."
