@@ -1,6 +1,6 @@
-"""What you can do with the stack: `inv --list` shows it, `inv VERB --help` explains it.
+"""The verbs of this stack: `inv --list` lists all, `inv VERB --help` explains one.
 
-The verbs live in composed/verbs/; this project's own go below.
+The verbs live in composed/verbs/. Tasks of this project alone go below the import.
 """
 
 from composed.verbs import (
@@ -27,4 +27,4 @@ from composed.verbs import (
 
 # A task of this project alone goes here:  @task / def seed(c): ...
 
-namespace = collect(__name__)  # last: it takes what stands above, and adds db.*
+namespace = collect(__name__)  # last: collects the tasks above, and adds db.*
