@@ -9,7 +9,6 @@ import fcntl
 import io
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -182,8 +181,8 @@ class Gateway:
         say(f"$ {shlex.join(argv)}")
         return Answer(0, "", "")
 
-    def preview(self, *commands: Sequence[str]) -> None:
-        """Show the next commands of a dry run and end the run: the rest needs their results."""
+    def end_dry_run(self, *commands: Sequence[str]) -> None:
+        """End a verb in a dry run, after a look at the next commands: the rest needs results."""
         if self.dry:
             for argv in commands:
                 say(f"$ {shlex.join(argv)}")
@@ -257,14 +256,10 @@ class Gateway:
             problem = f"{file} cannot be written: {error.strerror}."
             raise InputOutputError(problem, "See the free space: df -h .") from None
 
-    def remove(self, path: Path) -> None:
-        """Remove a file, or a folder with all content; a missing path is fine."""
-        if self.dry:
-            return
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    def remove(self, file: Path) -> None:
+        """Remove a file, never a folder; a missing file is fine."""
+        if not self.dry:
+            file.unlink(missing_ok=True)
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder, and the folders above."""

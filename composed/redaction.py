@@ -72,6 +72,7 @@ def _escapes(character: str) -> Iterator[str]:
     yield rf"\\{{0,4}}{re.escape(character)}{doubled}"  # JSON in JSON in a shell
     yield "".join(f"(?i:%{octet:02x})" for octet in octets)
     yield "".join(rf"\\+(?i:x{octet:02x})" for octet in octets)
+    yield "".join(rf"\\+{octet:03o}" for octet in octets)
     yield "".join(rf"\\+(?i:u{unit})" for unit in units)
     yield rf"\\+(?:U(?i:{code:08x})" + (rf"|x(?i:{code:02x}))" if 127 < code < 256 else ")")
     yield rf"&#0*{code};|(?i:&#x0*{code:x};)"

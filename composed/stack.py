@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -93,6 +94,11 @@ class Stack(ABC):
     def remember(self) -> None:
         """Record the mode, for later verbs."""
         self.gateway.write(self.folder / "mode", self.mode)
+
+    def remove_folder(self) -> None:
+        """Remove the stack's own files."""
+        if not self.gateway.dry:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def forget(self) -> None:
         """Remove the record of the mode: nothing runs."""

@@ -270,3 +270,9 @@ def test_a_hidden_disk_is_no_fault(host: str, recorder: Recorder, monkeypatch: M
     recorder.on("docker", "info").say("/nowhere/docker\n")
 
     assert engine.disk_problem(GATEWAY) is None
+
+
+def test_an_engine_without_a_number_as_version_is_not_too_old(recorder: Recorder) -> None:
+    recorder.on("docker", "version").say("dev\n")
+
+    assert engine.problem(Gateway(Path())) is None

@@ -275,3 +275,12 @@ Path('done').touch()
     subprocess.run(["sh", "-c", command], cwd=tmp_path, env=ENV, check=True)
 
     assert (tmp_path / "done").exists()
+
+
+def test_a_folder_is_never_removed_in_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+
+    with pytest.raises(OSError, match="data"):
+        Gateway(tmp_path).remove(tmp_path / "data")
+
+    assert (tmp_path / "data").exists()

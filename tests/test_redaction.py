@@ -27,6 +27,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "python": repr,
     "python, ascii": ascii,
     "python, bytes": lambda secret: repr(secret.encode()),
+    "octal": lambda secret: "".join(rf"\\{octet:03o}" for octet in secret.encode()),
     "html": html.escape,
     "shell": shlex.quote,
     "compose": lambda secret: secret.replace("$", "$$"),

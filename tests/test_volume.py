@@ -14,7 +14,7 @@ from composed.docker.volume.credentials import Misfit, Server
 from composed.docker.volume.volume import DataVolume
 from composed.env.file import with_value
 from composed.env.settings import assignments
-from composed.gateway import Answer, Gateway
+from composed.gateway import Answer, Gateway, is_free
 from composed.project import Project
 from tests.recorder import Call, Recorder
 from tests.samples import DB_ROW, DC, PS_ROW, RAW, Inv, MonkeyPatch, model, ps_answer
@@ -640,3 +640,23 @@ def test_an_existing_volume_is_not_overwritten(inv: Inv, newer: Recorder, projec
     assert inv("db.upgrade") == 0
 
     assert env(project)["POSTGRES_VOLUME"] == "${COMPOSE_PROJECT_NAME}_db-data-17-2"
+
+
+def test_the_database_is_stopped_and_changed_alone_under_the_lock(
+    inv: Inv, recorder: Recorder, mend: Mend, project: Project
+) -> None:
+    held = []
+
+    def note_lock(_: Call) -> Answer:
+        with (project.root / ".composed/shop/lock").open() as lock:
+            held.append(not is_free(lock))
+        return Answer(0, "", "")
+
+    mend("POSTGRES_USER")
+    recorder.on("--username", "composed_credentials").say("old_user\n")
+    recorder.on("stop", "db").do(note_lock)
+    recorder.on("postgres", "--single").do(note_lock)
+
+    assert inv("db.credentials") == 0
+
+    assert held == [True, True]

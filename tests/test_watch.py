@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from composed.contract import SERVER_ENDED
 from composed.gateway import Gateway
 from composed.health.waiting import names_in
 from tests.recorder import Recorder
@@ -136,6 +137,16 @@ def test_an_old_log_line_does_not_end_the_wait(inv: Inv, looks: Looks, recorder:
     looks(*[container(Log=[OLD])] * 12, container(Health="healthy"))
     recorder.on("--timestamps", "--tail", "1").say("2026-01-31T12:00:01.5Z WORKER TIMEOUT\n")
     recorder.on("--since", "2026-01-31T12:00:01.5Z").say("WORKER TIMEOUT (pid:7)\n")
+
+    assert inv("up") == 0
+
+
+def test_the_end_of_an_earlier_start_does_not_end_the_wait(
+    inv: Inv, looks: Looks, recorder: Recorder
+) -> None:
+    looks(*[container(StartedAt=STARTED)] * 12, container(Health="healthy"))
+    recorder.on("logs").say(f"Worker failed to boot\n{SERVER_ENDED} 1\n")
+    recorder.on("--since", STARTED).say("")
 
     assert inv("up") == 0
 

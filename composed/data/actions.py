@@ -107,19 +107,21 @@ def copied(stack: Stack) -> Iterator[str]:
 
 def upgrade(stack: Stack, old_image: str = "") -> list[str]:
     """Move the data to the server's new major version; return a line for each change."""
+    stack.gateway.end_dry_run()
     with _alone(stack):
         return stack.volume.upgrade(old_image) if stack.volume else []
 
 
 def change_credentials(stack: Stack) -> list[str]:
     """Give the volume the credentials of the settings; return a line for each change."""
+    stack.gateway.end_dry_run()
     with _alone(stack):
         return stack.volume.change_credentials() if stack.volume else []
 
 
 def prune(stack: Stack, names: list[str]) -> None:
     """Remove these snapshots."""
-    stack.gateway.preview()
+    stack.gateway.end_dry_run()
     with _alone(stack):
         for name in names:
             Snapshots(stack.project.snapshots).remove(name)
@@ -136,7 +138,7 @@ def destroy(stack: Stack, *, safety: bool = True) -> int:
     with _last_snapshot(stack, "destroy", safety=safety):
         code = stack.store.destroy()
         if not code:
-            stack.gateway.remove(stack.folder)
+            stack.remove_folder()
         return code
 
 
@@ -220,7 +222,9 @@ def _take(stack: Stack, database: Database, name: str, reason: str) -> Snapshot 
 
 def _preview(stack: Stack, database: Database, *names: str) -> None:
     """End a dry run with the commands of these names."""
-    stack.gateway.preview(*(database.commands[name] for name in names if name in database.commands))
+    stack.gateway.end_dry_run(
+        *(database.commands[name] for name in names if name in database.commands)
+    )
 
 
 def _free_name(store: Snapshots, time: datetime, reason: str) -> str:

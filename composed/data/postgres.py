@@ -160,7 +160,7 @@ class PostgreSQL(Database):
     def facts(self, database: str = "") -> Facts:
         """Return the facts of a database, by default of the live database."""
         answer = self._psql.feed(self._psql.command(database or self._name), [FACTS.encode()])
-        if facts := _read_facts(answer.out.splitlines()):
+        if facts := _read_facts(filter(None, answer.out.split("\n"))):
             return facts
         raise self._psql.error("psql", answer)
 

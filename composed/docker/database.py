@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
@@ -38,13 +38,10 @@ class DatabaseService:
         self._runs = True
         return was_down
 
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Stop the service while the block runs."""
+    def stop(self) -> None:
+        """Stop the service; the caller must hold the lock of the stack."""
         self._dc.run_or_end("stop", self.name)
         self._runs = False
-        yield
-        self.start()
 
     def postgresql(self, call: str) -> PostgreSQL:
         """Return the live database; ``call`` marks the programs of PostgreSQL."""

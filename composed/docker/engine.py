@@ -100,7 +100,7 @@ def _engine_problem(answer: Answer) -> EngineError | None:
     if answer.code:
         return EngineError(f"The Docker Engine does not answer: {reason}", WITHOUT, _way_to_start())
     version = answer.out.strip()
-    if version and _numbers(version) < _numbers(ENGINE_FLOOR):
+    if (numbers := _numbers(version)) and numbers < _numbers(ENGINE_FLOOR):
         text = f"The Docker Engine is {version}; the oldest that works is {ENGINE_FLOOR}."
         return EngineError(text, INSTALL_ENGINE)
     return None

@@ -54,7 +54,7 @@ class Start:
 
     def wait(self) -> list[Service]:
         """Return the services when all are ready; Compose's own ``--wait`` is slower."""
-        self._gateway.preview()  # a dry run has nothing to wait for
+        self._gateway.end_dry_run()  # a dry run has nothing to wait for
         services, names = self._stack.runner.ps(), self._options.services
         awaited = [service for service in services if not names or service.service in names]
         if all(service.health == "healthy" for service in awaited):
@@ -117,8 +117,8 @@ class Watch:
         self._explain, self._dc, self._began, self._looks = stack.explain, dc, began, 0
         ids = [service.container for service in services]
         self._first = {container.id: container for container in inspect(dc.gateway, ids)}
-        failing = [c for c in self._first.values() if not (c.ready or self._is_new(c))]
-        self._log_ends = {container.id: self._log_end(container) for container in failing}
+        old = [container for container in self._first.values() if not self._is_new(container)]
+        self._log_ends = {container.id: self._log_end(container) for container in old}
 
     def wait(self, timeout: int) -> None:
         """Return when all containers are ready; raise :class:`NotReadyError` when one fails.
@@ -191,9 +191,9 @@ class Watch:
         """Return the log since this ``up`` began; with ``whole``, since the container started."""
         end = "" if whole else self._log_ends.get(first.id, "")
         new = self._log(first.service, "--since", end or first.started)
-        if end:  # an old line too
-            new = new.partition("\n")[2]
-        return log_of_this_start(new, self._log(first.service))
+        if not end:  # of an earlier start of the container, no line counts
+            return new
+        return log_of_this_start(new.partition("\n")[2], self._log(first.service))
 
     def _log_end(self, container: Container) -> str:
         return self._log(container.service, "--timestamps", "--tail", "1").partition(" ")[0].strip()

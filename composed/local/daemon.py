@@ -15,6 +15,7 @@ from composed.machine import Process
 from composed.signals import postponed
 
 SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_TO_DIE = 5.0  # of a killed process: the kernel takes a moment
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 LOG_BYTES_READ = 20_000  # some tracebacks
 
@@ -112,10 +113,13 @@ class Daemon:
             end = time.monotonic() + seconds
             while self.running() and time.monotonic() < end:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
-        left = self._group() or self._unrecorded()
-        for process in left:
-            self._gateway.kill(process.pid, signal.SIGKILL)
-        while {*left} & {*self._gateway.processes()}:  # the kernel takes a moment
+        left = {(process.pid, process.since) for process in self._group() or self._unrecorded()}
+        for pid, _ in left:
+            self._gateway.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + SECONDS_TO_DIE
+        while left & {(process.pid, process.since) for process in self._gateway.processes()}:
+            if time.monotonic() > end:
+                break
             time.sleep(SECONDS_BETWEEN_LOOKS)
         self._record.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)

@@ -48,7 +48,7 @@ class LocalRunner(Runner):
             say(UNASKED)
         if options.migrate:
             options.migrate()
-        self._gateway.preview()
+        self._gateway.end_dry_run()
         with self._stack.locked():
             if self._stack.stop_mark.exists():  # an interrupted `inv` was stopping the server
                 self._stop()
@@ -66,7 +66,7 @@ class LocalRunner(Runner):
         return self.up(options)
 
     def down(self, *, volumes: bool = False) -> int:
-        self._gateway.preview()
+        self._gateway.end_dry_run()
         with self._stack.locked():
             self._stop()
             file = self._inside.database

@@ -25,7 +25,7 @@ def bytecode_kept() -> Iterator[None]:
 
 
 with bytecode_kept():
-    from composed.errors import InputOutputError
+    from composed.errors import DryRunEnded, InputOutputError
     from composed.signals import handle_signals
     from composed.verbs.checks import doctor, env, test
     from composed.verbs.data import db, destroy
@@ -68,6 +68,8 @@ def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
         try:
             with bytecode_kept():
                 return body(*args, **options)
+        except DryRunEnded:  # the next verb of the command line has its own
+            return None
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             raise InputOutputError(f"{place}{error.strerror or error}.") from None

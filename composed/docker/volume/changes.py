@@ -107,7 +107,6 @@ class VolumeChanges(Volume):
         server = self._database.volume_check().server
         if server is None:
             return []
-        self._stack.gateway.preview()
         self._database.start()
         done: list[str] = []
         while (misfit := server.misfit()) and len(done) < len(Credentials._fields):
@@ -136,14 +135,13 @@ class VolumeChanges(Volume):
 
     def _rename_user(self, server: Server) -> str:
         """Rename the superuser, with a helper role that only a stopped server can be given."""
-        with (
-            self._database.stopped(),
-            self._stack.locked(),
-            self._calls.under_way(keep_failed=True) as call,
-        ):
-            one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
-            single = ("postgres", "--single", "postgres")
-            server.add_helper(self._dc.argv(*one_off, self._database.name, *single))
+        with self._stack.locked():  # before the stop: two servers on a volume ruin the data
+            self._database.stop()
+            with self._calls.under_way(keep_failed=True) as call:
+                one_off = ("run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}")
+                single = ("postgres", "--single", "postgres")
+                server.add_helper(self._dc.argv(*one_off, self._database.name, *single))
+        self._database.start()
         return server.rename_user()
 
     def upgrade(self, old_image: str) -> list[str]:
@@ -155,7 +153,6 @@ class VolumeChanges(Volume):
         check = self._database.volume_check()
         if check.server is None:
             return []
-        self._stack.gateway.preview()
         with self._stack.locked():
             plan = self._plan(check, old_image)
             if plan is None:
@@ -280,8 +277,9 @@ class VolumeChanges(Volume):
         ids = _output("docker ps", self._gateway.ask(listing)).split()
         # On a busy machine, `docker ps` lists a container for a moment after its end.
         running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
-        inspect = ["docker", "inspect", "--format", running, *ids]
-        if ids and (users := _output("docker inspect", self._gateway.ask(inspect)).split()):
+        # The answer for a container that is gone by then is an error, beside the names.
+        users = self._gateway.ask(["docker", "inspect", "--format", running, *ids]).out.split()
+        if ids and users:
             problem = f"Volume {name} is in use by {', '.join(users)}."
             raise RefusedError(problem, f"Stop the container: docker stop {users[0]}")
 
