@@ -1,9 +1,13 @@
 """The environment of a test run, and the option that requires a database engine."""
 
 import os
+import signal
 import tempfile
 
 import pytest
+
+# A background job of a script ignores Ctrl-C, and so would every process of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The caller's variables stay: the stack runs these tests on PostgreSQL.
 _DEFAULTS = {

@@ -11,7 +11,7 @@ import pytest
 
 from tests.stacks.copies import Copy
 from tests.stacks.postgresql import sql
-from tests.stacks.terminals import exit_code
+from tests.stacks.terminals import end_input, exit_code
 from tests.stacks.waiting import wait_until
 
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -30,9 +30,8 @@ def test_a_shell_in_a_terminal_resizes_and_survives_ctrl_c(stack: Copy) -> None:
     shell.sendintr()
     shell.sendline("echo $((40 + 2))")
     shell.expect_exact("42")
-    shell.sendeof()
 
-    assert exit_code(shell) == 0
+    assert end_input(shell, "$ ") == 0
     assert "slept\r\n" not in str(shell.before).replace("echo slept\r\n", "")
 
 
@@ -54,11 +53,11 @@ def test_psql_in_a_terminal_survives_ctrl_c(stack: Copy) -> None:
         if psql.expect_exact([canceled, pexpect.TIMEOUT], timeout=3) == 0:
             break
     assert psql.after == canceled
+    psql.expect_exact("task_db=# ")
     psql.sendline("select 40 + 2;")
     psql.expect_exact("42")
-    psql.sendeof()
 
-    assert exit_code(psql) == 0
+    assert end_input(psql, "task_db=# ") == 0
 
 
 def test_a_pipe_goes_through_without_terminal_codes(stack: Copy) -> None:

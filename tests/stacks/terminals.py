@@ -27,6 +27,16 @@ def exit_code(terminal: pexpect.spawn[str]) -> int:
     return 128 + int(terminal.signalstatus or 0)
 
 
+def end_input(terminal: pexpect.spawn[str], prompt: str) -> int:
+    """Type Ctrl-D at the next prompt; return the exit code as a shell would show it.
+
+    Before the prompt a Ctrl-D can be lost: readline takes it from the terminal only while it reads.
+    """
+    terminal.expect_exact(prompt)
+    terminal.sendeof()
+    return exit_code(terminal)
+
+
 def end_verb(terminal: pexpect.spawn[str], way: str) -> int:
     """End the verb in this way; return the code that a shell would show."""
     assert terminal.pid

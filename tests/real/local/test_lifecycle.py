@@ -188,8 +188,8 @@ def test_an_up_after_an_interrupted_down_starts_anew(copy: Copy) -> None:
     copy.ok("up", "--migrate")
     before = leader(copy)
     with slow_requests(copy, 1) as [answer]:
-        down = copy.start("down")
-        wait_until(lambda: "Handling signal: term" in copy.ok("logs"), "the stop under way")
+        down, log = copy.start("down"), copy.own / "backend.log"
+        wait_until(lambda: "Handling signal: term" in log.read_text(), "the stop under way")
         down.terminate()
         down.communicate()
         copy.ok("up")

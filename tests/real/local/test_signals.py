@@ -11,7 +11,7 @@ import pytest
 from composed.gateway import Gateway
 from tests.stacks.copies import Copy
 from tests.stacks.sqlite import leader
-from tests.stacks.terminals import SLEEP, WAYS, end_verb, exit_code
+from tests.stacks.terminals import SLEEP, WAYS, end_input, end_verb
 from tests.stacks.waiting import wait_until
 
 
@@ -76,6 +76,5 @@ def test_a_program_that_handles_ctrl_c_keeps_its_own_exit_code(stack: Copy) -> N
     terminal.sendintr()
     terminal.sendline("select 40 + 2;")
     terminal.expect_exact("42\r\n")
-    terminal.sendeof()
 
-    assert exit_code(terminal) == 0
+    assert end_input(terminal, "sqlite>") == 0
