@@ -35,6 +35,15 @@ def handle_signals() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
+def check_terminal() -> None:
+    """End the verb as SIGHUP does if the terminal was closed: a write can fail before SIGHUP."""
+    try:
+        os.write(1, b"")
+        os.write(2, b"")
+    except OSError:
+        raise Interrupted(signal.SIGHUP) from None
+
+
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(number)
 

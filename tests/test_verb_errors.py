@@ -1,5 +1,7 @@
 """Every verb that fails: exit code and message."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
-from tests.samples import Capsys, Inv, MonkeyPatch
+from tests.samples import ROOT, Capsys, Inv, MonkeyPatch
 
 
 @pytest.mark.parametrize(
@@ -215,6 +217,22 @@ def test_an_error_of_the_system_has_no_traceback(inv: Inv, monkeypatch: MonkeyPa
     err = inv.err()
     assert "mode cannot be written: No space left on device." in err
     assert err.endswith("/there: No space left on device.\n")
+
+
+@pytest.mark.parametrize("verb", ["env", "ps"])  # a message, and an error in Invoke's hands
+def test_a_closed_terminal_ends_the_verb_like_its_signal(verb: str, tmp_path: Path) -> None:
+    text = "from composed.verbs import collect, env, ps\nnamespace = collect(__name__)\n"
+    (tmp_path / "tasks.py").write_text(text)
+    terminal, program = os.openpty()
+    os.close(terminal)
+    argv, path = [sys.executable, "-m", "invoke", verb], {"PYTHONPATH": str(ROOT)}
+
+    ended = subprocess.run(
+        argv, cwd=tmp_path, env=os.environ | path, stdout=program, stderr=program, check=False
+    )
+    os.close(program)
+
+    assert ended.returncode == 129
 
 
 @pytest.mark.parametrize("name", ["~nobody-is-called-so/x", "x" * 300])

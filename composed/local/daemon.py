@@ -117,10 +117,9 @@ class Daemon:
         for pid, _ in left:
             self._gateway.kill(pid, signal.SIGKILL)
         end = time.monotonic() + SECONDS_TO_DIE
-        while left & {(process.pid, process.since) for process in self._gateway.processes()}:
-            if time.monotonic() > end:
-                break
+        while left and time.monotonic() < end:
             time.sleep(SECONDS_BETWEEN_LOOKS)
+            left &= {(process.pid, process.since) for process in self._gateway.processes()}
         self._record.unlink(missing_ok=True)
         self._pid.unlink(missing_ok=True)
 

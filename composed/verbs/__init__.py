@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from invoke import Collection
+from invoke import Collection, Exit
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def bytecode_kept() -> Iterator[None]:
 
 with bytecode_kept():
     from composed.errors import DryRunEnded, InputOutputError
-    from composed.signals import handle_signals
+    from composed.signals import check_terminal, handle_signals
     from composed.verbs.checks import doctor, env, test
     from composed.verbs.data import db, destroy
     from composed.verbs.inside import (
@@ -66,11 +66,12 @@ def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
     def verb(*args: Any, **options: Any) -> Any:
         handle_signals()
         try:
-            with bytecode_kept():
+            with bytecode_kept(), contextlib.suppress(DryRunEnded):  # the next verb has its own
                 return body(*args, **options)
-        except DryRunEnded:  # the next verb of the command line has its own
-            return None
-        except OSError as error:
+        except (OSError, Exit) as error:
+            check_terminal()
+            if isinstance(error, Exit):
+                raise
             place = f"{error.filename}: " if error.filename else ""
             raise InputOutputError(f"{place}{error.strerror or error}.") from None
 
