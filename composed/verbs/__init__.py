@@ -66,7 +66,7 @@ def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
     def verb(*args: Any, **options: Any) -> Any:
         handle_signals()
         try:
-            with bytecode_kept(), contextlib.suppress(DryRunEnded):  # the next verb has its own
+            with bytecode_kept(), contextlib.suppress(DryRunEnded):  # ends this verb alone
                 return body(*args, **options)
         except (OSError, Exit) as error:
             check_terminal()

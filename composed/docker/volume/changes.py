@@ -278,8 +278,8 @@ class VolumeChanges(Volume):
         # On a busy machine, `docker ps` lists a container for a moment after its end.
         running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
         # The answer for a container that is gone by then is an error, beside the names.
-        users = self._gateway.ask(["docker", "inspect", "--format", running, *ids]).out.split()
-        if ids and users:
+        inspect = ["docker", "inspect", "--format", running, *ids]
+        if users := ids and self._gateway.ask(inspect).out.split():
             problem = f"Volume {name} is in use by {', '.join(users)}."
             raise RefusedError(problem, f"Stop the container: docker stop {users[0]}")
 
