@@ -48,7 +48,7 @@ def postgres(recorder: Recorder) -> Recorder:
     recorder.http = lambda url: (404, "Not Found")
     recorder.on("--dbname", "postgres").say("15.18 (Debian 15.18-0)\n")
     recorder.on("--dbname", "composed_new_CALL").say(FACTS)
-    recorder.on("--dbname", "task_db").say(f"00-1\n{FACTS}")
+    recorder.on("--dbname", "task_db").say(f"00000 00-1\n{FACTS}")
     recorder.on("pg_restore", "--list").say("; Dumped from database version: 15.18 (Debian)\n")
     recorder.on("pg_dump").say("the dump")
     configured = json.loads(model(backend=0, db=0))

@@ -85,7 +85,7 @@ def test_without_git_there_is_no_commit(inv: Inv, recorder: Recorder, project: P
 
 
 # The program fails without an answer, or after the first answers.
-@pytest.mark.parametrize("out", ["", '00-1\n["version", "15.1"]\n'])
+@pytest.mark.parametrize("out", ["", '00000 00-1\n["version", "15.1"]\n'])
 @pytest.mark.parametrize("program", ["--dbname task_db", "pg_dump", "pg_restore --list"])
 def test_a_failed_snapshot_leaves_nothing(
     program: str, out: str, inv: Inv, recorder: Recorder, project: Project

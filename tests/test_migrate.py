@@ -146,7 +146,7 @@ def test_rollback_restores(inv: Inv, recorder: Recorder, project: Project) -> No
 
 
 def test_rollback_to_an_empty_database(inv: Inv, recorder: Recorder, project: Project) -> None:
-    empty = '00-1\n["version", "15.18"]\n["end", ""]\n'
+    empty = '00000 00-1\n["version", "15.18"]\n["end", ""]\n'
     recorder.on("--dbname", "task_db").say(empty)
     recorder.on("manage.py", "migrate").say(code=3)
 

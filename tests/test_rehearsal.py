@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from tests.recorder import Recorder
-from tests.samples import EXEC_DB, ONE_OFF, PG_RESTORE, PSQL_ON, Capsys, Inv
+from tests.samples import EXEC_DB, MOMENT, ONE_OFF, PG_RESTORE, PSQL_ON, Capsys, Inv
 
 pytestmark = pytest.mark.usefixtures("pending")
 
 NEW = "composed_new_CALL"
-PG_DUMP = f"{EXEC_DB} pg_dump --username cp_user --compress=0 --format=custom --dbname task_db"
+PG_DUMP = (
+    f"{EXEC_DB} pg_dump --username cp_user {MOMENT} --compress=0 --format=custom --dbname task_db"
+)
 MIGRATION: dict[str, Any] = {
     "name": "a.0002_more",
     "seconds": 1.5,
@@ -40,11 +42,12 @@ def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder) -> None:
 
     assert recorder.lines("pipe") == [
         f"{PSQL_ON} postgres",  # leftovers go, the new database comes
+        f"{PSQL_ON} task_db",  # the moment
         PG_DUMP,
         f"{PG_RESTORE} --dbname {NEW}",
         f"{PSQL_ON} postgres",
     ]
-    assert recorder.fed[2] == "the dump"
+    assert recorder.fed[3] == "the dump"
     assert recorder.fed[-1] == f'DROP DATABASE "{NEW}" WITH (FORCE);'
     (call,) = [call for call in recorder.of("ask") if "shell" in call.argv]
     assert call.env == {"POSTGRES_DB": NEW}

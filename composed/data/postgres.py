@@ -2,13 +2,13 @@
 
 import contextlib
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from composed.calls import Calls
 from composed.data.dump_file import sql_version
+from composed.data.moment import FACTS, at_a_moment, of_moment, read_facts
 from composed.data.psql import Psql, last_lines, pipe_dump
 from composed.database import CHUNK, MADE_BY_MIGRATE, Database, Dump, Facts, identifier, literal
 from composed.errors import ComposedError, DataError, InputOutputError
@@ -17,36 +17,11 @@ from composed.terminal import Progress
 
 EVERY_CALL = "[0-9a-f]+"
 
-# The rows of every table in a dump. CREATE EXTENSION makes the tables of an extension anew.
-FACTS = """\
-SELECT json_build_array('version', current_setting('server_version'));
-SELECT format('SELECT json_build_array(''rows'', %L, count(*)) FROM ONLY %I.%I',
-              nspname || '.' || relname, nspname, relname)
-  FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
- WHERE relkind = 'r' AND relpersistence <> 't'
-   AND nspname <> 'information_schema' AND nspname !~ '^pg_'
-   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
-                   AND objid = pg_class.oid AND deptype = 'e')
- ORDER BY nspname, relname \\gexec
-SELECT 'SELECT json_build_array(''migration'', app || ''.'' || name)
-          FROM django_migrations ORDER BY id'
- WHERE to_regclass('django_migrations') IS NOT NULL \\gexec
-SELECT json_build_array('end', '');
-"""
-
 HAS_ROWS = """\
 SELECT format('SELECT true WHERE EXISTS (SELECT FROM %I.%I)', schemaname, tablename)
   FROM pg_tables
  WHERE schemaname <> 'information_schema' AND schemaname !~ '^pg_' AND tablename NOT IN ({without})
 \\gexec
-"""
-
-# The session is idle on purpose while pg_dump reads the same snapshot.
-EXPORT = """\
-SET idle_in_transaction_session_timeout = 0;
-SET statement_timeout = 0;
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SELECT pg_export_snapshot();
 """
 
 CREATE = """\
@@ -97,25 +72,15 @@ class PostgreSQL(Database):
         return {"dump": self._pg_dump(), "restore": self._pg_restore("composed_new_dry")}
 
     def dump(self, file: Path) -> tuple[Facts, str]:
-        """Run ``pg_dump`` on a snapshot that a second session exports and counts in."""
-        with self._psql.gateway.pipe(self._psql.command(self._name)) as session:
-            with contextlib.suppress(BrokenPipeError):  # the answer of a dead psql says why
-                session.stdin.write(f"{EXPORT}{FACTS}".encode())
-                session.stdin.flush()
-            exported = session.stdout.readline().decode().strip()
-            if not exported:
-                raise self._psql.error("psql", session.end())
-            checksum = self._dump(file, exported)
-            facts = _read_facts(session.stdout)
-            answer = session.end()
-        if not facts:
-            raise self._psql.error("psql", answer)
+        checksum, facts = at_a_moment(
+            self._psql, self._name, lambda snapshot: self._dump(file, snapshot)
+        )
         return facts, checksum
 
     def _dump(self, file: Path, snapshot: str) -> str:
         digest = hashlib.sha256()
         with (
-            self._psql.gateway.pipe(self._pg_dump(f"--snapshot={snapshot}")) as dump,
+            self._psql.gateway.pipe(self._pg_dump(*of_moment(snapshot))) as dump,
             file.open("wb") as target,
             Progress("Dumping") as progress,
         ):
@@ -160,7 +125,7 @@ class PostgreSQL(Database):
     def facts(self, database: str = "") -> Facts:
         """Return the facts of a database, by default of the live database."""
         answer = self._psql.feed(self._psql.command(database or self._name), [FACTS.encode()])
-        if facts := _read_facts(filter(None, answer.out.split("\n"))):
+        if facts := read_facts(filter(None, answer.out.split("\n"))):
             return facts
         raise self._psql.error("psql", answer)
 
@@ -176,9 +141,13 @@ class PostgreSQL(Database):
     def copied(self) -> Iterator[str]:
         # CREATE DATABASE … TEMPLATE would need a live database without connections.
         with self._beside() as new:
-            pipe_dump(self._psql, self._name, self._psql, self._pg_restore(new), "Copying")
+            at_a_moment(self._psql, self._name, lambda snapshot: self._copy(new, snapshot))
             yield new
             self._sql(f"DROP DATABASE {identifier(new)} WITH (FORCE);")
+
+    def _copy(self, new: str, snapshot: str) -> None:
+        restore = self._pg_restore(new)
+        pipe_dump(self._psql, self._name, self._psql, restore, "Copying", *of_moment(snapshot))
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[str]:
@@ -211,24 +180,6 @@ class PostgreSQL(Database):
 
     def _sql(self, script: str) -> str:
         return self._psql.sql(script, self._aside)
-
-
-def _read_facts(lines: Iterable[str | bytes]) -> Facts | None:
-    """Return the facts in the rows of ``FACTS``; None when the rows break off."""
-    version = ""
-    migrations: list[str] = []
-    rows: dict[str, int] = {}
-    for line in lines:
-        kind, name, *count = json.loads(line)
-        if kind == "end":
-            return Facts(version, tuple(migrations), rows)
-        if kind == "version":
-            version = name.split()[0]
-        elif kind == "migration":
-            migrations.append(name)
-        else:
-            rows[name] = int(count[0])
-    return None
 
 
 def _unreadable(dump: Dump, answer: Answer) -> ComposedError:

@@ -67,14 +67,19 @@ class Psql:
         return failure(program, answer, self.note, self.secret)
 
 
-def pipe_dump(source: Psql, database: str, target: Psql, restore: list[str], label: str) -> None:
+def pipe_dump(
+    source: Psql, database: str, target: Psql, restore: list[str], label: str, *options: str
+) -> None:
     """Pipe pg_dump of ``database`` into ``restore``, a command of pg_restore in ``target``.
+
+    ``options`` are of pg_dump.
 
     ``label`` stands before the progress. Raises the error of the program that failed first.
     A pg_restore that ends before the output of pg_dump does is the first: pg_dump is killed.
     After the whole output the first is pg_dump: pg_restore only misses the rest of an archive.
     """
-    dump = source.program("pg_dump", "--compress=0", "--format=custom", "--dbname", database)
+    words = ("--compress=0", "--format=custom", "--dbname", database)
+    dump = source.program("pg_dump", *options, *words)
     with source.gateway.pipe(dump) as pipe:
         chunks = iter(lambda: pipe.stdout.read1(CHUNK), b"")
         restored = target.feed(restore, chunks, Progress(label))

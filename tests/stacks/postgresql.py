@@ -42,11 +42,11 @@ def listed(stack: Copy) -> dict[str, Any]:
 
 @contextmanager
 def locked(stack: Copy) -> Iterator[None]:
-    """Hold a lock that pg_dump has to wait for."""
+    """Hold a lock that pg_dump alone has to wait for: on a catalog that no other program reads."""
     words = ("dc", "--", "exec", "--no-TTY", "db", "psql", "--username", "cp_user", "task_db")
     session = stack.start(*words, stdin=-1)
     assert session.stdin
-    session.stdin.write("BEGIN; LOCK TABLE task_api_task;\n")
+    session.stdin.write("BEGIN; LOCK TABLE pg_ts_template;\n")
     session.stdin.flush()
     held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
     wait_until(lambda: int(sql(stack, held)) > 0, "the lock")

@@ -1,0 +1,177 @@
+"""A moment of a PostgreSQL database, which pg_dump and the count of rows both see.
+
+Not every change can be undone for the eyes of an older snapshot: a table that ``ALTER TABLE``
+writes anew, or that ``TRUNCATE`` empties, is empty for them (PostgreSQL's manual, 13.6). So every
+table is locked first, and the moment comes after: until its end, no such change begins.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from composed.data.psql import Psql
+from composed.database import Facts
+from composed.errors import ComposedError
+from composed.gateway import Pipe
+from composed.terminal import say
+
+T = TypeVar("T")
+
+# The rows of every table in a dump. CREATE EXTENSION makes the tables of an extension anew.
+FACTS = """\
+SELECT json_build_array('version', current_setting('server_version'));
+SELECT format('SELECT json_build_array(''rows'', %L, count(*)) FROM ONLY %I.%I',
+              nspname || '.' || relname, nspname, relname)
+  FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+ WHERE relkind = 'r' AND relpersistence <> 't'
+   AND nspname <> 'information_schema' AND nspname !~ '^pg_'
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
+                   AND objid = pg_class.oid AND deptype = 'e')
+ ORDER BY nspname, relname \\gexec
+SELECT 'SELECT json_build_array(''migration'', app || ''.'' || name)
+          FROM django_migrations ORDER BY id'
+ WHERE to_regclass('django_migrations') IS NOT NULL \\gexec
+SELECT json_build_array('end', '');
+"""
+
+# The session is idle on purpose while pg_dump reads the same snapshot.
+BEGIN = """\
+\\set ON_ERROR_STOP off
+SET idle_in_transaction_session_timeout = 0;
+SET statement_timeout = 0;
+"""
+
+# Every table that a dump has, and that a transaction may lock.
+_TABLES = """\
+  FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+ WHERE relkind IN ('r', 'p') AND relpersistence <> 't'
+   AND nspname <> 'information_schema' AND nspname !~ '^pg_'
+"""
+
+# LOCK TABLE is not yet the moment; the first SELECT is. NOWAIT: a session that waits while it
+# holds other locks could end a migration by a deadlock. A line with the SQLSTATE of LOCK TABLE and
+# the name of the snapshot, which is empty when a table was made after the list.
+LOCK = f"""\
+\\set snapshot
+SELECT coalesce('LOCK TABLE ' || string_agg(format('ONLY %I.%I', nspname, relname), ', ')
+                || ' IN ACCESS SHARE MODE NOWAIT', '') AS lock
+{_TABLES} \\gset
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+:lock;
+\\set state :SQLSTATE
+SELECT pg_export_snapshot() AS snapshot WHERE NOT EXISTS (SELECT {_TABLES}
+   AND pg_class.oid NOT IN (SELECT relation FROM pg_locks
+                             WHERE pid = pg_backend_pid() AND relation IS NOT NULL)) \\gset
+\\echo :state :snapshot
+"""  # noqa: S608  # no value of a user
+# The lock is taken by another session; the table, or its schema, is gone since the list.
+AGAIN = ("55P03", "42P01", "3F000")
+LOCK_OR_END = "\\set ON_ERROR_STOP on\nROLLBACK;\nBEGIN;\n:lock;\n"
+
+# A line for each session that changes a table, then an empty line.
+WAIT = """\
+ROLLBACK;
+SELECT pg_sleep(0.2) \\g /dev/null
+SELECT format('%s (%s)', pid, left(regexp_replace(query, '[[:cntrl:][:space:]]+', ' ', 'g'), 60))
+  FROM pg_stat_activity
+ WHERE pid IN (SELECT pid FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()));
+\\echo
+"""
+
+# pg_dump waits for a lock behind a session that waits for the locks of this moment.
+IN_THE_WAY = """\
+SELECT count(*) FROM pg_locks AS waits JOIN pg_locks AS holds USING (database, relation)
+ WHERE NOT waits.granted AND holds.pid = pg_backend_pid();
+"""
+LOCK_WAIT = "10s"
+
+WAITS_IN_SILENCE = 5
+
+
+def at_a_moment(psql: Psql, database: str, read: Callable[[str], T]) -> tuple[T, Facts]:
+    """Return the result of ``read``, and the facts of the same moment.
+
+    ``read`` gets the name of an exported snapshot, runs pg_dump with the options
+    :func:`of_moment`, and is called again when a change of a table comes between.
+    Waits for changes under way, and names their sessions. Raises the errors of psql and of
+    ``read``.
+    """
+    while True:
+        with psql.gateway.pipe(psql.command(database)) as session:
+            _write(session, BEGIN)
+            snapshot = _wait_for_snapshot(psql, session)
+            try:
+                result = read(snapshot)
+            except ComposedError:
+                if _is_in_the_way(session):
+                    continue
+                raise
+            _write(session, f"\\set ON_ERROR_STOP on\n{FACTS}")
+            facts = read_facts(session.stdout)
+            answer = session.end()
+        if not facts:
+            raise psql.error("psql", answer)
+        return result, facts
+
+
+def of_moment(snapshot: str) -> tuple[str, ...]:
+    """Return the options of a pg_dump that reads an exported snapshot."""
+    return f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_WAIT}"
+
+
+def read_facts(lines: Iterable[str | bytes]) -> Facts | None:
+    """Return the facts in the rows of ``FACTS``; None when the rows break off."""
+    version = ""
+    migrations: list[str] = []
+    rows: dict[str, int] = {}
+    for line in lines:
+        kind, name, *count = json.loads(line)
+        if kind == "end":
+            return Facts(version, tuple(migrations), rows)
+        if kind == "version":
+            version = name.split()[0]
+        elif kind == "migration":
+            migrations.append(name)
+        else:
+            rows[name] = int(count[0])
+    return None
+
+
+def _wait_for_snapshot(psql: Psql, session: Pipe) -> str:
+    waits = 0
+    while True:
+        _write(session, LOCK)
+        line = session.stdout.readline()
+        if not line:
+            raise psql.error("psql", session.end())
+        state, _, snapshot = line.decode().strip().partition(" ")
+        if snapshot:
+            return snapshot
+        if state not in ("00000", *AGAIN):
+            _write(session, LOCK_OR_END)
+            raise psql.error("psql", session.end())
+        _write(session, WAIT)
+        others = ", ".join(_lines(session))
+        waits += 1
+        if waits == WAITS_IN_SILENCE:
+            say(f"Waiting for the end of a change of a table, by session {others or 'unknown'} …")
+
+
+def _is_in_the_way(session: Pipe) -> bool:
+    _write(session, IN_THE_WAY)
+    count = session.stdout.readline().strip()
+    return count.isdigit() and int(count) > 0
+
+
+def _lines(session: Pipe) -> Iterator[str]:
+    """Yield lines up to an empty line, or to the end of a psql that has failed."""
+    while line := session.stdout.readline().strip():
+        yield line.decode(errors="replace")
+
+
+def _write(session: Pipe, script: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the answer of a dead psql says why
+        session.stdin.write(script.encode())
+        session.stdin.flush()
