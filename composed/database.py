@@ -1,7 +1,7 @@
 """The interface of a stack's database: all that the verbs do with the data as a whole."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +16,16 @@ MADE_BY_MIGRATE = ("django_migrations", "django_content_type", "auth_permission"
 
 @dataclass(frozen=True)
 class Facts:
-    """The contents of a database at one moment: version, applied migrations, rows by table."""
+    """The contents of a database at one moment: version, applied migrations, rows by table.
+
+    PostgreSQL alone has a ``search_path``, and ``roles`` beside the role of the settings.
+    """
 
     version: str
     migrations: tuple[str, ...]
     rows: Mapping[str, int]
+    search_path: str = ""
+    roles: tuple[str, ...] = ()
 
     @property
     def count(self) -> str:
@@ -41,7 +46,9 @@ class Dump:
     """A file with the data of a database; ``kind`` is custom, sql or sqlite.
 
     ``title`` names the dump in questions to the user. Each table must have ``rows`` after a
-    restore. A ``foreign`` dump was made elsewhere: its rows and roles are unknown.
+    restore. A ``foreign`` dump was made elsewhere: its rows and roles are unknown, and its
+    ``search_path`` is taken to be that of the live database. ``database`` is empty for a dump of
+    the live database.
     """
 
     file: Path
@@ -49,6 +56,9 @@ class Dump:
     title: str
     rows: Mapping[str, int] = field(default_factory=dict)
     foreign: bool = True
+    search_path: str = ""
+    roles: Sequence[str] = ()
+    database: str = ""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the contents, unpacked, piece by piece."""
@@ -77,19 +87,34 @@ class Database(ABC):
 
     @abstractmethod
     def check(self, dump: Dump) -> None:
-        """Raise :class:`DataError` when :meth:`replace` could not restore the dump."""
+        """Raise :class:`DataError` when a look at the dump shows that no restore can go well."""
 
     @abstractmethod
-    def replace(self, dump: Dump) -> Facts:
-        """Put the dump's data in place of the live data, whole or not at all.
+    def prepared(self, dump: Dump | None) -> AbstractContextManager[Facts]:
+        """Restore a dump beside the live data, which stay in use; None is an empty database.
 
-        The data is restored beside the live database and compared with ``dump.rows``; then the
-        two are swapped. A failure before the swap leaves the live data unchanged.
+        Raises when the restored rows are not ``dump.rows``. Without :meth:`swap` the live data
+        are unchanged at the end of the block.
         """
 
     @abstractmethod
-    def reset(self) -> None:
-        """Put an empty database in place of the live database."""
+    def closed(self) -> AbstractContextManager[None]:
+        """Keep all others from the live data in a block inside :meth:`prepared`.
+
+        So a :meth:`dump` has every row that anyone was told is saved.
+        """
+
+    @abstractmethod
+    def swap(self) -> None:
+        """Put the prepared data in place of the live data, whole or not at all."""
+
+    @abstractmethod
+    def prove(self, dump: Dump) -> None:
+        """Restore a dump, compare the rows, and remove the copy; raise when that fails."""
+
+    @abstractmethod
+    def make(self) -> None:
+        """Make the database, empty, where there is none."""
 
     @abstractmethod
     def has_rows(self) -> bool:

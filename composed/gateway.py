@@ -12,7 +12,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -45,6 +46,13 @@ class Pipe:
         self._child, self._err = child, err
         self.stdin = cast("IO[bytes]", child.stdin)
         self.stdout = cast("io.BufferedReader", child.stdout)
+
+    def feed(self, chunks: Iterable[bytes]) -> None:
+        """Write the chunks to stdin, and close it; a process may end before the last chunk."""
+        with contextlib.suppress(BrokenPipeError):
+            for chunk in chunks:
+                self.stdin.write(chunk)
+            self.stdin.close()
 
     def end(self) -> Answer:
         """Close stdin, wait, and return the exit code with the rest of stdout."""
@@ -123,8 +131,11 @@ class Gateway:
         return child.pid
 
     @contextlib.contextmanager
-    def pipe(self, argv: Sequence[str]) -> Iterator[Pipe]:
-        """Run ``argv`` until the end of the block; a missing program is :class:`NotFoundError`."""
+    def pipe(self, argv: Sequence[str], chunks: Iterable[bytes] = ()) -> Iterator[Pipe]:
+        """Run ``argv`` until the end of the block; a missing program is :class:`NotFoundError`.
+
+        ``chunks``, if any, are written to stdin while the block reads the output.
+        """
         import tempfile  # noqa: PLC0415  # few verbs need temporary files, and `inv ps` is quick
 
         if self.echo:
@@ -136,11 +147,16 @@ class Gateway:
             except OSError as error:
                 raise NotFoundError(f"{argv[0]}: {error.strerror}") from None
             pipe = Pipe(child, err)
+            feeder = threading.Thread(target=pipe.feed, args=[chunks])
+            if chunks:
+                feeder.start()
             try:
                 yield pipe
             finally:
                 child.kill()  # without effect on a child that was waited for
                 child.wait()
+                if chunks:
+                    feeder.join()  # the death of the child has ended a write
                 pipe.stdout.close()
                 with contextlib.suppress(BrokenPipeError):
                     pipe.stdin.close()

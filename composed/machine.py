@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import re
 import socket
 from pathlib import Path
@@ -59,6 +60,17 @@ def listeners_from_proc(port: int) -> dict[int, str]:
 def listeners_from_lsof(text: str) -> dict[int, str]:
     """Return PID and name from ``lsof -F pc``: a line ``pPID``, then a line ``cNAME``."""
     return {int(pid): name for pid, name in re.findall(r"^p(\d+)\nc(.*)", text, re.MULTILINE)}
+
+
+def users_of(file: Path) -> dict[int, str]:
+    """Return PID and name of each visible process, other than this one, that has the file open."""
+    path, names = str(file.resolve()), {}
+    for process in PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's process, or an ended process
+            files = {str(link.readlink()) for link in (process / "fd").iterdir()}
+            if path in files and int(process.name) != os.getpid():
+                names[int(process.name)] = (process / "comm").read_text().strip()
+    return names
 
 
 def owners(port: int) -> dict[str, int]:

@@ -83,6 +83,7 @@ class Stack(ABC):
         self.project, self.settings, self.gateway = project, settings, gateway
         self.name = settings["COMPOSE_PROJECT_NAME"]
         self.folder = project.folder(self.name)  # the stack's own files; all may be removed
+        self._is_locked = False
         self.stop_mark = self.folder / "stopping"  # exists while services are being stopped
 
     def explain(self, text: str, *, loading: bool = False) -> Explanation | None:
@@ -126,9 +127,21 @@ class Stack(ABC):
         """The volume of the database server, None without containers."""
         return None
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Let a single verb at a time change the services; a second verb waits."""
-        return self.gateway.lock(self.folder / "lock")
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let a single verb at a time change the services; a second verb waits.
+
+        A block inside such a block holds the lock already.
+        """
+        if self._is_locked:
+            yield
+            return
+        with self.gateway.lock(self.folder / "lock"):
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
 
     @abstractmethod
     def clean_up(self) -> None:
@@ -202,8 +215,16 @@ class Store(ABC):
     """The data of a stack."""
 
     @abstractmethod
-    def database(self) -> AbstractContextManager[Database]:
-        """Yield the live database, started if necessary."""
+    def database(self, name: str = "") -> AbstractContextManager[Database]:
+        """Yield the live database, started if necessary, or another database of the server."""
+
+    @abstractmethod
+    def retired(self) -> AbstractContextManager[Mapping[str, Database]]:
+        """Yield every database that the removal of the data would lose, by name; "" is the live.
+
+        Nobody else can write: the services are stopped. They start again if the block raises,
+        unless the user ended the verb.
+        """
 
     @abstractmethod
     def pointed_at(self, place: str) -> dict[str, str]:

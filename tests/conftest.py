@@ -11,6 +11,7 @@ from invoke import Collection, Program
 
 import tasks
 from composed.docker import engine
+from composed.docker.volume.server import TemporaryServer
 from composed.gateway import Gateway
 from composed.project import Project
 from tests.recorder import Recorder
@@ -43,12 +44,18 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 @pytest.fixture
-def postgres(recorder: Recorder) -> Recorder:
+def postgres(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A server with two tables, and a volume; a backend that names no migrations."""
     recorder.http = lambda url: (404, "Not Found")
     recorder.on("--dbname", "postgres").say("15.18 (Debian 15.18-0)\n")
     recorder.on("--dbname", "composed_new_CALL").say(FACTS)
+    recorder.on("--dbname", "composed_proof_…").say(FACTS)
     recorder.on("--dbname", "task_db").say(f"00000 00-1\n{FACTS}")
+    recorder.on("--dbname", "composed_closed_…").say(f"00000 00-1\n{FACTS}")
+    recorder.on("run", "--detach").say("c1\n")  # a server that no other program can reach
+    monkeypatch.setattr(TemporaryServer, "databases", lambda _: ["task_db"])
+    monkeypatch.setattr(TemporaryServer, "closed_databases", lambda _: [])
+    recorder.on("{{.State.Running}}").say("true\n")
     recorder.on("pg_restore", "--list").say("; Dumped from database version: 15.18 (Debian)\n")
     recorder.on("pg_dump").say("the dump")
     configured = json.loads(model(backend=0, db=0))

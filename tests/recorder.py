@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,9 +124,10 @@ class Recorder:
         return int(self._answer(Call("spawn", list(argv), dict(env), cwd)).out)
 
     @contextmanager
-    def pipe(self, argv: Sequence[str]) -> Iterator[FakePipe]:
+    def pipe(self, argv: Sequence[str], chunks: Iterable[bytes] = ()) -> Iterator[FakePipe]:
         call = Call("pipe", list(argv))
         pipe = FakePipe(self._answer(call))
+        pipe.stdin.write(b"".join(chunks))
         try:
             yield pipe
         finally:

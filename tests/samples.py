@@ -62,6 +62,7 @@ PG_RESTORE = f"{EXEC_DB} pg_restore --username cp_user --no-owner --exit-on-erro
 
 FACTS = """\
 ["version", "15.18 (Debian 15.18-0)"]
+["search_path", "public"]
 ["rows", "public.a", 3]
 ["rows", "public.b", 4]
 ["migration", "a.0001_initial"]

@@ -25,6 +25,7 @@ SQL = b"--\n-- PostgreSQL database dump\n--\n-- Dumped from database version 15.
 COMPLETE = b"-- PostgreSQL database dump complete\n"
 LATER = '["migration", "a.0009_later"]\n["migration", "gone.0001_initial"]\n'
 
+CLOSED = "composed_closed_9548dde6_CALL"  # the hash tells the databases of a volume apart
 RESTORE = ("db.restore", "--name", "mine", "--no-snapshot", "--yes")
 
 pytestmark = pytest.mark.usefixtures("postgres")
@@ -73,6 +74,9 @@ def test_dump_and_count_share_a_snapshot(inv: Inv, recorder: Recorder, project: 
         "rows": {"public.a": 3, "public.b": 4},
         "size": 8,
         "checksum": "sha256:2c724c509950ce8c25c58be0a75241fb5dcb6c28f9af070005fe7f085348111a",
+        "search_path": "public",
+        "roles": [],
+        "database": "",
     }
 
 
@@ -213,26 +217,36 @@ def test_a_restore_swaps_in_a_filled_database(mine: Path, inv: Inv, recorder: Re
 
     assert recorder.lines("pipe") == [
         f"{PSQL_ON} postgres",  # the server's version
-        f"{PSQL_ON} postgres",  # leftovers go, the new database comes
+        f"{PSQL_ON} postgres",  # a database of another name is made
+        f"{PSQL_ON} postgres",  # leftovers go
+        f"{PSQL_ON} postgres",  # the new database comes
         f"{PG_RESTORE} --dbname composed_new_CALL",
         f"{PSQL_ON} composed_new_CALL",  # the count of rows
+        f"{PSQL_ON} postgres",  # the live database is closed
         f"{PSQL_ON} postgres",  # the swap
         f"{PSQL_ON} postgres",  # the end of the old database
     ]
-    assert "CREATE DATABASE %I TEMPLATE template0" in recorder.fed[1]
-    assert recorder.fed[2] == "the dump"
-    assert recorder.fed[4] == (
+    assert "CREATE DATABASE %I TEMPLATE template0" in recorder.fed[3]
+    assert recorder.fed[4] == "the dump"
+    assert recorder.fed[6] == (
         'ALTER DATABASE "task_db" WITH ALLOW_CONNECTIONS false;\n'
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'task_db';\n"
+        f'ALTER DATABASE "task_db" RENAME TO "{CLOSED}";\n'
+        f'ALTER DATABASE "{CLOSED}" WITH ALLOW_CONNECTIONS true;\n'
+    )
+    assert recorder.fed[7] == (
+        f'ALTER DATABASE "{CLOSED}" WITH ALLOW_CONNECTIONS false;\n'
+        "SELECT pg_terminate_backend(pid, 10000)"
+        f" FROM pg_stat_activity WHERE datname = '{CLOSED}';\n"
         "BEGIN;\n"
         "UPDATE pg_db_role_setting"
         " SET setdatabase = (SELECT oid FROM pg_database WHERE datname = 'composed_new_CALL')\n"
-        " WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = 'task_db');\n"
-        'ALTER DATABASE "task_db" RENAME TO "composed_old_CALL";\n'
+        f" WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = '{CLOSED}');\n"
+        f'ALTER DATABASE "{CLOSED}" RENAME TO "composed_old_CALL";\n'
         'ALTER DATABASE "composed_new_CALL" RENAME TO "task_db";\n'
         "COMMIT;\n"
     )
-    assert recorder.fed[5] == 'DROP DATABASE "composed_old_CALL" WITH (FORCE);'
+    assert recorder.fed[8] == 'DROP DATABASE IF EXISTS "composed_old_CALL" WITH (FORCE);\n'
     assert inv.out().endswith(
         "Restored: 2 tables, 7 rows.\nPending migrations: a.0002_more\n  Type: inv migrate\n"
     )
@@ -274,7 +288,7 @@ def test_a_dump_that_does_not_fit_the_manifest_is_65(
     assert inv(*RESTORE) == 65
 
     assert reason in inv.err()
-    assert not any("RENAME" in script for script in recorder.fed)
+    assert not any("ALLOW_CONNECTIONS false" in script for script in recorder.fed)
 
 
 def test_a_failed_restore_leaves_no_new_database(mine: Path, inv: Inv, recorder: Recorder) -> None:
@@ -284,7 +298,7 @@ def test_a_failed_restore_leaves_no_new_database(mine: Path, inv: Inv, recorder:
 
     last = recorder.fed[-1]
     assert "DROP DATABASE IF EXISTS %I WITH (FORCE)" in last
-    assert "'^composed_(new|old)_CALL$'" in last
+    assert "'^composed_(new|old|proof)_CALL$'" in last
     assert 'ALTER DATABASE "task_db" WITH ALLOW_CONNECTIONS true;' in last
     problem = "cannot be restored; the database is as it was:\n  pg_restore: error: disk full"
     assert problem in inv.err()
@@ -421,12 +435,12 @@ def test_no_snapshot_takes_none(verb: str, inv: Inv, recorder: Recorder, project
 
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
 def test_data_that_cannot_be_saved_is_not_removed(verb: str, inv: Inv, recorder: Recorder) -> None:
-    recorder.on("ps", "--all").say()
-    recorder.on("up").say(code=1)
+    recorder.on("ps", "--services").say("db\nbackend\n")
+    recorder.on("pg_dump").say(code=1)
 
     assert inv(*verb.split(), "--yes") == 77
 
-    assert [argv[4] for argv in recorder.ran] == ["up"]
+    assert [argv[4:] for argv in recorder.ran] == [["stop"], ["start", "db", "backend"]]
     assert f"  Without one, for good: inv {verb} --no-snapshot --yes\n" in inv.err()
 
 

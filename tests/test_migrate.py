@@ -148,6 +148,7 @@ def test_rollback_restores(inv: Inv, recorder: Recorder, project: Project) -> No
 def test_rollback_to_an_empty_database(inv: Inv, recorder: Recorder, project: Project) -> None:
     empty = '00000 00-1\n["version", "15.18"]\n["end", ""]\n'
     recorder.on("--dbname", "task_db").say(empty)
+    recorder.on("--dbname", "composed_closed_…").say()
     recorder.on("manage.py", "migrate").say(code=3)
 
     assert inv("migrate", "--rollback-on-failure") == 3

@@ -1,15 +1,13 @@
-"""The PostgreSQL client and the pipe from pg_dump to pg_restore, with shell scripts as programs."""
+"""The PostgreSQL client, with shell scripts as programs."""
 
 from pathlib import Path
 
 import pytest
 
-from composed.data.psql import Psql, pipe_dump
+from composed.data.psql import Psql
 from composed.database import identifier, literal
 from composed.errors import InputOutputError
 from composed.gateway import Answer, Gateway
-
-LARGE = "head -c 10000000 /dev/zero"  # does not fit into a pipe that nobody reads
 
 
 @pytest.fixture
@@ -51,6 +49,14 @@ def test_an_error_has_the_exit_code_the_note_and_the_last_lines(gateway: Gateway
     assert error.value.hints == ("3", "4", "5", "6", "7", "8", "9", "10", "11", "12")
 
 
+def test_the_reason_is_shown_when_many_lines_follow(gateway: Gateway) -> None:
+    stderr = "\n".join(["NOTICE: a", "pg_restore: error: COPY failed: ERROR:  no", *"123456789012"])
+
+    error = client(gateway).error("pg_restore", Answer(1, "", stderr))
+
+    assert error.hints == ("pg_restore: error: COPY failed: ERROR:  no", *"456789012")
+
+
 @pytest.mark.parametrize("secret", ["plain", "it's a 'secret'"])
 def test_no_error_shows_the_password(secret: str, gateway: Gateway) -> None:
     stderr = f"FATAL: {secret}\nLINE 1: ALTER ROLE anna PASSWORD {literal(secret)};\n"
@@ -64,38 +70,6 @@ def test_a_program_may_end_before_the_end_of_the_input(gateway: Gateway) -> None
     answer = client(gateway).feed(["sh", "-c", "echo done; exit 3"], [bytes(1 << 20)] * 9)
 
     assert answer == Answer(3, "done\n", "")
-
-
-def test_a_dump_arrives_whole(gateway: Gateway, tmp_path: Path) -> None:
-    source = client(gateway, pg_dump=LARGE)
-
-    pipe_dump(source, "shop", client(gateway), ["sh", "-c", "cat > restored"], "Copying")
-
-    assert (tmp_path / "restored").read_bytes() == bytes(10_000_000)
-
-
-@pytest.mark.parametrize(
-    ("dump", "restore", "first"),
-    [
-        # After the whole dump, only pg_restore failed.
-        ("echo dump", "cat; echo restore >&2; exit 1", "pg_restore"),
-        # An archive that breaks off makes pg_restore fail as well.
-        ("echo dump; echo dump >&2; exit 1", "cat; echo restore >&2; exit 1", "pg_dump"),
-        # A pg_restore that reads no more leaves pg_dump at work, which fails later or never.
-        (f"{LARGE}; echo dump >&2; exit 1", "echo restore >&2; exit 1", "pg_restore"),
-        # A dump may fail although pg_restore is content.
-        ("echo dump >&2; exit 1", "cat", "pg_dump"),
-    ],
-)
-def test_the_first_failure_is_named(dump: str, restore: str, first: str, gateway: Gateway) -> None:
-    source = client(gateway, pg_dump=dump, note="note of pg_dump")
-    target = client(gateway, note="note of pg_restore")
-
-    with pytest.raises(InputOutputError) as error:
-        pipe_dump(source, "shop", target, ["sh", "-c", restore], "Copying")
-
-    line = first.removeprefix("pg_")
-    assert str(error.value) == f"{first} ended with 1; note of {first}:\n  {line}"
 
 
 def test_quotes_are_doubled_in_sql() -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,7 @@ def execute(file: Path, script: str) -> None:
 
 def database(folder: Path) -> SQLite:
     calls = Calls(Gateway(folder), folder / "swaps")
-    return SQLite(folder / "db.sqlite3", folder / "ours/copy", calls)
+    return SQLite(folder / "db.sqlite3", folder / "ours/copy", calls, contextlib.nullcontext)
 
 
 @pytest.fixture
@@ -84,7 +84,8 @@ def test_a_program_that_has_the_live_file_open_sees_the_restored_rows(live: Path
 
 
 def test_a_snapshot_is_of_one_moment(live: Path, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
-    sqlite = SQLite(live, tmp_path / "scratch", None)  # type: ignore[arg-type]
+    calls = Calls(Gateway(tmp_path), tmp_path / "swaps")
+    sqlite = SQLite(live, tmp_path / "scratch", calls, contextlib.nullcontext)
     copy = tmp_path / "copy"
     copy.touch()
     monkeypatch.setattr("composed.data.sqlite.PAGES_AT_ONCE", 1)
@@ -156,6 +157,46 @@ def test_a_held_lock_is_74(live: Path, inv: Inv, monkeypatch: MonkeyPatch) -> No
         assert inv("db.snapshot") == 74
 
     assert "failed: database is locked." in inv.err()
+
+
+@pytest.mark.parametrize("verb", ["db.restore --name three", "db.reset", "down --volumes"])
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_program_that_goes_on_writing_is_named(
+    journal: str, verb: str, live: Path, inv: Inv, monkeypatch: MonkeyPatch
+) -> None:
+    inv("db.snapshot", "--name", "three")
+    execute(live, f"PRAGMA journal_mode = {journal}; INSERT INTO task VALUES ('later')")
+    for seconds in ("SECONDS_TO_WAIT", "SECONDS_FOR_READERS"):
+        monkeypatch.setattr(f"composed.data.sqlite.{seconds}", 0.1)
+    monkeypatch.setattr("composed.data.sqlite.users_of", lambda _: {77: "python"})
+    with connected(live) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+
+        assert inv(*verb.split(), "--yes") == (77 if verb == "down --volumes" else 74)
+
+    assert "db.sqlite3 is written by python (PID 77). The database is as it was." in inv.err()
+    assert count(live) == 4
+
+
+def test_a_write_after_the_snapshot_forbids_the_swap(
+    live: Path, inv: Inv, monkeypatch: MonkeyPatch
+) -> None:
+    unchanged = SQLite._unchanged
+    with connected(live) as other:  # open all the time, so that nobody can be locked out
+
+        @contextlib.contextmanager
+        def overtaken(self: SQLite) -> Iterator[Callable[[], None]]:
+            with unchanged(self) as check:
+                other.execute("INSERT INTO task VALUES ('confirmed')")
+                yield check
+
+        monkeypatch.setattr(SQLite, "_unchanged", overtaken)
+        other.execute("SELECT * FROM task").fetchall()
+
+        assert inv("db.reset", "--yes") == 74
+
+    assert "The database is as it was." in inv.err()
+    assert count(live) == 4
 
 
 def tables(file: Path) -> list[tuple[str]]:

@@ -9,8 +9,8 @@ import pytest
 
 from composed.data.psql import Psql
 from composed.docker.volume import volume
-from composed.docker.volume.changes import DATABASES, _TemporaryServer
 from composed.docker.volume.credentials import Misfit, Server
+from composed.docker.volume.server import DATABASES, TemporaryServer
 from composed.docker.volume.volume import DataVolume
 from composed.env.file import with_value
 from composed.env.settings import assignments
@@ -409,7 +409,7 @@ def newer(recorder: Recorder, monkeypatch: MonkeyPatch) -> Recorder:
     recorder.on("pg_dumpall").say("\\restrict x\nCREATE ROLE cp_user;\nALTER ROLE cp_user;\n")
     recorder.on("pg_dump").say("the dump")
     databases(monkeypatch, "task_db")
-    monkeypatch.setattr(_TemporaryServer, "contents", lambda *_: ({"public.a": 3}, "s 1"))
+    monkeypatch.setattr(TemporaryServer, "contents", lambda *_: ({"public.a": 3}, "s 1"))
     return recorder
 
 
@@ -432,9 +432,9 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
     commands = [call for call in newer.calls if "config" not in call.argv]
     assert [call.env for call in commands if "POSTGRES_VOLUME" in call.env] == [OLD, NEW]
     assert [argv[4:] for argv in newer.ran] == [["stop"]]
-    restore = "docker exec --interactive c1 pg_restore --username cp_user --exit-on-error --dbname"
+    restore = "docker exec --interactive c1 pg_restore --username cp_user --create --exit-on-error"
     restores = [line for line in newer.lines("pipe") if "pg_restore" in line]
-    assert restores == [f"{restore} postgres", f"{restore} postgres --create"]
+    assert restores == [f"{restore} --dbname template1", f"{restore} --dbname postgres"]
     assert any("DO $do$ BEGIN CREATE ROLE cp_user; EXCEPTION" in script for script in newer.fed)
     assert not any("restrict" in script for script in newer.fed)
     values = env(project)
@@ -453,14 +453,17 @@ def test_to_18_the_mount_changes_too(inv: Inv, newer: Recorder, project: Project
     assert env(project)["POSTGRES_MOUNT"] == "/var/lib/postgresql"
 
 
-@pytest.mark.parametrize("program", ["pg_restore", "pg_dump"])
-def test_a_failed_copy_is_undone(program: str, inv: Inv, newer: Recorder, project: Project) -> None:
+@pytest.mark.parametrize(("program", "last"), [("pg_restore", "psql"), ("pg_dump", "pg_dump")])
+def test_a_failed_copy_is_undone(
+    program: str, last: str, inv: Inv, newer: Recorder, project: Project
+) -> None:
     before = (project.root / ".env").read_text()
     newer.on(program).say(code=1, err="disk full\n")
+    newer.on("--output").say(code=1, err="disk full\n")  # of the second try, by psql
 
     assert inv("db.upgrade") == 74
 
-    assert f"{program} ended with 1; the old volume stays:\n  disk full\n" in inv.err()
+    assert f"{last} ended with 1; the old volume stays:\n  disk full\n" in inv.err()
     assert (project.root / ".env").read_text() == before
     assert "docker volume rm shop_db-data-17" in newer.lines("ask")
     assert list((project.root / ".composed/shop/upgrades").iterdir()) == []
@@ -468,7 +471,7 @@ def test_a_failed_copy_is_undone(program: str, inv: Inv, newer: Recorder, projec
 
 def test_a_difference_ends_the_upgrade(inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch) -> None:
     counts = iter(range(9))
-    monkeypatch.setattr(_TemporaryServer, "contents", lambda *_: ({"a": next(counts)}, ""))
+    monkeypatch.setattr(TemporaryServer, "contents", lambda *_: ({"a": next(counts)}, ""))
 
     assert inv("db.upgrade") == 65
 

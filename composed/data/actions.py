@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,27 +68,53 @@ def snapshot(stack: Stack, name: str = "", reason: str = "") -> Snapshot | None:
         return _take(stack, database, name, reason)
 
 
-def restore(stack: Stack, dump: Dump, *, safety: bool = True) -> Facts:
-    """Put a dump in place of the live data; return the facts of the new live data."""
-    with _data(stack) as database:
+def restore(stack: Stack, dump: Dump, *, safety: bool = True, verify: bool = True) -> Facts:
+    """Put a dump in place of the live data; return the facts of the new live data.
+
+    With ``verify``, the snapshot of the old data is restored on trial before the old data go.
+    """
+    with _data(stack, dump.database) as database:
         _preview(stack, database, *(["dump"] if safety else []), "restore")
         if isinstance(dump, Snapshot):
             database.check_version(dump.manifest.version)
         else:  # a snapshot was checked when it was made, and its checksum a moment ago
             database.check(dump)
-        taken = _take_before(stack, database, "db.restore") if safety else None
-        facts = database.replace(dump)
-        _say_the_way_back(taken)
-        return facts
+        database.make()
+        return _replace(stack, database, dump, "db.restore", safety=safety, verify=verify)
 
 
-def reset(stack: Stack, *, safety: bool = True) -> None:
-    """Put an empty database in place of the live database."""
+def reset(
+    stack: Stack, *, safety: bool = True, verify: bool = True, only_rows: bool = False
+) -> None:
+    """Put an empty database in place of the live database.
+
+    With ``only_rows``, a database without rows is worth no snapshot: see :func:`has_rows`.
+    """
     with _data(stack) as database:
         _preview(stack, database, *(["dump"] if safety else []))
-        taken = _take_before(stack, database, "db.reset") if safety else None
-        database.reset()
-        _say_the_way_back(taken)
+        _replace(
+            stack, database, None, "db.reset", safety=safety, verify=verify, only_rows=only_rows
+        )
+
+
+def _replace(
+    stack: Stack,
+    database: Database,
+    dump: Dump | None,
+    verb: str,
+    *,
+    safety: bool,
+    verify: bool,
+    only_rows: bool = False,
+) -> Facts:
+    """Prepare the new data, close the live data, take a snapshot of the live data, swap."""
+    guarded, taken = safety and stack.store.has_data(), None
+    with database.prepared(dump) as facts, database.closed():
+        if guarded and (not only_rows or database.has_rows()):
+            taken = _take(stack, database, "", f"before {verb}", verify=verify)
+        database.swap()
+    _say_the_way_back(taken)
+    return facts
 
 
 def has_rows(stack: Stack) -> bool:
@@ -127,15 +154,15 @@ def prune(stack: Stack, names: list[str]) -> None:
             Snapshots(stack.project.snapshots).remove(name)
 
 
-def down_volumes(stack: Stack, *, safety: bool = True) -> int:
+def down_volumes(stack: Stack, *, safety: bool = True, verify: bool = True) -> int:
     """Stop the stack and remove the data; return the exit code."""
-    with _last_snapshot(stack, "down --volumes", safety=safety):
+    with _last_snapshots(stack, "down --volumes", safety=safety, verify=verify):
         return stack.runner.down(volumes=True)
 
 
-def destroy(stack: Stack, *, safety: bool = True) -> int:
+def destroy(stack: Stack, *, safety: bool = True, verify: bool = True) -> int:
     """Remove all of the stack except snapshots and settings; return the exit code."""
-    with _last_snapshot(stack, "destroy", safety=safety):
+    with _last_snapshots(stack, "destroy", safety=safety, verify=verify):
         code = stack.store.destroy()
         if not code:
             stack.remove_folder()
@@ -160,30 +187,40 @@ def _alone(stack: Stack) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _data(stack: Stack) -> Iterator[Database]:
-    with _alone(stack), stack.store.database() as database:
+def _data(stack: Stack, name: str = "") -> Iterator[Database]:
+    with _alone(stack), stack.store.database(name) as database:
         yield database
 
 
 @contextlib.contextmanager
-def _last_snapshot(stack: Stack, verb: str, *, safety: bool) -> Iterator[None]:
-    """Take a safety snapshot and close the database; refuse if the data cannot be read."""
-    taken = None
-    with _alone(stack):
+def _last_snapshots(stack: Stack, verb: str, *, safety: bool, verify: bool) -> Iterator[None]:
+    """Take a snapshot of all data before the block; refuse if the data cannot be read."""
+    taken: list[Snapshot] = []
+    with _alone(stack), stack.locked():  # nobody starts the services in between
         if safety and stack.store.has_data():
             try:
-                with contextlib.suppress(DryRunEnded), stack.store.database() as database:
-                    taken = _take(stack, database, "", f"before {verb}")
+                taken = _take_all(stack, f"before {verb}", verify=verify)
             except ComposedError as error:
                 problem = f"No snapshot could be taken, so nothing was removed. {error}"
                 cure = f"Without one, for good: inv {verb} --no-snapshot --yes"
                 raise RefusedError(problem, cure) from None
         yield
-    _say_the_way_back(taken)
+    for snapshot in taken:
+        _say_the_way_back(snapshot)
 
 
-def _take_before(stack: Stack, database: Database, verb: str) -> Snapshot | None:
-    return _take(stack, database, "", f"before {verb}") if stack.store.has_data() else None
+def _take_all(stack: Stack, reason: str, *, verify: bool) -> list[Snapshot]:
+    """Stop the services and take a snapshot of each database with tables."""
+    if stack.gateway.dry:
+        with contextlib.suppress(DryRunEnded), stack.store.database() as database:
+            _preview(stack, database, "dump")
+        return []
+    with stack.store.retired() as databases:
+        taken = [
+            _take(stack, database, "", reason, verify=verify, of=name)
+            for name, database in databases.items()
+        ]
+    return [snapshot for snapshot in taken if snapshot]
 
 
 def _say_the_way_back(taken: Snapshot | None) -> None:
@@ -191,15 +228,25 @@ def _say_the_way_back(taken: Snapshot | None) -> None:
         say(f"To bring the data back: inv db.restore --name {taken.name}")
 
 
-def _take(stack: Stack, database: Database, name: str, reason: str) -> Snapshot | None:
+def _take(
+    stack: Stack,
+    database: Database,
+    name: str,
+    reason: str,
+    *,
+    verify: bool = False,
+    of: str = "",
+) -> Snapshot | None:
+    """Take a snapshot of a database, by default the live one; prove the snapshot on demand."""
     _preview(stack, database, "dump")
     store = Snapshots(stack.project.snapshots)
     time = datetime.now(UTC)
-    name = name or _free_name(store, time, reason)
+    name = name or _free_name(store, time, f"{reason} {of}")
     with store.draft(name) as file:
         facts, checksum = database.dump(file)
         if reason and not facts.rows:
-            say("The database has no tables: no snapshot.")
+            if not of:
+                say("The database has no tables: no snapshot.")
             return None
         commit, branch = _commit(stack)
         manifest = Manifest(
@@ -215,9 +262,28 @@ def _take(stack: Stack, database: Database, name: str, reason: str) -> Snapshot 
             rows=facts.rows,
             size=file.stat().st_size,
             checksum=checksum,
+            search_path=facts.search_path,
+            roles=facts.roles,
+            database=of,
         )
-        database.check(Snapshot(manifest, file))
-        return store.keep(manifest)
+        draft = Snapshot(manifest, file)
+        database.check(draft)
+        if verify:
+            _prove(database, draft, reason)
+        kept = store.keep(manifest)
+    if reason:
+        say(f"Snapshot taken: {kept.name}")
+    return kept
+
+
+def _prove(database: Database, draft: Snapshot, reason: str) -> None:
+    """Restore a snapshot on trial; raise the error with the option that leaves the trial out."""
+    try:
+        database.prove(draft)
+    except ComposedError as error:
+        cure = f"Without the trial: inv {reason.removeprefix('before ')} --no-verify"
+        problem = f"The snapshot that guards the data cannot be restored. {error}"
+        raise type(error)(problem, cure) from None
 
 
 def _preview(stack: Stack, database: Database, *names: str) -> None:
@@ -228,7 +294,8 @@ def _preview(stack: Stack, database: Database, *names: str) -> None:
 
 
 def _free_name(store: Snapshots, time: datetime, reason: str) -> str:
-    name = f"{time:%Y-%m-%dT%H-%M-%SZ}{reason and '-'}{'-'.join(reason.replace('-', '').split())}"
+    words = [f"{time:%Y-%m-%dT%H-%M-%SZ}", *reason.replace("-", "").split()]
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(words))[:90]
     taken = {snapshot.name for snapshot in store.all()}
     return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 99))) if n not in taken)
 

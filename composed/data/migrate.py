@@ -17,15 +17,13 @@ def migrate(
     """Run Django's ``migrate``, after a snapshot when data will change; end with the exit code."""
     guarded = safety and not stack.gateway.dry and _changes_data(stack, args, rollback=rollback)
     taken = data.snapshot(stack, reason="before migrate") if guarded else None
-    if taken:
-        say(f"Snapshot taken: {taken.name}")
     code = stack.inside.manage("migrate", *args)
     if code and guarded:
         say(f"migrate ended with {code}; the reason stands above.")
         if rollback and taken:
             say(f"Rolled back to {taken.name}: {data.restore(stack, taken).count}.")
         elif rollback:
-            data.reset(stack, safety=False)
+            data.reset(stack, only_rows=True)
             say("Rolled back: the database is empty, as before.")
         elif taken:
             say(f"  To bring the data back: inv db.restore --name {taken.name}")

@@ -7,6 +7,7 @@ table is locked first, and the moment comes after: until its end, no such change
 
 import contextlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -21,6 +22,9 @@ T = TypeVar("T")
 # The rows of every table in a dump. CREATE EXTENSION makes the tables of an extension anew.
 FACTS = """\
 SELECT json_build_array('version', current_setting('server_version'));
+SELECT json_build_array('search_path', current_setting('search_path'));
+SELECT json_build_array('role', rolname) FROM pg_roles
+ WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY rolname;
 SELECT format('SELECT json_build_array(''rows'', %L, count(*)) FROM ONLY %I.%I',
               nspname || '.' || relname, nspname, relname)
   FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -123,20 +127,20 @@ def of_moment(snapshot: str) -> tuple[str, ...]:
 
 def read_facts(lines: Iterable[str | bytes]) -> Facts | None:
     """Return the facts in the rows of ``FACTS``; None when the rows break off."""
-    version = ""
-    migrations: list[str] = []
+    texts: dict[str, list[str]] = defaultdict(list)
     rows: dict[str, int] = {}
     for line in lines:
         kind, name, *count = json.loads(line)
-        if kind == "end":
-            return Facts(version, tuple(migrations), rows)
-        if kind == "version":
-            version = name.split()[0]
-        elif kind == "migration":
-            migrations.append(name)
-        else:
+        if kind == "end":  # psql waits for more
+            break
+        if kind == "rows":
             rows[name] = int(count[0])
-    return None
+        else:
+            texts[kind].append(name)
+    else:
+        return None
+    version, path = "".join(texts["version"]).split()[0], "".join(texts["search_path"])
+    return Facts(version, tuple(texts["migration"]), rows, path, tuple(texts["role"]))
 
 
 def _wait_for_snapshot(psql: Psql, session: Pipe) -> str:

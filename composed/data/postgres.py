@@ -3,19 +3,24 @@
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from composed.calls import Calls
 from composed.data.dump_file import sql_version
 from composed.data.moment import FACTS, at_a_moment, of_moment, read_facts
-from composed.data.psql import Psql, last_lines, pipe_dump
+from composed.data.psql import BARE, Psql, last_lines
+from composed.data.transfer import copy, say_second_try, search_path, transfer, with_search_path
 from composed.database import CHUNK, MADE_BY_MIGRATE, Database, Dump, Facts, identifier, literal
 from composed.errors import ComposedError, DataError, InputOutputError
 from composed.gateway import Answer
-from composed.terminal import Progress
+from composed.terminal import Progress, say
 
 EVERY_CALL = "[0-9a-f]+"
+
+RESTORE = ("pg_restore", "--no-owner", "--exit-on-error")
+
+DROP = "DROP DATABASE IF EXISTS {} WITH (FORCE);\n"
 
 HAS_ROWS = """\
 SELECT format('SELECT true WHERE EXISTS (SELECT FROM %I.%I)', schemaname, tablename)
@@ -31,22 +36,49 @@ SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LC_COL
   FROM pg_database WHERE datname = {live} \\gexec
 """
 
-# The settings of `ALTER DATABASE … SET` stay with the name.
-SWAP = """\
+# A database that is renamed has no other sessions. psql and pg_dump know the new name.
+CLOSE = """\
 ALTER DATABASE {live} WITH ALLOW_CONNECTIONS false;
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {live_text};
+ALTER DATABASE {live} RENAME TO {closed};
+ALTER DATABASE {closed} WITH ALLOW_CONNECTIONS true;
+"""
+
+MAKE = """\
+SELECT format('CREATE DATABASE %I', name) FROM (SELECT {name} AS name) AS wanted
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name) \\gexec
+"""
+
+# The settings of `ALTER DATABASE … SET` stay with the name.
+SWAP = """\
+ALTER DATABASE {closed} WITH ALLOW_CONNECTIONS false;
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {closed_text};
 BEGIN;
 UPDATE pg_db_role_setting SET setdatabase = (SELECT oid FROM pg_database WHERE datname = {new_text})
- WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = {live_text});
-ALTER DATABASE {live} RENAME TO {old};
+ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = {closed_text});
+ALTER DATABASE {closed} RENAME TO {old};
 ALTER DATABASE {new} RENAME TO {live};
 COMMIT;
 """
 
+# A closed database is never dropped: beside it, someone may have made the live database anew.
 HEAL = """\
 SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', datname)
-  FROM pg_database WHERE datname ~ '^composed_(new|old)_{call}$' \\gexec
+  FROM pg_database WHERE datname ~ '^composed_(new|old|proof)_{call}$' \\gexec
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+ WHERE datname ~ '^composed_closed_{tag}_{call}$';
+SELECT format('ALTER DATABASE %I RENAME TO %I', datname, {live_text})
+  FROM pg_database WHERE datname ~ '^composed_closed_{tag}_{call}$'
+   AND NOT EXISTS (SELECT FROM pg_database WHERE datname = {live_text}) LIMIT 1 \\gexec
 ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true;
+"""
+
+# A line for each role that is missing.
+ROLES = """\
+CREATE TEMPORARY TABLE missing AS SELECT name FROM unnest(ARRAY[{names}]::text[]) AS name
+ WHERE name NOT IN (SELECT rolname FROM pg_roles);
+SELECT name FROM missing;
+SELECT format('CREATE ROLE %I', name) FROM missing \\gexec
 """
 
 
@@ -57,6 +89,9 @@ class PostgreSQL(Database):
 
     def __init__(self, psql: Psql, name: str, swaps: Calls) -> None:
         self._psql, self._name, self._swaps = psql, name, swaps
+        self._current = name  # a closed database has another name
+        self._call = "0"
+        self._tag = hashlib.sha256(name.encode()).hexdigest()[:8]  # a name may be long
         # Where a script runs while the live database is restored and renamed.
         self._aside = "template1" if name == "postgres" else "postgres"
 
@@ -69,11 +104,14 @@ class PostgreSQL(Database):
 
     @property
     def commands(self) -> dict[str, list[str]]:
-        return {"dump": self._pg_dump(), "restore": self._pg_restore("composed_new_dry")}
+        return {
+            "dump": self._pg_dump(),
+            "restore": self._psql.program(*RESTORE, "--dbname", "composed_new_dry"),
+        }
 
     def dump(self, file: Path) -> tuple[Facts, str]:
         checksum, facts = at_a_moment(
-            self._psql, self._name, lambda snapshot: self._dump(file, snapshot)
+            self._psql, self._current, lambda snapshot: self._dump(file, snapshot)
         )
         return facts, checksum
 
@@ -103,39 +141,59 @@ class PostgreSQL(Database):
         if dump.foreign and version:  # of a snapshot, the manifest has the version
             self.check_version(version[1])
 
-    def replace(self, dump: Dump) -> Facts:
+    @contextlib.contextmanager
+    def prepared(self, dump: Dump | None) -> Iterator[Facts]:
         with self._beside() as new:
-            if dump.kind == "custom":
-                roles = ["--no-privileges"] if dump.foreign else []  # roles of another server
-                command, total = self._pg_restore(new, *roles), dump.file.stat().st_size
-            else:
-                command, total = self._psql.command(new, "--output", "/dev/null"), 0
-            answer = self._psql.feed(command, dump.chunks(), Progress("Restoring", total))
-            if answer.code:
-                raise _unreadable(dump, answer)
-            facts = self.facts(new)
-            facts.check(dump.rows)
-            self._swap(new)
-        return facts
+            self._empty(new)
+            yield self._filled(new, dump) if dump else Facts("", (), {})
 
-    def reset(self) -> None:
-        with self._beside() as new:
-            self._swap(new)
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        closed = f"composed_closed_{self._tag}_{self._call}"
+        live = {"live": identifier(self._name), "live_text": literal(self._name)}
+        self._sql(CLOSE.format(**live, closed=identifier(closed)))
+        self._current = closed
+        try:
+            yield
+        finally:
+            self._current = self._name
+
+    def swap(self) -> None:
+        new, old = (f"composed_{kind}_{self._call}" for kind in ("new", "old"))
+        names = {"live": self._name, "closed": self._current, "new": new, "old": old}
+        texts = {"closed_text": literal(self._current), "new_text": literal(new)}
+        self._sql(SWAP.format(**{key: identifier(name) for key, name in names.items()}, **texts))
+        with contextlib.suppress(ComposedError):  # the swap is done; the next restore drops
+            self._drop(old)
+
+    def prove(self, dump: Dump) -> None:
+        proof = f"composed_proof_{self._call}"
+        try:
+            self._empty(proof)
+            self._filled(proof, dump)
+        finally:
+            with contextlib.suppress(ComposedError):  # the next restore drops
+                self._drop(proof)
 
     def facts(self, database: str = "") -> Facts:
         """Return the facts of a database, by default of the live database."""
-        answer = self._psql.feed(self._psql.command(database or self._name), [FACTS.encode()])
+        answer = self._psql.feed(self._psql.command(database or self._current), [FACTS.encode()])
         if facts := read_facts(filter(None, answer.out.split("\n"))):
             return facts
         raise self._psql.error("psql", answer)
 
     def heal(self, call: str = EVERY_CALL) -> None:
         """Drop the databases that killed restores left, and open the live database."""
-        self._sql(HEAL.format(live=identifier(self._name), call=call))
+        live, text = identifier(self._name), literal(self._name)
+        self._sql(HEAL.format(live=live, live_text=text, tag=self._tag, call=call))
+
+    def make(self) -> None:
+        """Make the database, empty, where there is none."""
+        self._sql(MAKE.format(name=literal(self._name)))
 
     def has_rows(self) -> bool:
-        without = ", ".join(map(literal, MADE_BY_MIGRATE))
-        return bool(self._psql.sql(HAS_ROWS.format(without=without), self._name).strip())
+        without = _texts(MADE_BY_MIGRATE)
+        return bool(self._psql.sql(HAS_ROWS.format(without=without), self._current).strip())
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[str]:
@@ -143,40 +201,74 @@ class PostgreSQL(Database):
         with self._beside() as new:
             at_a_moment(self._psql, self._name, lambda snapshot: self._copy(new, snapshot))
             yield new
-            self._sql(f"DROP DATABASE {identifier(new)} WITH (FORCE);")
+            self._drop(new)
 
     def _copy(self, new: str, snapshot: str) -> None:
-        restore = self._pg_restore(new)
-        pipe_dump(self._psql, self._name, self._psql, restore, "Copying", *of_moment(snapshot))
+        copy(
+            *(self._psql, self._name, self._psql, new, "Copying"),
+            empty=lambda: self._empty(new),
+            of_dump=of_moment(snapshot),
+            of_restore=["--no-owner"],
+        )
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[str]:
-        """Make a new empty database; when the block raises, the live database is as before."""
-        with self._swaps.under_way(keep_failed=True) as call:
-            new = f"composed_new_{call}"
+        """Yield the name for a new database; when the block raises, all is as before."""
+        with self._swaps.under_way(self._name, keep_failed=True) as self._call:
             # The holder of the data lock may remove the databases of every other call.
-            heal = HEAL.format(live=identifier(self._name), call=EVERY_CALL)
+            self.heal()
             try:
-                self._sql(heal + CREATE.format(new=literal(new), live=literal(self._name)))
-                yield new
+                yield f"composed_new_{self._call}"
             except BaseException:
                 with contextlib.suppress(ComposedError):  # else the next verb heals
-                    self.heal(call)
+                    self.heal(self._call)
                 raise
 
-    def _swap(self, new: str) -> None:
-        live, old = identifier(self._name), identifier(new.replace("_new_", "_old_"))
-        texts = {"live_text": literal(self._name), "new_text": literal(new)}
-        self._sql(SWAP.format(live=live, new=identifier(new), old=old, **texts))
-        with contextlib.suppress(ComposedError):  # the swap is done; the next restore drops
-            self._sql(f"DROP DATABASE {old} WITH (FORCE);")
+    def _empty(self, new: str) -> None:
+        """Make a new database like the live database, without the contents."""
+        new_name, live = literal(new), literal(self._current)
+        self._sql(f"{DROP.format(identifier(new))}{CREATE.format(new=new_name, live=live)}")
+
+    def _drop(self, database: str) -> None:
+        self._sql(DROP.format(identifier(database)))
+
+    def _filled(self, new: str, dump: Dump) -> Facts:
+        """Load a dump into a new database, compare, and return the facts."""
+        if dump.roles and (made := self._sql(ROLES.format(names=_texts(dump.roles))).splitlines()):
+            say(f"Made the missing roles, without a login: {', '.join(made)}.")
+        answer = self._load(new, dump)
+        if answer.code:
+            path = dump.search_path or search_path(self._psql, self._current)
+            say_second_try(answer, path)
+            self._empty(new)
+            with contextlib.suppress(InputOutputError):  # the first answer says more
+                answer = self._load_as_sql(new, dump, path)
+        if answer.code:
+            raise _unreadable(dump, answer)
+        facts = self.facts(new)
+        facts.check(dump.rows)
+        return facts
+
+    def _load(self, new: str, dump: Dump) -> Answer:
+        if dump.kind == "sql":
+            command, total = self._psql.command(new, "--output", "/dev/null"), 0
+        else:
+            command = self._psql.program(*_pg_restore(dump), "--dbname", new)
+            total = dump.file.stat().st_size
+        return self._psql.feed(command, dump.chunks(), Progress("Restoring", total))
+
+    def _load_as_sql(self, new: str, dump: Dump, path: str) -> Answer:
+        change, label = with_search_path(path), "Restoring"
+        psql = (*BARE, "--output", "/dev/null", "--dbname", new)
+        if dump.kind == "sql":
+            command = self._psql.program(*psql)
+            return self._psql.feed(command, change(dump.chunks()), Progress(label))
+        to_sql = (*_pg_restore(dump), "--file", "-")
+        chunks = dump.chunks()
+        return transfer(self._psql, to_sql, self._psql, psql, label, chunks=chunks, change=change)
 
     def _pg_dump(self, *options: str) -> list[str]:
-        return self._psql.program("pg_dump", *options, "--format=custom", "--dbname", self._name)
-
-    def _pg_restore(self, database: str, *options: str) -> list[str]:
-        strict = ("--no-owner", "--exit-on-error")
-        return self._psql.program("pg_restore", *strict, *options, "--dbname", database)
+        return self._psql.program("pg_dump", *options, "--format=custom", "--dbname", self._current)
 
     def _sql(self, script: str) -> str:
         return self._psql.sql(script, self._aside)
@@ -185,8 +277,17 @@ class PostgreSQL(Database):
 def _unreadable(dump: Dump, answer: Answer) -> ComposedError:
     """Blame a foreign file; the checksum of a snapshot was right, so the server is to blame."""
     kind = DataError if dump.foreign else InputOutputError
-    problem = f"{dump.file} cannot be restored; the database is as it was:"
+    name = dump.file if dump.foreign else dump.title
+    problem = f"{name} cannot be restored; the database is as it was:"
     return kind(problem, *last_lines(answer.err))
+
+
+def _pg_restore(dump: Dump) -> tuple[str, ...]:
+    return (*RESTORE, "--no-privileges") if dump.foreign else RESTORE  # roles of another server
+
+
+def _texts(names: Iterable[str]) -> str:
+    return ", ".join(map(literal, names))
 
 
 def _major(version: str) -> int:

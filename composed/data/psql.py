@@ -1,15 +1,23 @@
-"""PostgreSQL's own programs in the database container: psql, and pg_dump piped into pg_restore."""
+"""PostgreSQL's own programs in the database container: command lines, answers, errors."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from composed.database import CHUNK, literal
+from composed.database import literal
 from composed.errors import InputOutputError
 from composed.gateway import Answer, Gateway
 from composed.terminal import Progress
 
 LAST_LINES = 10
+
+# A prompt for a password would read the script.
+_OPTIONS = ("--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
+BARE = ("psql", *_OPTIONS, "--set", "ON_ERROR_STOP=1")
+
+# The words of a program before the reason; the server writes them in the language of its setting.
+_REASON = re.compile(r"\b(?:ERROR|FATAL|PANIC|error):")
 
 
 @dataclass
@@ -33,9 +41,7 @@ class Psql:
 
     def command(self, database: str, *args: str) -> list[str]:
         """Return the command of a psql that prints bare rows and stops at the first error."""
-        # A prompt for a password would read the script.
-        bare = ("--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
-        return self.program("psql", *bare, "--set", "ON_ERROR_STOP=1", "--dbname", database, *args)
+        return self.program(*BARE, "--dbname", database, *args)
 
     def sql(self, script: str, database: str = "postgres") -> str:
         """Run a script and return the rows; raise :class:`InputOutputError` when it fails."""
@@ -67,28 +73,6 @@ class Psql:
         return failure(program, answer, self.note, self.secret)
 
 
-def pipe_dump(
-    source: Psql, database: str, target: Psql, restore: list[str], label: str, *options: str
-) -> None:
-    """Pipe pg_dump of ``database`` into ``restore``, a command of pg_restore in ``target``.
-
-    ``options`` are of pg_dump.
-
-    ``label`` stands before the progress. Raises the error of the program that failed first.
-    A pg_restore that ends before the output of pg_dump does is the first: pg_dump is killed.
-    After the whole output the first is pg_dump: pg_restore only misses the rest of an archive.
-    """
-    words = ("--compress=0", "--format=custom", "--dbname", database)
-    dump = source.program("pg_dump", *options, *words)
-    with source.gateway.pipe(dump) as pipe:
-        chunks = iter(lambda: pipe.stdout.read1(CHUNK), b"")
-        restored = target.feed(restore, chunks, Progress(label))
-        if restored.code and next(chunks, b""):
-            raise target.error("pg_restore", restored)
-        source.checked("pg_dump", pipe.end())
-    target.checked("pg_restore", restored)
-
-
 def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> InputOutputError:
     """Return the error of a program: the exit code, the caller's note, the last lines."""
     hidden = answer.err
@@ -99,5 +83,10 @@ def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> I
 
 
 def last_lines(text: str) -> list[str]:
-    """Return the lines in which a program says why it failed."""
-    return text.strip().splitlines()[-LAST_LINES:]
+    """Return the lines in which a program says why it failed: the last lines, the reason first."""
+    lines = text.strip().splitlines()
+    last = lines[-LAST_LINES:]
+    reasons = [line for line in lines if _REASON.search(line)]
+    if reasons and not any(_REASON.search(line) for line in last):
+        return [reasons[-1], *last[1:]]
+    return last

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from composed.database import Dump, Facts
@@ -27,7 +27,7 @@ class Manifest:
     """The record of a snapshot: ``created`` in UTC, ``size`` in bytes, ``rows`` by table.
 
     ``reason`` is empty when the user asked for the snapshot; without git, so are ``commit``
-    and ``branch``.
+    and ``branch``. ``database`` names a database of the volume other than the live one.
     """
 
     name: str
@@ -43,6 +43,9 @@ class Manifest:
     size: int
     checksum: str
     format: int = FORMAT
+    search_path: str = ""
+    roles: tuple[str, ...] = ()
+    database: str = ""
 
 
 class Snapshot(Dump):
@@ -51,7 +54,11 @@ class Snapshot(Dump):
     def __init__(self, manifest: Manifest, file: Path) -> None:
         kind = "sqlite" if manifest.engine == "sqlite" else "custom"
         title = f"{manifest.name} of {manifest.created}"
+        if manifest.database:
+            title += f" (the database {manifest.database})"
         super().__init__(file, kind, title, manifest.rows, foreign=False)
+        self.search_path, self.roles = manifest.search_path, manifest.roles
+        self.database = manifest.database
         self.manifest, self.name = manifest, manifest.name
 
     @property
@@ -165,8 +172,14 @@ def _manifest(name: str, file: Path) -> Manifest:
         values = json.loads(file.read_text(encoding="utf-8"))
         if values["format"] > FORMAT:
             raise _damaged(name, f"format {values['format']} needs a newer Composed")
-        wanted = {field.name: values[field.name] for field in fields(Manifest)}
-        return Manifest(**wanted | {"name": name, "migrations": tuple(values["migrations"])})
+        wanted = {
+            field.name: values[field.name]
+            for field in fields(Manifest)
+            if field.name in values or field.default is MISSING
+        }
+        wanted.setdefault("roles", ())
+        lists = {key: tuple(wanted[key]) for key in ("migrations", "roles")}
+        return Manifest(**wanted | {"name": name, **lists})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(name, f"its manifest cannot be read ({error!r})") from None
 
@@ -195,7 +208,7 @@ def as_table(store: Snapshots) -> str:
             f"{manifest.engine} {manifest.version}",
             manifest.commit[:10] or "-",
             manifest.project,
-            manifest.reason or "-",
+            " ".join(filter(None, (manifest.reason, manifest.database))) or "-",
         )
         for manifest in (snapshot.manifest for snapshot in store.all())
     ]

@@ -1,18 +1,23 @@
-"""The data of a SQLite file, by the backup API: servers that use the file go on running."""
+"""The data of a SQLite file, by the backup API: copies are made while servers use the file."""
 
 import contextlib
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from composed.calls import Calls
 from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts, identifier
 from composed.errors import DataError, InputOutputError, NotFoundError
+from composed.machine import users_of
 from composed.terminal import Progress
 
+Stopped = AbstractContextManager[None]
+
 SECONDS_TO_WAIT = 20.0  # for a lock, as long as the server's own connections
+SECONDS_FOR_READERS = 1.0  # to close the file: the server has ended
 PAGES_AT_ONCE = 4096
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -28,8 +33,12 @@ class SQLite(Database):
 
     engine = "sqlite"
 
-    def __init__(self, file: Path, scratch: Path, swaps: Calls) -> None:
-        self._file, self._scratch, self._swaps = file, scratch, swaps
+    def __init__(
+        self, file: Path, scratch: Path, swaps: Calls, stopped: Callable[[], Stopped]
+    ) -> None:
+        self._file, self._scratch, self._swaps, self._stopped = file, scratch, swaps, stopped
+        self._live: sqlite3.Connection | None = None  # keeps all others out
+        self._guard: sqlite3.Connection | None = None  # keeps other writers out
 
     def check_version(self, version: str) -> None:
         """Accept every version: the file format is the same since 2004."""
@@ -41,6 +50,7 @@ class SQLite(Database):
             live.execute("BEGIN")
             facts = _facts(live)  # this read fixes the moment for the backup too
             _copy(live, target, "Dumping")
+            live.execute("COMMIT")
             target.execute("PRAGMA journal_mode = DELETE")  # a single file, without a log
         with _errors(file), _connected(file) as copy:
             _check(copy, file)
@@ -48,24 +58,80 @@ class SQLite(Database):
             return facts, f"sha256:{hashlib.file_digest(whole, 'sha256').hexdigest()}"
 
     def check(self, dump: Dump) -> None:
-        """Accept every dump: :meth:`replace` checks a copy and never touches the file itself."""
+        """Accept every dump: :meth:`prepared` checks a copy and never touches the file itself."""
 
-    def replace(self, dump: Dump) -> Facts:
+    @contextlib.contextmanager
+    def prepared(self, dump: Dump | None) -> Iterator[Facts]:
         with self._beside() as copy:
-            with _errors(dump.file):
-                copy.touch()
-                for suffix in ("", *SIDE_FILES):
-                    if (part := _part(dump.file, suffix)).exists():
-                        shutil.copyfile(part, _part(copy, suffix))
-                with _connected(copy) as source:
-                    _check(source, dump.file)
-                    facts = _facts(source)
-                    facts.check(dump.rows)
-            self._fill(copy, "Restoring")
-        return facts
+            yield self._filled(copy, dump) if dump else Facts("", (), {})
 
-    def reset(self) -> None:
-        self._fill(Path(":memory:"), "Emptying")
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Stop the server, and keep all other programs from writing."""
+        with self._stopped(), self.alone():
+            yield
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep all others from writing; raise :class:`InputOutputError` while one of them does."""
+        with self._open() as live:
+            live.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the next lock to the end
+            if _begins(live, "EXCLUSIVE", SECONDS_FOR_READERS):
+                live.execute("COMMIT")
+                self._live = live
+                try:
+                    yield
+                finally:
+                    self._live = None
+                return
+        # In WAL mode a program that only has the file open forbids the exclusive lock.
+        with self._open() as guard:
+            if not _begins(guard, "IMMEDIATE", SECONDS_TO_WAIT):
+                raise self._in_use()
+            self._guard = guard
+            try:
+                yield
+            finally:
+                self._guard = None
+
+    def swap(self) -> None:
+        source = self._scratch if self._scratch.exists() else Path(":memory:")
+        with self._open() as live, _connected(source) as new:
+            # In WAL mode the page size of the live file cannot change.
+            (wanted,) = live.execute("PRAGMA page_size").fetchone()
+            if new.execute("PRAGMA page_size").fetchone()[0] != wanted:
+                new.execute("PRAGMA journal_mode = DELETE")
+                new.execute(f"PRAGMA page_size = {wanted}")
+                new.execute("VACUUM")
+            if new.execute("PRAGMA page_count").fetchone()[0] < 2:  # for a check between two pages
+                new.execute("CREATE TABLE composed (x)")
+                new.execute("DROP TABLE composed")
+            with self._unchanged() as check:
+                _copy(new, live, "Restoring", check)
+
+    @contextlib.contextmanager
+    def _unchanged(self) -> Iterator[Callable[[], None]]:
+        """Let go of the guard; yield a check that nobody has written since."""
+        if not self._guard:
+            yield lambda: None
+            return
+        with self._open() as other:
+            version = other.execute("PRAGMA data_version").fetchone()
+            self._guard.execute("ROLLBACK")
+
+            def check() -> None:
+                if other.execute("PRAGMA data_version").fetchone() != version:
+                    raise self._in_use()
+
+            yield check
+
+    def prove(self, dump: Dump) -> None:
+        """Compare the rows; :meth:`dump` has checked every page, and a restore copies pages."""
+        with _errors(dump.file), _connected(dump.file) as copy:
+            _facts(copy).check(dump.rows)
+
+    def make(self) -> None:
+        """Do nothing: SQLite makes a missing file."""
 
     def has_rows(self) -> bool:
         """Look for a first row in each table; a missing file is not made."""
@@ -81,6 +147,7 @@ class SQLite(Database):
         self._check_exists()
         with self._beside() as copy:
             with self._open() as live, _connected(copy) as target:
+                _wait_for_others(live)
                 _copy(live, target, "Copying")
             yield str(copy)
 
@@ -102,26 +169,38 @@ class SQLite(Database):
         if not self._file.exists():
             raise NotFoundError(f"There is no {self._file}.", "Type: inv migrate")
 
+    def _filled(self, copy: Path, dump: Dump) -> Facts:
+        """Copy a dump, check the copy, and return the facts."""
+        with _errors(dump.file):
+            copy.touch(mode=0o600)
+            for suffix in ("", *SIDE_FILES):
+                if (part := _part(dump.file, suffix)).exists():
+                    shutil.copyfile(part, _part(copy, suffix))
+            with _connected(copy) as source:
+                _check(source, dump.file)
+                facts = _facts(source)
+                facts.check(dump.rows)
+        return facts
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with _errors(self._file), _connected(self._file) as live:
-            yield live
+        with _errors(self._file):
+            if self._live:
+                yield self._live
+                return
+            with _connected(self._file) as live:
+                yield live
 
-    def _fill(self, file: Path, label: str) -> None:
-        with self._open() as live, _connected(file) as source:
-            # In WAL mode the page size of the live file cannot change.
-            (wanted,) = live.execute("PRAGMA page_size").fetchone()
-            if source.execute("PRAGMA page_size").fetchone()[0] != wanted:
-                source.execute("PRAGMA journal_mode = DELETE")
-                source.execute(f"PRAGMA page_size = {wanted}")
-                source.execute("VACUUM")
-            _copy(source, live, label)
+    def _in_use(self) -> InputOutputError:
+        users = ", ".join(f"{name} (PID {pid})" for pid, name in users_of(self._file).items())
+        problem = f"{self._file} is written by {users or 'another program'}."
+        return InputOutputError(f"{problem} The database is as it was.", "Stop the program first.")
 
 
 @contextlib.contextmanager
 def _connected(file: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(file, timeout=SECONDS_TO_WAIT)) as connection:
-        connection.isolation_level = None  # no BEGIN but the one in `dump`
+        connection.isolation_level = None  # no BEGIN but ours
         yield connection
 
 
@@ -136,15 +215,42 @@ def _errors(file: Path) -> Iterator[None]:
         raise DataError(f"{file} is damaged: {error}. The database is as it was.") from None
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, label: str) -> None:
-    """Back up in one transaction of the target."""
+def _wait_for_others(live: sqlite3.Connection) -> None:
+    """Begin to read; raise when a writer goes on for too long, where a backup would wait on."""
+    live.execute("BEGIN")
+    live.execute("SELECT * FROM sqlite_master LIMIT 1").fetchall()
+
+
+def _begins(live: sqlite3.Connection, kind: str, seconds: float) -> bool:
+    """Begin a transaction; return whether its lock was free within the time."""
+    live.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    try:
+        live.execute(f"BEGIN {kind}")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
+
+
+def _copy(
+    source: sqlite3.Connection,
+    target: sqlite3.Connection,
+    label: str,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Back up in one transaction of the target; ``check`` is called within, and may raise."""
     page = source.execute("PRAGMA page_size").fetchone()[0]
+    # The last page ends the transaction.
+    pages = max(1, min(PAGES_AT_ONCE, source.execute("PRAGMA page_count").fetchone()[0] - 1))
     with Progress(label) as progress:
-        source.backup(
-            target,
-            pages=PAGES_AT_ONCE,
-            progress=lambda _, left, total: progress.reach((total - left) * page),
-        )
+
+        def look(_: int, left: int, total: int) -> None:
+            if left:
+                check()
+            progress.reach((total - left) * page)
+
+        source.backup(target, pages=pages, progress=look)
 
 
 def _facts(connection: sqlite3.Connection) -> Facts:

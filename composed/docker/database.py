@@ -43,16 +43,20 @@ class DatabaseService:
         self._dc.run_or_end("stop", self.name)
         self._runs = False
 
-    def postgresql(self, call: str) -> PostgreSQL:
-        """Return the live database; ``call`` marks the programs of PostgreSQL."""
+    @property
+    def names(self) -> tuple[str, str]:
+        """The settings with the user and with the name of the live database."""
+        return self._stack.project.database_user, self._stack.project.database_name
+
+    def postgresql(self, call: str, name: str = "") -> PostgreSQL:
+        """Return a database, by default the live one; ``call`` marks the programs."""
         from composed.data.postgres import PostgreSQL  # noqa: PLC0415
         from composed.data.psql import Psql  # noqa: PLC0415
 
         mark = ("exec", "--no-TTY", "--env", f"{MARK}={call}", self.name)
-        project, settings = self._stack.project, self._stack.settings
-        user, name = settings[project.database_user], settings[project.database_name]
+        user, live = (self._stack.settings[setting] for setting in self.names)
         psql = Psql(self._stack.gateway, lambda *argv: self._dc.argv(*mark, *argv), user)
-        return PostgreSQL(psql, name, self.restores)
+        return PostgreSQL(psql, name or live, self.restores)
 
     def volume_check(self, model: Model | None = None) -> VolumeCheck:
         """Return the check of the volume in a Compose model, by default in the current model."""
@@ -79,9 +83,9 @@ class DatabaseService:
 
     def clean_up(self) -> None:
         """Undo restores and upgrades of killed verbs."""
-        for call in self.restores.abandoned():
+        for call, name in self.restores.abandoned().items():
             with contextlib.suppress(ComposedError):  # the database is down: later
-                self.postgresql("heal").heal(call)
+                self.postgresql("heal", name).heal(call)
                 self.restores.forget(call)
         for call, volume in self.upgrades.abandoned().items():
             current = self.volume_check().volume  # the upgrade may have written the env file

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
-from composed.errors import RefusedError
+from composed.errors import Interrupted, RefusedError
 from composed.stack import Stack, Store
 
 if TYPE_CHECKING:  # `inv ps` has to be quick
@@ -31,15 +31,49 @@ class VolumeStore(Store):
         self._stack, self._dc, self._calls, self._database = stack, dc, calls, database
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[Database]:
+    def database(self, name: str = "") -> Iterator[Database]:
         """Yield PostgreSQL; end the programs in the container when the block raises."""
         self._database.start()
         try:
             with self._calls.under_way(self._database.name, keep_failed=True) as call:
-                yield self._database.postgresql(call)
+                yield self._database.postgresql(call, name)
         except BaseException:
             self._stack.clean_up()
             raise
+
+    @contextlib.contextmanager
+    def retired(self) -> Iterator[Mapping[str, Database]]:
+        """Raise :class:`RefusedError` for a database that no dump can save."""
+        from composed.docker.volume.server import temporary_server  # noqa: PLC0415
+
+        user, live = (self._stack.settings[name] for name in self._database.names)
+        self._database.volume_check().check_volume()
+        with (
+            self._stopped(),
+            self._calls.under_way(keep_failed=True) as call,
+            temporary_server(self._dc, self._database.name, user, call) as server,
+        ):
+            server.database(live).heal()  # a killed restore may have left copies
+            if closed := server.closed_databases():
+                problem = f"The database {closed[0]} takes no connections, not even of pg_dump."
+                raise RefusedError(problem)
+            others = [name for name in server.databases() if name != live]
+            yield {"": server.database(live), **{name: server.database(name) for name in others}}
+
+    @contextlib.contextmanager
+    def _stopped(self) -> Iterator[None]:
+        """Stop the services; start them again if the block raises."""
+        running = self._dc.running()
+        with self._stack.locked():
+            with self._stack.stopping():
+                self._dc.run_or_end("stop")
+            try:
+                yield
+            except BaseException as error:
+                self._stack.clean_up()
+                if running and not isinstance(error, Interrupted):
+                    self._dc.run("start", *running)
+                raise
 
     def pointed_at(self, place: str) -> dict[str, str]:
         return {self._stack.project.database_name: place}

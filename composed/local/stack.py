@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
 from composed.env.settings import Settings
+from composed.errors import Interrupted
 from composed.findings import Finding
 from composed.gateway import Gateway
 from composed.local.daemon import Daemon
@@ -17,7 +19,7 @@ from composed.local.inside import LocalInside
 from composed.local.runner import HOST, LocalRunner
 from composed.ports.published import Published
 from composed.project import Project
-from composed.stack import Report, Stack, Store, as_json, service_rows
+from composed.stack import Report, Stack, Store, UpOptions, as_json, service_rows
 
 if TYPE_CHECKING:  # few verbs need the data
     from composed.data.sqlite import SQLite
@@ -53,14 +55,35 @@ class LocalStack(Stack):
 class FileStore(Store):
     """The data of local mode: the file ``SQLITE_PATH``, and half-made copies beside the file."""
 
-    def __init__(self, stack: Stack, file: Path) -> None:
+    def __init__(self, stack: LocalStack, file: Path) -> None:
         self._stack, self._file = stack, file
         self._restores = Calls(stack.gateway, stack.folder / "swaps")
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[SQLite]:
+    def database(self, name: str = "") -> Iterator[SQLite]:  # noqa: ARG002  # a file has no other
         self._stack.gateway.make_folder(self._file.parent)
         yield self._sqlite()
+
+    @contextlib.contextmanager
+    def retired(self) -> Iterator[Mapping[str, SQLite]]:
+        database = self._sqlite()
+        with self._server_stopped(), database.alone():
+            yield {"": database}
+
+    @contextlib.contextmanager
+    def _server_stopped(self, *, for_good: bool = True) -> Iterator[None]:
+        """Stop the server; start the server again if the block raises, or is not ``for_good``."""
+        runner, runs = self._stack.runner, bool(self._stack.daemon.running())
+        with self._stack.locked():
+            runner.down()
+            try:
+                yield
+            except BaseException as error:
+                if runs and not isinstance(error, Interrupted):
+                    runner.up(UpOptions())
+                raise
+            if runs and not for_good:
+                runner.up(UpOptions())
 
     def pointed_at(self, place: str) -> dict[str, str]:
         return {"SQLITE_PATH": place}
@@ -81,7 +104,9 @@ class FileStore(Store):
     def _sqlite(self) -> SQLite:
         from composed.data.sqlite import SQLite  # noqa: PLC0415
 
-        return SQLite(self._file, self._stack.folder / "restored.sqlite3", self._restores)
+        scratch = self._stack.folder / "restored.sqlite3"
+        stopped = partial(self._server_stopped, for_good=False)
+        return SQLite(self._file, scratch, self._restores, stopped)
 
 
 class LocalReport(Report):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 YES = "Do not ask; needed where there is no terminal."
 NO_SNAPSHOT = "Take no snapshot first: the data is lost for good."
+NO_VERIFY = "Do not restore that snapshot on trial, which takes as long as a restore."
 
 
 @task(help={"name": "The name of the snapshot; by default the time."})
@@ -44,6 +45,7 @@ def list_(c: Context, json: bool = False) -> None:
         "latest": "The newest snapshot of this stack.",
         "from": "A file of pg_dump, custom or SQL, gzip or not; in local mode, of SQLite.",
         "no-snapshot": NO_SNAPSHOT,
+        "no-verify": NO_VERIFY,
         "yes": YES,
     },
 )
@@ -53,6 +55,7 @@ def restore(
     latest: bool = False,
     from_: str = "",
     no_snapshot: bool = False,
+    no_verify: bool = False,
     yes: bool = False,
 ) -> None:
     """Put a snapshot in place of the live data. Asks, and takes a snapshot first."""
@@ -63,7 +66,7 @@ def restore(
     dump, words = _chosen(stack, name, latest, from_)
     question = f"Replace all data of {stack.name} with {dump.title}?"
     confirm(stack, question, f"db.restore {words}", yes, no_snapshot)
-    facts = data.restore(stack, dump, safety=not no_snapshot)
+    facts = data.restore(stack, dump, safety=not no_snapshot, verify=not no_verify)
     print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
 
 
@@ -84,14 +87,19 @@ def prune(c: Context, keep: str = "", yes: bool = False) -> None:
     print("\n".join(f"Removed {name}." for name in names))
 
 
-@task(auto_shortflags=False, help={"no-snapshot": NO_SNAPSHOT, "yes": YES})
-def reset(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
+@task(
+    auto_shortflags=False,
+    help={"no-snapshot": NO_SNAPSHOT, "no-verify": NO_VERIFY, "yes": YES},
+)
+def reset(
+    c: Context, no_snapshot: bool = False, no_verify: bool = False, yes: bool = False
+) -> None:
     """Put an empty database in place of the live database. Asks, and takes a snapshot first."""
     from composed.data import actions as data
 
     stack = prepare_stack(c)
     confirm(stack, f"Remove all data of {stack.name}?", "db.reset", yes, no_snapshot)
-    data.reset(stack, safety=not no_snapshot)
+    data.reset(stack, safety=not no_snapshot, verify=not no_verify)
     print("The database is empty. Fill it: inv migrate")
 
 
@@ -113,8 +121,13 @@ def upgrade(c: Context, old_image: str = "") -> None:
     print("\n".join(done or ["The data is of this version: nothing was changed."]))
 
 
-@task(auto_shortflags=False, help={"no-snapshot": NO_SNAPSHOT, "yes": YES})
-def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
+@task(
+    auto_shortflags=False,
+    help={"no-snapshot": NO_SNAPSHOT, "no-verify": NO_VERIFY, "yes": YES},
+)
+def destroy(
+    c: Context, no_snapshot: bool = False, no_verify: bool = False, yes: bool = False
+) -> None:
     """Remove all the stack has but .env and snapshots. Asks, and takes a snapshot first."""
     from composed.data import actions as data
 
@@ -122,7 +135,7 @@ def destroy(c: Context, no_snapshot: bool = False, yes: bool = False) -> None:
     names = ", ".join(stack.store.holdings())
     question = f"Remove {stack.name}, with all its data{names and f' ({names})'} and images?"
     confirm(stack, question, "destroy", yes, no_snapshot)
-    end_with(data.destroy(stack, safety=not no_snapshot))
+    end_with(data.destroy(stack, safety=not no_snapshot, verify=not no_verify))
 
 
 @task

@@ -10,7 +10,7 @@ from invoke import Context, task
 from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
 from composed.modes import prepare_stack
 from composed.stack import BuildOptions, Service, Stack, UpOptions, as_json, as_table, url_of
-from composed.verbs.data import NO_SNAPSHOT, YES, confirm
+from composed.verbs.data import NO_SNAPSHOT, NO_VERIFY, YES, confirm
 
 SERVICE = "Only this service; may be repeated."
 TIMEOUT = "Seconds to wait for every service, once images are there."
@@ -60,10 +60,17 @@ def up(
         "volumes": "Remove the database's volume too, WITH ALL ITS DATA. Asks, and takes a "
         "snapshot first.",
         "no-snapshot": NO_SNAPSHOT,
+        "no-verify": NO_VERIFY,
         "yes": YES,
     },
 )
-def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool = False) -> None:
+def down(
+    c: Context,
+    volumes: bool = False,
+    no_snapshot: bool = False,
+    no_verify: bool = False,
+    yes: bool = False,
+) -> None:
     """Stop and remove the containers; the data stays."""
     stack = prepare_stack(c)
     stop: Callable[[], int] = stack.runner.down
@@ -71,7 +78,7 @@ def down(c: Context, volumes: bool = False, no_snapshot: bool = False, yes: bool
         from composed.data.actions import down_volumes
 
         confirm(stack, f"Remove all data of {stack.name}?", "down --volumes", yes, no_snapshot)
-        stop = partial(down_volumes, stack, safety=not no_snapshot)
+        stop = partial(down_volumes, stack, safety=not no_snapshot, verify=not no_verify)
     end_with(stop())
     stack.forget()
 

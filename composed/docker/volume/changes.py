@@ -4,22 +4,22 @@ An upgrade copies all databases into a new volume and only reads the old volume.
 run in containers that no other program can reach, so no write is missed.
 """
 
-import contextlib
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 from composed.calls import Calls
-from composed.data.postgres import PostgreSQL
-from composed.data.psql import LAST_LINES, Psql, failure, pipe_dump
+from composed.data.psql import Psql
+from composed.data.transfer import copy
 from composed.database import identifier
 from composed.docker.compose import LABEL, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.volume import volume
 from composed.docker.volume.credentials import Credentials, Misfit, Server
+from composed.docker.volume.server import NOTE, TemporaryServer, output, temporary_server
 from composed.docker.volume.volume import DataVolume, VolumeCheck
 from composed.env.file import with_value, write_env
 from composed.env.settings import read_text
@@ -27,22 +27,12 @@ from composed.errors import (
     DataError,
     InputOutputError,
     NotFoundError,
-    NotReadyError,
     RefusedError,
     SettingError,
 )
-from composed.gateway import Answer, Gateway
 from composed.stack import Stack, Volume
 
-NOTE = "the old volume stays"  # in every error
-SECONDS_TO_START, SECONDS_BETWEEN_LOOKS = 300, 0.1
-
 PROJECT = "${COMPOSE_PROJECT_NAME}"
-
-DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datallowconn ORDER BY 1;\n"
-SEQUENCES = """\
-SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequences ORDER BY 1;
-"""
 
 # Lines for the protection of psql, which an older psql may not know.
 _RESTRICTED = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
@@ -58,41 +48,6 @@ class Plan(NamedTuple):
     new: DataVolume
     settings: DataVolume
     value: str
-
-
-class _TemporaryServer:
-    """A server in the container ``id_``, with the superuser ``user``."""
-
-    def __init__(self, gateway: Gateway, id_: str, user: str) -> None:
-        self._gateway, self._id = gateway, id_
-        self.psql = Psql(gateway, self._inside, user, note=NOTE)
-
-    def database(self, name: str) -> PostgreSQL:
-        return PostgreSQL(self.psql, name, Calls(self._gateway, Path()))
-
-    def contents(self, database: str) -> tuple[Mapping[str, int], str]:
-        return self.database(database).facts().rows, self.psql.sql(SEQUENCES, database)
-
-    def wait(self) -> None:
-        """Return when the server takes connections; raise :class:`NotReadyError` otherwise."""
-        end = time.monotonic() + SECONDS_TO_START
-        # Over TCP: while a new volume is set up, the server answers on the socket alone.
-        while self._gateway.ask(self._inside("pg_isready", "--quiet", "--host", "127.0.0.1")).code:
-            running = ["docker", "inspect", "--format", "{{.State.Running}}", self._id]
-            if self._gateway.ask(running).out.strip() != "true" or time.monotonic() > end:
-                logs = self._gateway.ask(["docker", "logs", "--tail", str(LAST_LINES), self._id])
-                lines = (logs.out + logs.err).splitlines()
-                raise NotReadyError("PostgreSQL did not start. Its last lines:", *lines)
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-
-    def stop(self) -> None:
-        """Shut the server down in order, with every write on disk, and remove the container."""
-        for words in (("stop", "--time", "300"), ("rm", "--force", "--volumes")):
-            answer = self._gateway.ask(["docker", *words, self._id])
-            _output(f"docker {words[0]}", answer)
-
-    def _inside(self, *argv: str) -> list[str]:
-        return ["docker", "exec", "--interactive", self._id, *argv]
 
 
 class VolumeChanges(Volume):
@@ -212,9 +167,9 @@ class VolumeChanges(Volume):
         ):
             old.database(wanted.database).heal()  # a killed restore may have left copies
             answer = self._gateway.ask(old.psql.program("pg_dumpall", "--globals-only"))
-            roles = _RESTRICTED.sub("", _output("pg_dumpall", answer))
+            roles = _RESTRICTED.sub("", output("pg_dumpall", answer))
             new.psql.sql(_ROLE.sub(_UNLESS_EXISTS, roles))
-            for name in old.psql.sql(DATABASES).splitlines():
+            for name in old.databases():
                 _copy_database(old.psql, new.psql, name)
                 if old.contents(name) != new.contents(name):
                     raise DataError(f"{name} is not the same in the new volume, so {NOTE}.")
@@ -255,6 +210,11 @@ class VolumeChanges(Volume):
                 return candidate, name
         raise RefusedError(f"There are too many volumes {base}.", "Remove some: docker volume rm …")
 
+    def _server(
+        self, user: str, call: str, env: Mapping[str, str]
+    ) -> AbstractContextManager[TemporaryServer]:
+        return temporary_server(self._dc, self._database.name, user, call, env)
+
     def _check_settings(self, settings: DataVolume, wanted: DataVolume) -> None:
         """Raise :class:`SettingError` if the shell or the Compose file overrides the env file."""
         for name in (settings.name, settings.mount):
@@ -274,7 +234,7 @@ class VolumeChanges(Volume):
     def _check_unused(self, name: str) -> None:
         """Raise :class:`RefusedError` while a container uses the volume: two servers ruin data."""
         listing = ["docker", "ps", "--quiet", "--filter", f"volume={name}"]
-        ids = _output("docker ps", self._gateway.ask(listing)).split()
+        ids = output("docker ps", self._gateway.ask(listing)).split()
         # On a busy machine, `docker ps` lists a container for a moment after its end.
         running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
         # The answer for a container that is gone by then is an error, beside the names.
@@ -283,32 +243,17 @@ class VolumeChanges(Volume):
             problem = f"Volume {name} is in use by {', '.join(users)}."
             raise RefusedError(problem, f"Stop the container: docker stop {users[0]}")
 
-    @contextlib.contextmanager
-    def _server(self, user: str, call: str, env: Mapping[str, str]) -> Iterator[_TemporaryServer]:
-        """Start the service once more, without ports and without a name on the network."""
-        options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}")
-        argv = self._dc.argv("run", *options, self._database.name)
-        started = _output("docker compose run", self._gateway.ask(argv, env=env))
-        server = _TemporaryServer(self._gateway, started.split()[-1], user)
-        server.wait()
-        yield server
-        server.stop()
-
 
 def _environment(settings: DataVolume, values: DataVolume) -> dict[str, str]:
     return {name: value for name, value in zip(settings, values, strict=True) if name}
 
 
-def _output(program: str, answer: Answer) -> str:
-    if answer.code:
-        raise failure(program, answer, NOTE)
-    return answer.out
-
-
 def _copy_database(old: Psql, new: Psql, name: str) -> None:
     """Copy a database from server to server, with the owner, rights and settings."""
-    options = ["--exit-on-error", "--dbname", "postgres"]
-    if name != "postgres":
-        new.sql(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);")
-        options.append("--create")
-    pipe_dump(old, name, new, new.program("pg_restore", *options), f"Copying {name}")
+    aside = "template1" if name == "postgres" else "postgres"
+    drop = f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE);"
+    copy(
+        *(old, name, new, aside, f"Copying {name}"),
+        empty=lambda: new.sql(drop, aside),
+        of_restore=["--create"],
+    )

@@ -1,0 +1,90 @@
+"""A PostgreSQL server on a volume, in a container that no other program can reach."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from composed.calls import Calls
+from composed.data.postgres import PostgreSQL
+from composed.data.psql import LAST_LINES, Psql, failure
+from composed.docker.compose import LABEL, Compose
+from composed.errors import NotReadyError
+from composed.gateway import Answer, Gateway
+
+NOTE = "the old volume stays"  # in every error
+SECONDS_TO_START, SECONDS_BETWEEN_LOOKS = 300, 0.1
+
+DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datallowconn ORDER BY 1;\n"
+CLOSED = "SELECT datname FROM pg_database WHERE NOT datistemplate AND NOT datallowconn;\n"
+SEQUENCES = """\
+SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequences ORDER BY 1;
+"""
+
+
+@contextlib.contextmanager
+def temporary_server(
+    dc: Compose, service: str, user: str, call: str, env: Mapping[str, str] | None = None
+) -> Iterator["TemporaryServer"]:
+    """Start the service once more, without ports and without a name on the network.
+
+    ``user`` is the superuser; ``call`` labels the container; ``env`` wins over the env files.
+    """
+    options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}")
+    answer = dc.gateway.ask(dc.argv("run", *options, service), env=env)
+    server = TemporaryServer(dc.gateway, output("docker compose run", answer).split()[-1], user)
+    server.wait()
+    yield server
+    server.stop()
+
+
+class TemporaryServer:
+    """A server in the container ``id_``, with the superuser ``user``."""
+
+    def __init__(self, gateway: Gateway, id_: str, user: str) -> None:
+        self._gateway, self._id = gateway, id_
+        self.psql = Psql(gateway, self._inside, user, note=NOTE)
+
+    def database(self, name: str) -> PostgreSQL:
+        """Return a database, for dumps and counts: no restore is recorded."""
+        return PostgreSQL(self.psql, name, Calls(self._gateway, Path()))
+
+    def databases(self) -> list[str]:
+        """Return the names of the databases that take connections."""
+        return self.psql.sql(DATABASES).splitlines()
+
+    def closed_databases(self) -> list[str]:
+        """Return the names of the databases that take no connections, and so can have no dump."""
+        return self.psql.sql(CLOSED).splitlines()
+
+    def contents(self, database: str) -> tuple[Mapping[str, int], str]:
+        """Return the number of rows by table, and the state of the sequences."""
+        return self.database(database).facts().rows, self.psql.sql(SEQUENCES, database)
+
+    def wait(self) -> None:
+        """Return when the server takes connections; raise :class:`NotReadyError` otherwise."""
+        end = time.monotonic() + SECONDS_TO_START
+        # Over TCP: while a new volume is set up, the server answers on the socket alone.
+        while self._gateway.ask(self._inside("pg_isready", "--quiet", "--host", "127.0.0.1")).code:
+            running = ["docker", "inspect", "--format", "{{.State.Running}}", self._id]
+            if self._gateway.ask(running).out.strip() != "true" or time.monotonic() > end:
+                logs = self._gateway.ask(["docker", "logs", "--tail", str(LAST_LINES), self._id])
+                lines = (logs.out + logs.err).splitlines()
+                raise NotReadyError("PostgreSQL did not start. Its last lines:", *lines)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def stop(self) -> None:
+        """Shut the server down in order, with every write on disk, and remove the container."""
+        for words in (("stop", "--time", "300"), ("rm", "--force", "--volumes")):
+            answer = self._gateway.ask(["docker", *words, self._id])
+            output(f"docker {words[0]}", answer)
+
+    def _inside(self, *argv: str) -> list[str]:
+        return ["docker", "exec", "--interactive", self._id, *argv]
+
+
+def output(program: str, answer: Answer) -> str:
+    """Return the stdout of a program; raise :class:`InputOutputError` when it failed."""
+    if answer.code:
+        raise failure(program, answer, NOTE)
+    return answer.out
