@@ -3,11 +3,15 @@
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from composed.errors import Interrupted
+from composed.files import opened
 from composed.gateway import Gateway, is_free
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{,254}", re.ASCII)  # of a service or a volume
 
 
 class Calls:
@@ -32,7 +36,7 @@ class Calls:
         call = new_name()
         draft = self._folder / f".{call}"  # invisible to a second verb until the lock is held
         self._gateway.write(draft, text)
-        with draft.open("a+", encoding="utf-8") as record:
+        with draft.open("rb") as record:
             fcntl.flock(record, fcntl.LOCK_EX)
             draft.rename(self._folder / call)
             try:
@@ -45,13 +49,17 @@ class Calls:
             self.forget(call)
 
     def abandoned(self) -> dict[str, str]:
-        """Return the text of each record without a living ``inv``, by call."""
+        """Return the text of each record without a living ``inv``, by call.
+
+        A thing that is no record is left alone. A text that names no service and no volume, as
+        after a power cut, counts as empty.
+        """
         texts = {}
-        with contextlib.suppress(FileNotFoundError):
-            for file in sorted(self._folder.glob("[!.]*")):
-                with contextlib.suppress(FileNotFoundError), file.open() as record:
-                    if is_free(record):
-                        texts[file.name] = record.read()
+        for file in sorted(self._folder.glob("[!.]*")):
+            with contextlib.suppress(OSError), open(opened(file), "rb") as record:  # noqa: PTH123
+                if is_free(record):
+                    text = record.read(300).decode(errors="replace")
+                    texts[file.name] = text if _NAME.fullmatch(text) else ""
         return texts
 
     def forget(self, call: str) -> None:

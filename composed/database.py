@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from composed.errors import DataError
+from composed.files import opened
 
 CHUNK = 1 << 20  # bytes of a file or a pipe that are read at once
 
@@ -62,7 +63,7 @@ class Dump:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the contents, unpacked, piece by piece."""
-        with self.file.open("rb") as file:
+        with open(opened(self.file), "rb") as file:  # noqa: PTH123  # a descriptor
             while chunk := file.read(CHUNK):
                 yield chunk
 

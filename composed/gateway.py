@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from composed import machine
-from composed.errors import DryRunEnded, InputOutputError, Interrupted, NotFoundError, RefusedError
+from composed import files, machine
+from composed.errors import DryRunEnded, Interrupted, NotFoundError, RefusedError
 from composed.machine import Process
 from composed.signals import signals_for_the_child
 from composed.terminal import say
 
 NOT_FOUND = 127  # as shells report a missing program
 HTTP_SECONDS = 5.0
+PID_BYTES = 20  # of the file of a lock
 
 
 class Answer(NamedTuple):
@@ -117,7 +118,10 @@ class Gateway:
         """Start ``argv`` in a session that outlives ``inv``, logging to ``log``; return the PID."""
         if self.echo:
             say(f"$ {shlex.join(argv)}")
-        with log.open("ab") as out:
+        with _in_our_words(log):
+            out = os.fdopen(files.opened(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")
+        with out:
+            os.set_blocking(out.fileno(), True)
             child = subprocess.Popen(
                 argv,
                 cwd=cwd,
@@ -258,29 +262,37 @@ class Gateway:
         return [process.pid for process in self.processes() if process.parent == child.pid]
 
     def write(self, file: Path, text: str) -> None:
-        """Replace the text of a file, and make the folders above.
+        """Replace a file whole or not at all, and make the folders above.
 
-        Another user's file is a :class:`RefusedError`, a full disk an :class:`InputOutputError`.
+        Raises :class:`RefusedError` for another user's file and for a thing that is no file,
+        :class:`InputOutputError` for a full disk.
         """
-        if self.dry:
-            return
-        try:
-            with _opened(file) as stream:
-                stream.truncate(0)
-                stream.write(text)
-        except OSError as error:
-            problem = f"{file} cannot be written: {error.strerror}."
-            raise InputOutputError(problem, "See the free space: df -h .") from None
+        if not self.dry:
+            with _in_our_words(file):
+                files.replace(file, text)
 
     def remove(self, file: Path) -> None:
-        """Remove a file, never a folder; a missing file is fine."""
+        """Remove a file; a missing file is fine. Raises OSError, also for a folder."""
         if not self.dry:
-            file.unlink(missing_ok=True)
+            files.remove(file)
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder, and the folders above."""
+        """Make a folder, and the folders above, for the owner alone. See :meth:`write`."""
         if not self.dry:
-            folder.mkdir(parents=True, exist_ok=True)
+            with _in_our_words(folder, "made"):
+                files.make_folder(folder)
+
+    def make_file(self, file: Path) -> None:
+        """Make a missing file, empty, for the owner alone. See :meth:`write`."""
+        if not self.dry:
+            with _in_our_words(file, "made"):
+                files.make_folder(file.parent)
+                os.close(files.opened(file, os.O_RDWR | os.O_CREAT))
+
+    def make_private(self, *paths: Path) -> None:
+        """Take the rights of other users from these files and folders, where they exist."""
+        for path in () if self.dry else paths:
+            files.make_private(path)
 
     @contextlib.contextmanager
     def lock(self, file: Path) -> Iterator[None]:
@@ -292,21 +304,41 @@ class Gateway:
         if self.dry:
             yield
             return
-        with _opened(file) as stream:
+        with _in_our_words(file):
+            files.make_folder(file.parent)
+            stream = os.fdopen(files.opened(file, os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
+        with stream:
             os.set_inheritable(stream.fileno(), True)
             if not is_free(stream):
-                stream.seek(0)
-                pid = stream.read()  # perhaps not written yet
-                say(f"Waiting for another inv{pid and f' (PID {pid})'} …")
+                say(f"Waiting for {_holder(file, stream.read(PID_BYTES))} …")
                 fcntl.flock(stream, fcntl.LOCK_EX)
-            stream.truncate(0)
             with contextlib.suppress(OSError):  # the lock works on a full disk too
-                stream.write(str(os.getpid()))
-                stream.flush()
+                stream.truncate(0)
+                stream.seek(0)
+                stream.write(str(os.getpid()).encode())
             yield
+            with contextlib.suppress(OSError):
+                stream.truncate(0)  # a PID that stays is of an inv that was killed
 
 
-def is_free(stream: IO[str]) -> bool:
+@contextlib.contextmanager
+def folder_lock(folder: Path, doing: str) -> Iterator[None]:
+    """Hold the lock of a folder; a second ``inv`` waits, and says what the first is ``doing``.
+
+    The lock is on the folder itself: no further file is made in a folder of the user's. A file
+    system without such locks, as NFS, lets each ``inv`` go on at once.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, handle)
+            if not is_free(handle):
+                say(f"Waiting for another inv, which {doing} …")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def is_free(stream: IO[str] | IO[bytes] | int) -> bool:
     """Take the lock of an open file if the lock is free; return whether that succeeded."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -315,13 +347,27 @@ def is_free(stream: IO[str]) -> bool:
     return True
 
 
-def _opened(file: Path) -> IO[str]:
+@contextlib.contextmanager
+def _in_our_words(file: Path, use: str = "written") -> Iterator[None]:
+    """Raise a fault of a file as the error of a verb."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file.open("a+", encoding="utf-8")
-    except OSError as error:  # usually of an earlier `sudo inv`: the files belong to root
-        problem = f"{file} cannot be written: {error.strerror}."
-        raise RefusedError(problem, f"Make it yours: sudo chown -R $USER {file.parent}") from None
+        yield
+    except OSError as error:
+        raise files.unusable(file, error, use) from None
+
+
+def _holder(file: Path, written: bytes) -> str:
+    """Return in words the process that has the lock; ``written`` is the PID in the lock's file.
+
+    The ``inv`` of that PID may have been killed while a program that it had started goes on.
+    """
+    pid = int(written) if written.isdigit() else 0
+    if pid and machine.is_alive(pid):
+        return f"another inv (PID {pid})"
+    if held := machine.lock_holders(file):
+        names = ", ".join(f"{name} (PID {pid})" for pid, name in sorted(held.items()))
+        return f"{names}, started by an inv that has ended"
+    return "another inv"
 
 
 def _copy(source: int, without: bytes) -> None:

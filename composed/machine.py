@@ -73,6 +73,31 @@ def users_of(file: Path) -> dict[int, str]:
     return names
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process has the PID."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+def lock_holders(file: Path) -> dict[int, str]:
+    """Return PID and name of each visible process that holds the flock(2) of the file.
+
+    Where there is no ``/proc``, none is visible.
+    """
+    wanted, names = file.stat(), {}
+    for link in PROC.glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # another user's process, or an ended process
+            info = link.parent.with_name("fdinfo") / link.name
+            if os.path.samestat(link.stat(), wanted) and "FLOCK" in info.read_text():
+                names[int(link.parts[2])] = (link.parent.with_name("comm")).read_text().strip()
+    return names
+
+
 def owners(port: int) -> dict[str, int]:
     """Return the owner's uid of each socket that listens on the port, by inode."""
     uids = {}

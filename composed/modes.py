@@ -1,12 +1,14 @@
 """The choice of the mode, and the making of the stack: every verb begins here."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
 from invoke import Context
 
+from composed import files
 from composed.docker import engine
 from composed.env import copies
 from composed.env.settings import Settings, assignments, env_files, load_settings, read_text
@@ -89,12 +91,28 @@ def choose_mode(
 
 
 def recorded_mode(project: Project, settings: Settings) -> str:
-    """Return the mode that the last ``up`` recorded and no ``down`` has removed, else ""."""
+    """Return the mode that the last ``up`` recorded and no ``down`` has removed, else "".
+
+    Raises :class:`SettingError` for a record with another text, :class:`RefusedError` for a
+    record that this user may not read.
+    """
+    file = project.folder(settings["COMPOSE_PROJECT_NAME"]) / "mode"
     try:
-        mode = (project.folder(settings["COMPOSE_PROJECT_NAME"]) / "mode").read_text()
-    except OSError:
+        mode = files.text(file)
+    except (FileNotFoundError, NotADirectoryError):
         return ""
-    return mode if mode in STACKS else ""
+    except PermissionError as error:
+        raise files.unusable(file, error, "read") from None
+    except OSError as error:
+        raise _odd_record(file, str(error.strerror)) from None
+    if mode not in ("", *STACKS):  # empty after a power cut
+        raise _odd_record(file, f"it has {mode[:40]!a}, which is no mode")
+    return mode
+
+
+def _odd_record(file: Path, fault: str) -> SettingError:
+    problem = f"{file} does not record the mode of this stack: {fault}."
+    return SettingError(problem, f"Type: rm -r {shlex.quote(str(file))}", "Then: inv up")
 
 
 def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False) -> dict[Path, str]:
@@ -103,27 +121,39 @@ def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False)
     With ``talk``, a file that is complete already is mentioned too.
     """
     # Most verbs make nothing, and `secrets` takes a while to import.
-    from composed.env.file import complete_env, generated, settle, write_env  # noqa: PLC0415
+    from composed.env.file import complete_env, edit_env, generated, settle, stands  # noqa: PLC0415
+
+    file = env_files(project)[0]
+    original: Path | None = None
+    added: list[str] = []
+    changed: list[str] = []
 
     def make() -> dict[str, str]:
         return generated(project, rootless=engine.is_rootless(gateway))
 
-    file, original = env_files(project)[0], copies.original(project)
-    before = read_text(file) if file.exists() else None
-    text, names = complete_env(project, file, make)
-    text, changed = settle(project, original, text, make)
-    done = f"{'Made' if before is None else 'Completed'} {file.name}: {', '.join(names)}"
-    completed = before is None or bool(names)
+    def completed(text: str | None) -> str:
+        nonlocal original, added, changed
+        original = copies.original(project)
+        whole, added = complete_env(project, file, text, make)
+        whole, changed = settle(project, original, whole, make)
+        return whole
+
     if gateway.dry:
-        if completed:
+        before = read_text(file) if stands(file) else None
+        after = completed(before)
+    else:
+        before, after = edit_env(file, completed)
+    done = f"{'Made' if before is None else 'Completed'} {file.name}: {', '.join(added)}"
+    completes = before is None or bool(added)
+    if gateway.dry:
+        if completes:
             say(f"Not in a dry run: {done}")
-        return {file: text}
-    if text != before and write_env(file, text):
-        if original:
-            own = assignments(text)["COMPOSE_PROJECT_NAME"]
-            say(f"A copy of {original}: it gets {own} as its stack ({', '.join(changed)} changed).")
-        if completed:
-            say(done)
-    elif talk:
+        return {file: after}
+    if changed and before != after:
+        own = assignments(after)["COMPOSE_PROJECT_NAME"]
+        say(f"A copy of {original}: it gets {own} as its stack ({', '.join(changed)} changed).")
+    if completes:
+        say(done)
+    elif talk and before == after:
         say(f"{file.name} is complete. Check it: inv env --check")
     return {}

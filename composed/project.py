@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +12,7 @@ from typing import Any, Self
 
 from invoke import Context
 
+from composed import files
 from composed.errors import SettingError
 
 _VALID: dict[type[Any], str] = {
@@ -22,6 +24,8 @@ _VALID: dict[type[Any], str] = {
 # Folders without a manage.py of the project's own.
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _DEPTH = 3  # sub folders of sub folders, for a manage.py that no key names
+
+MOST = 1 << 20  # bytes of pyproject.toml
 
 _NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
 
@@ -193,7 +197,7 @@ def _sub_folders(folder: Path) -> list[Path]:
 def text_of(file: Path) -> str:
     """Return the text of a file; "" for a file that cannot be read."""
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
+        return files.read(file).decode(errors="replace")
     except OSError:
         return ""
 
@@ -201,14 +205,24 @@ def text_of(file: Path) -> str:
 def _configured(root: Path) -> dict[str, Any]:
     """Return ``[tool.composed]``; a project without this table needs no parser."""
     file = root / "pyproject.toml"
-    if not file.exists() or b"tool.composed" not in (text := file.read_bytes()):
+    try:
+        if b"tool.composed" not in files.read(file, MOST):
+            return {}
+        text = files.text(file, MOST)
+    except FileNotFoundError:
         return {}
+    except PermissionError as error:
+        raise files.unusable(file, error, "read") from None
+    except OSError as error:
+        raise SettingError(f"{file} cannot be read: {error.strerror}.") from None
     import tomllib  # noqa: PLC0415  # takes milliseconds, and `inv ps` has to be quick
 
     try:
-        table: Any = tomllib.loads(text.decode())
+        table: Any = tomllib.loads(text)
     except ValueError as error:
         raise SettingError(f"{file} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise SettingError(f"{file} is not valid TOML: it is nested too deeply.") from None
     for name in ("tool", "composed"):
         table = table.get(name, {})
         if not isinstance(table, dict):
@@ -224,8 +238,8 @@ def _checked(project: Project, key: str, value: object) -> Any:
         raise SettingError(problem, f"Valid: {', '.join(known)}.")
     given: Any = tuple(value) if isinstance(value, list) else value
     kind = type(getattr(project, key))
-    texts = given.values() if isinstance(given, dict) else given
-    if isinstance(given, kind) and all(isinstance(text, str) for text in texts):
-        return given
-    problem = f"pyproject.toml sets {key} in [tool.composed] to {value!r}."
+    texts = [*given, *given.values()] if isinstance(given, dict) else given
+    if isinstance(given, kind) and all(isinstance(t, str) and "\0" not in t for t in texts):
+        return given  # no file, and no argument of a program, has a NUL
+    problem = f"pyproject.toml sets {key} in [tool.composed] to {reprlib.repr(value)}."
     raise SettingError(problem, f"Valid: {_VALID[kind]}.")

@@ -95,6 +95,7 @@ class Stack(ABC):
     def remember(self) -> None:
         """Record the mode, for later verbs."""
         self.gateway.write(self.folder / "mode", self.mode)
+        self.gateway.make_private(self.folder.parent, self.folder)
 
     def remove_folder(self) -> None:
         """Remove the stack's own files."""

@@ -21,6 +21,11 @@ def say(text: str, end: str = "\n") -> None:
     print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201  # the only print to stderr
 
 
+def shown(name: str) -> str:
+    """Return the name of a file as a terminal can show it: the name may hold any bytes."""
+    return name if name.isprintable() else ascii(name)
+
+
 def ask(question: str, *, yes: bool, again: str) -> None:
     """Return when the user agrees, at once with ``yes``; otherwise raise :class:`RefusedError`.
 

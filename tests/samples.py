@@ -23,7 +23,7 @@ APP_GID=1000
 POSTGRES_DB=task_db
 POSTGRES_USER=cp_user
 POSTGRES_PASSWORD=not-a-secret
-SECRET_KEY=not-a-secret-either
+SECRET_KEY=not-a-secret-either-and-long-enough
 """
 
 PS_ROW = {

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,27 @@ def test_an_environment_of_a_killed_call_is_made_again(checkout: Checkout, half:
 
     assert checkout.uv_calls() == ["venv", "pip"]
     assert not (checkout.venv / "half").exists()
+
+
+@pytest.mark.parametrize("name", [".venv", ".venv/.made-by-inv", "locks/inv.txt"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path), Path.mkdir])
+def test_a_thing_in_place_of_a_file_is_named_and_stays(
+    name: str, make: Callable[[Path], object], made: Checkout
+) -> None:
+    path = made.root / name
+    path.rename(made.root / "away")
+    make(path)
+    before = path.lstat()
+
+    code, _, err = made.run("ps")
+
+    if (name, make) == (".venv", Path.mkdir):  # an empty folder is no obstacle
+        assert code == 0
+    else:
+        assert code == 73
+        assert err.splitlines()[-2].startswith(f"Cannot make {made.venv}: ")
+        assert f"{path} is no file" in err or name == ".venv"
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
 
 
 def test_ctrl_c_ends_with_130_and_the_next_call_succeeds(checkout: Checkout) -> None:

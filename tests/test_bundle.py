@@ -69,6 +69,19 @@ def test_a_secret_is_taken_out_in_the_form_that_compose_reads(
     assert (failures / "NOW" / "what-happened.txt").read_text().endswith("\n\na test\n")
 
 
+def test_a_secret_beside_an_odd_part_of_the_model_is_taken_out(
+    inv: Inv, recorder: Recorder, failures: Path
+) -> None:
+    odd = {"environment": ["API_TOKEN=so$$good", 5, None, "BARE"], "ports": {"a": 1}, "image": []}
+    model = {"services": {"db": odd, "web": None, "x": {"environment": {"PIN_KEY": 47110815}}}}
+    recorder.on(".env", "config", "--format").say(json.dumps(model))
+    recorder.on("logs").say("it is so$good with 47110815")
+
+    inv("doctor", "--bundle")
+
+    assert (failures / "NOW" / "logs.txt").read_text() == "it is [secret] with [secret]"
+
+
 @pytest.mark.parametrize("words", ["up", "doctor --bundle"])
 def test_dry_runs_write_no_bundle(words: str, inv: Inv, recorder: Recorder, failures: Path) -> None:
     recorder.on("docker", "version").say(code=1, err="Cannot connect")

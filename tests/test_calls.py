@@ -1,7 +1,9 @@
 """A lock that the kernel drops tells calls under way from abandoned calls."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,47 @@ def test_a_killed_call_is_abandoned(tmp_path: Path) -> None:
 
 def test_a_missing_folder_has_no_calls(tmp_path: Path) -> None:
     assert Calls(GATEWAY, tmp_path / "none").abandoned() == {}
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda file: file.symlink_to("/dev/zero")])
+def test_a_thing_that_is_no_record_is_left_alone(
+    make: Callable[[Path], object], tmp_path: Path
+) -> None:
+    make(tmp_path / "thing")
+
+    assert Calls(GATEWAY, tmp_path).abandoned() == {}
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"a\0b", b"--all", b"a b", b"x" * 10_000])
+def test_a_text_that_names_nothing_counts_as_empty(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "call").write_bytes(text)
+
+    assert Calls(GATEWAY, tmp_path).abandoned() == {"call": ""}
+
+
+def test_a_waiting_inv_names_the_child_of_a_killed_inv(tmp_path: Path) -> None:
+    """The PID in the file is of an ``inv`` that is gone; its child holds the lock."""
+    script = (
+        "import os, sys; from pathlib import Path; from composed.gateway import Gateway\n"
+        "gateway = Gateway(Path())\n"
+        "with gateway.lock(Path(sys.argv[1])):\n"
+        "    gateway.run(['sh', '-c', f'kill -9 {os.getpid()}; echo $$; read x'])"
+    )
+    lock, piped = tmp_path / "lock", subprocess.PIPE
+    argv = [sys.executable, "-c", script, str(lock)]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=piped, stdout=piped, text=True) as killed:
+        assert killed.stdin
+        assert killed.stdout
+        child = killed.stdout.readline().strip()
+        killed.wait()
+        code = script.replace("gateway.run", "print")
+        argv = [sys.executable, "-c", code, str(lock)]
+        with subprocess.Popen(argv, cwd=ROOT, stdout=piped, stderr=piped, text=True) as second:
+            assert second.stderr
+            waiting = second.stderr.readline()
+            killed.stdin.close()
+
+    assert waiting == f"Waiting for sh (PID {child}), started by an inv that has ended …\n"
 
 
 def test_a_second_inv_waits_and_names_the_first(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -128,3 +129,22 @@ def test_the_devcontainer_ends_in_a_stack_on_the_default_ports() -> None:
     assert tool == "./inv"
     assert hasattr(tasks, verb)
     assert container["postCreateCommand"] == "./inv env"
+
+
+@pytest.mark.parametrize("crlf", ["true", "input", "false"])
+def test_a_checkout_has_lf_whatever_git_is_set_to(crlf: str, tmp_path: Path) -> None:
+    for name in (".gitattributes", "inv", "server/Dockerfile", "docs/pictures/api.png"):
+        (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "from" / name).write_bytes((ROOT / name).read_bytes())
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "-m", "all")):
+        subprocess.run([*git, *words], cwd=tmp_path / "from", check=True)
+
+    clone = ("git", "-c", f"core.autocrlf={crlf}", "-c", "core.eol=crlf", "clone", "--quiet")
+    subprocess.run([*clone, "from", "to"], cwd=tmp_path, check=True)
+
+    for file in (tmp_path / "from").rglob("[!.]*"):
+        if file.is_file() and ".git" not in file.relative_to(tmp_path / "from").parts:
+            assert (tmp_path / "to" / file.relative_to(tmp_path / "from")).read_bytes() == (
+                file.read_bytes()
+            )

@@ -1,5 +1,6 @@
 """A background program is recorded, known by PID and start, and ended with all children."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from composed import machine
-from composed.errors import Interrupted
+from composed.errors import Interrupted, RefusedError
 from composed.gateway import Gateway
 from composed.local import daemon as module
 from composed.local.daemon import Daemon
@@ -51,7 +52,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 def start(daemon: Daemon, script: str = PARENT, *options: str) -> int:
     argv = [sys.executable, "-c", script, *options]
-    daemon.start(argv, cwd=daemon.log.parent, env={"ADDED": "x"}, port=4711)
+    daemon.start(argv, cwd=Path.cwd(), env={"ADDED": "x"}, port=4711)
     until(lambda: "started" in daemon.log.read_text())
     running = daemon.running()
     assert running
@@ -68,6 +69,66 @@ def test_a_second_object_knows_the_program(daemon: Daemon, tmp_path: Path) -> No
 
     assert running
     assert (running.pid, running.port) == (pid, 4711)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"pid": 0},  # the group of the kernel's threads
+        {"pid": 1},
+        {"pid": "1"},
+        {"port": 99999999},
+        {"at": ""},
+        {"at": None},
+        {"folder": "\0"},
+        {"folder": "\ud800"},
+        {"since": 1},
+    ],
+)
+def test_a_record_of_no_possible_process_counts_as_none(
+    values: dict[str, object], daemon: Daemon, tmp_path: Path
+) -> None:
+    good = {"pid": os.getpid(), "since": "1", "port": 80, "at": 1.5, "folder": ""}
+    (tmp_path / "backend.json").write_text(json.dumps(good))
+    assert daemon.last()
+    (tmp_path / "backend.json").write_text(json.dumps(good | values))
+
+    assert (daemon.last(), daemon.running(), daemon.pids()) == (None, None, set())
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "b\udcff"
+    daemon = Daemon(Gateway(tmp_path), folder)
+    pid = start(daemon)
+    last = daemon.last()
+    daemon.stop(seconds=0)
+
+    assert last
+    assert (last.pid, last.folder) == (pid, str(folder))
+
+
+def test_a_program_with_a_mangled_record_is_stopped_by_its_pid(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    pid = start(daemon, PARENT, "--bind", "127.0.0.1:1")
+    (tmp_path / "backend.json").write_text('{"pid": ')
+
+    daemon.stop(seconds=0)
+
+    assert group(pid) == []
+
+
+@pytest.mark.parametrize("name", ["backend.log", "backend.json", "backend.pid"])
+def test_a_pipe_in_place_of_a_file_is_named_before_a_start(
+    name: str, daemon: Daemon, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / name)
+
+    assert (daemon.log_after(0), daemon.log_size(), daemon.last()) == ("", 0, None)
+    with pytest.raises((OSError, RefusedError), match="it is a pipe, not a file"):
+        daemon.start(["true"], cwd=tmp_path, env={}, port=1)
+
+    (tmp_path / name).unlink()
 
 
 IGNORE = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"

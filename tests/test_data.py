@@ -1,6 +1,11 @@
 """The verbs that act on data in docker mode: the commands that they send, and their refusals."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ from tests.samples import (
     PG_DUMP,
     PG_RESTORE,
     PSQL_ON,
+    ROOT,
     Inv,
     MonkeyPatch,
     snapshot_names,
@@ -49,6 +55,95 @@ def change(file: Path, **values: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
+# --- order -------------------------------------------------------------------
+
+
+def test_the_newest_snapshot_is_the_one_taken_last_whatever_the_clock_says(
+    inv: Inv, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    take_at(inv, monkeypatch, ahead=2031, right=2026)
+
+    assert [line.split()[0] for line in inv.out().splitlines()] == ["ahead:", "right:"]
+    assert inv("db.list") == 0
+    assert [line.split()[0] for line in inv.out().splitlines()] == ["NAME", "ahead", "right"]
+    assert inv("db.restore", "--latest", "--no-snapshot") == 77
+    assert "with right of 2026-" in inv.err()
+    assert inv("db.prune", "--keep", "1", "--yes") == 0
+    assert snapshot_names(project) == ["right"]
+
+
+def test_a_number_is_never_used_again(inv: Inv, project: Project, monkeypatch: MonkeyPatch) -> None:
+    take_at(inv, monkeypatch, one=2026, two=2027)
+    inv("db.prune", "--keep", "0", "--yes")
+
+    take_at(inv, monkeypatch, three=2025)
+
+    assert manifest(project, "three")["number"] == 3
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.write_text("odd"), Path.mkdir, os.mkfifo])
+def test_without_the_counter_the_manifests_keep_the_order(
+    spoil: Callable[[Path], object], inv: Inv, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    take_at(inv, monkeypatch, one=2031, two=2030)
+    counter = project.snapshots.parent / ".snapshots.counter"
+    counter.unlink()
+    spoil(counter)
+
+    take_at(inv, monkeypatch, three=2026)
+
+    assert manifest(project, "three")["number"] == 3
+
+
+def test_many_inv_at_once_get_different_numbers(mine: Path, project: Project) -> None:
+    """Of several stacks in a folder: the lock on the data is each stack's own."""
+    script = (
+        "import sys; from dataclasses import replace; from pathlib import Path\n"
+        "from composed.data.snapshots import Snapshots\n"
+        "store, word = Snapshots(Path(sys.argv[1])), sys.argv[2]\n"
+        "for number in range(5):\n"
+        "    with store.draft(f'{word}{number}'):\n"
+        "        store.keep(replace(store.get('mine').manifest, name=f'{word}{number}'))"
+    )
+    argv = [sys.executable, "-c", script, str(project.snapshots)]
+    processes = [subprocess.Popen([*argv, word], cwd=ROOT) for word in "abcd"]
+
+    assert [process.wait() for process in processes] == [0] * 4
+
+    numbers = [manifest(project, name)["number"] for name in snapshot_names(project)]
+    assert sorted(numbers) == list(range(1, 22))
+
+
+def test_snapshots_from_before_they_were_counted_come_first_by_time(
+    inv: Inv, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    take_at(inv, monkeypatch, new=2020, later=2024, earlier=2023)
+    for name in ("later", "earlier"):
+        file = project.snapshots / name / "manifest.json"
+        values = json.loads(file.read_text())
+        del values["number"]
+        file.write_text(json.dumps(values))
+    inv.out()
+
+    inv("db.list", "--json")
+
+    listed = json.loads(inv.out())["snapshots"]
+    assert [snapshot["name"] for snapshot in listed] == ["earlier", "later", "new"]
+
+
+def take_at(inv: Inv, monkeypatch: MonkeyPatch, **years: int) -> None:
+    """Take a snapshot of each name, in this order, while the clock shows the year."""
+    for name, year in years.items():
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None, year: int = year) -> "Clock":
+                return cls(year, 1, 31, 12, tzinfo=tz)
+
+        monkeypatch.setattr("composed.data.actions.datetime", Clock)
+        assert inv("db.snapshot", "--name", name) == 0
+
+
 # --- snapshot ----------------------------------------------------------------
 
 
@@ -70,6 +165,7 @@ def test_dump_and_count_share_a_snapshot(inv: Inv, recorder: Recorder, project: 
         "version": "15.18",
         "commit": "1234567890abcdef",
         "branch": "main",
+        "number": 1,
         "migrations": ["a.0001_initial"],
         "rows": {"public.a": 3, "public.b": 4},
         "size": 8,
@@ -172,6 +268,70 @@ def test_list_shows_whole_and_damaged_snapshots(mine: Path, inv: Inv, project: P
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"created": 1.5}', "created is 1.5, not a text"),
+        ('{"size": null}', "size is None, not a whole number from 0"),
+        ('{"rows": {"a": "b"}}', "rows is {'a': 'b'}, not names with whole numbers"),
+        ('{"branch": "\\ud800"}', "branch is '\\ud800', not a text"),
+        ("[" * 10_000, "it is nested too deeply"),
+        ("", "it is not JSON, line 1"),
+        ("\0", "it has a NUL in it"),
+    ],
+)
+def test_a_bad_manifest_is_named_and_hides_no_good_snapshot(
+    text: str, fault: str, mine: Path, inv: Inv, project: Project
+) -> None:
+    inv("db.snapshot", "--name", "bad")
+    bad = project.snapshots / "bad/manifest.json"
+    bad.write_text(text)
+    if text.startswith("{"):
+        bad.write_text(json.dumps({**json.loads(mine.read_text()), **json.loads(text)}))
+    inv.out()
+
+    assert inv("db.list") == 0
+
+    out, err = inv.capsys.readouterr()
+    assert "\nmine " in out
+    assert out.endswith("\ndamaged: bad\n")
+    wanted = f"Snapshot 'bad' is damaged: its manifest cannot be read (manifest.json: {fault})."
+    assert wanted in err
+    assert inv(*RESTORE) == 0
+    assert inv("db.restore", "--name", "bad", "--yes") == 65
+    assert wanted in inv.err()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda file: file.symlink_to(file)])
+@pytest.mark.parametrize("part", ["manifest.json", "database.dump"])
+def test_a_snapshot_with_a_part_that_is_no_file_is_refused(
+    part: str, make: Callable[[Path], object], mine: Path, inv: Inv
+) -> None:
+    mine.with_name(part).unlink()
+    make(mine.with_name(part))
+
+    assert (inv(*RESTORE), inv("db.list")) == (65, 0)
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path.parent)])
+def test_a_thing_in_place_of_a_half_made_snapshot_is_removed_alone(
+    make: Callable[[Path], object], mine: Path, inv: Inv, project: Project
+) -> None:
+    make(project.snapshots / ".cut.half-made")
+
+    assert inv("db.snapshot", "--name", "next") == 0
+
+    assert snapshot_names(project) == ["mine", "next"]
+
+
+def test_a_name_that_no_terminal_can_show_is_listed(inv: Inv, project: Project) -> None:
+    (project.snapshots / "\udcff").mkdir(parents=True)  # the byte FF, which is no UTF-8
+
+    assert (inv("db.list"), inv("db.list", "--json")) == (0, 0)
+
+    assert "damaged: '\\udcff'\n" in inv.out()
+
+
 def test_list_prints_json(mine: Path, inv: Inv) -> None:
     assert inv("db.list", "--json") == 0
 
@@ -271,7 +431,7 @@ def test_a_restore_needs_a_single_dump_that_exists(options: str, code: int, inv:
     ("values", "reason"),
     [
         ({"format": 2}, "format 2 needs a newer Composed"),
-        ({"rows": None, "size": 9}, "its dump has 8 bytes of 9"),
+        ({"size": 9}, "its dump has 8 bytes of 9"),
         ({"checksum": "sha256:0"}, "the checksum of its dump is another"),
         ({"engine": "sqlite"}, "mine is of sqlite; this stack, in docker mode, has postgresql"),
         ({"version": "16.1"}, "The data is from PostgreSQL 16.1, the server is 15.18"),

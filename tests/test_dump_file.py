@@ -1,6 +1,7 @@
 """The contents of a file decide how ``db.restore --from`` restores the file."""
 
 import gzip
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,10 @@ def test_lines_may_be_long_and_span_chunks(tmp_path: Path, monkeypatch: MonkeyPa
 def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder"):
         examine(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(DataError, match=f"{file} is no regular file"):
+            examine(file)
     with pytest.raises(NotFoundError, match="There is no file"):
         examine(tmp_path / "none")
 

@@ -115,6 +115,16 @@ def test_a_placeholder_is_only_named(name: str, value: str, state: str, project:
     assert value not in row.seen + row.cure.replace("password)", "")
 
 
+@pytest.mark.parametrize("key", ["short", "0123456789" * 3, "ab" * 40])
+def test_a_key_that_the_server_refuses_is_wrong(key: str, project: Project) -> None:
+    (project.root / ".env").write_text(ENV.replace("not-a-secret-either-and-long-enough", key))
+
+    (row,) = [row for row in check(project) if row.state == "wrong"]
+
+    assert (row.what, row.seen.split(":")[0]) == ("SECRET_KEY", "weak")
+    assert key not in row.seen + row.cure
+
+
 def test_a_secret_of_the_example_is_a_placeholder(project: Project) -> None:
     text = project.example.read_text()
     project.example.write_text(text.replace("SECRET_KEY=", "SECRET_KEY=known-to-all"))
@@ -292,13 +302,18 @@ def test_json_without_check_is_64(inv: Inv) -> None:
 def test_inv_env_mends_an_old_file(inv: Inv, project: Project, recorder: Recorder) -> None:
     compose_reads(recorder, {})
     file = project.root / ".env"
-    file.write_text("SECRET_KEY=kept-from-last-year\nPOSTGRES_PASSWORD=kept-too\nDJANGO_PORT=1\n")
+    file.write_text(
+        "SECRET_KEY=kept-from-last-year-and-the-year-before\nPOSTGRES_PASSWORD=kept-too\nDJANGO_PORT=1\n"
+    )
     file.chmod(0o600)
     assert inv("env", "--check") == 78
 
     assert inv("env") == 0
 
-    assert "SECRET_KEY=kept-from-last-year\nPOSTGRES_PASSWORD=kept-too\n" in file.read_text()
+    assert (
+        "SECRET_KEY=kept-from-last-year-and-the-year-before\nPOSTGRES_PASSWORD=kept-too\n"
+        in file.read_text()
+    )
     assert [(row.what, row.state) for row in check(project)] == [("DJANGO_PORT", "warning")]
 
 

@@ -2,16 +2,18 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from composed.env.file import complete_env, generated, project_name, write_env
+from composed.env.file import complete_env, edit_env, generated, project_name, set_value
 from composed.env.settings import assignments
 from composed.errors import RefusedError, SettingError
 from composed.project import Project
-from tests.samples import GENERATED, MonkeyPatch
+from tests.samples import GENERATED, ROOT, MonkeyPatch
 
 VALUES = {name: f"made-{name}" for name in GENERATED}
 
@@ -21,7 +23,7 @@ def make() -> Mapping[str, str]:
 
 
 def test_a_new_file_is_the_example_with_the_empty_values_filled(project: Project) -> None:
-    text, names = complete_env(project, project.root / "new", make)
+    text, names = complete_env(project, project.root / "new", None, make)
 
     assert names == list(GENERATED)
     assert {name: assignments(text)[name] for name in GENERATED} == VALUES
@@ -31,10 +33,9 @@ def test_a_new_file_is_the_example_with_the_empty_values_filled(project: Project
 
 
 def test_a_value_in_the_file_stays(project: Project) -> None:
-    file = project.root / ".env"
-    file.write_text("# mine\nSECRET_KEY=kept\nPOSTGRES_PASSWORD=\nEXTRA=1")
+    before = "# mine\nSECRET_KEY=kept\nPOSTGRES_PASSWORD=\nEXTRA=1"
 
-    text, names = complete_env(project, file, make)
+    text, names = complete_env(project, project.root / ".env", before, make)
 
     assert "SECRET_KEY" not in names
     lines = "# mine\nSECRET_KEY=kept\nPOSTGRES_PASSWORD=made-POSTGRES_PASSWORD\nEXTRA=1\n"
@@ -43,8 +44,9 @@ def test_a_value_in_the_file_stays(project: Project) -> None:
 
 def test_a_complete_file_needs_no_values(project: Project) -> None:
     file = project.root / ".env"
+    text = file.read_text()
 
-    assert complete_env(project, file, lambda: pytest.fail("needless")) == (file.read_text(), [])
+    assert complete_env(project, file, text, lambda: pytest.fail("needless")) == (text, [])
 
 
 def test_secrets_differ_and_every_parser_reads_them_alike(project: Project) -> None:
@@ -79,6 +81,7 @@ def test_the_backend_runs_as_the_owner_of_the_source(
         ("Bücher & Söhne", "bucher-sohne-"),
         ("_x", "x-"),
         ("日本", "stack-"),
+        ("b\udcff", "b-"),  # the byte FF, which is no UTF-8
     ],
 )
 def test_a_project_name_is_valid_for_compose(folder: str, start: str) -> None:
@@ -95,20 +98,27 @@ def test_two_folders_of_the_same_name_are_two_projects() -> None:
 def test_a_written_file_is_for_the_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "deep" / ".env"
     for text in ("A=1\n", "A=2\n"):  # a new file, a file that is completed in place
-        assert write_env(file, text)
+        edit_env(file, lambda _, text=text: text)  # type: ignore[misc]
 
         assert (file.read_text(), file.stat().st_mode & 0o777) == (text, 0o600)
         assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_file_that_another_inv_just_made_stays(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
-    file = tmp_path / ".env"
-    file.write_text("theirs")
-    monkeypatch.setattr(Path, "exists", lambda self: False)  # as a moment ago
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_change_by_another_program_meanwhile_stays(exists: bool, tmp_path: Path) -> None:
+    file, seen = tmp_path / ".env", []
+    if exists:
+        file.write_text("A=1\n")
 
-    assert not write_env(file, "ours")
+    def change(text: str | None) -> str:
+        seen.append(text)
+        if len(seen) == 1:
+            file.write_text("A=theirs\n")
+        return f"{text or ''}B=ours\n"
 
-    assert file.read_text() == "theirs"
+    assert edit_env(file, change) == ("A=theirs\n", "A=theirs\nB=ours\n")
+
+    assert seen == ["A=1\n" if exists else None, "A=theirs\n"]
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -116,7 +126,7 @@ def test_a_folder_that_cannot_be_written_is_77(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(RefusedError, match="cannot be written: ") as caught:
-        write_env(tmp_path / "file" / ".env", "A=1")
+        edit_env(tmp_path / "file" / ".env", lambda _: "A=1")
 
     assert caught.value.code == 77
 
@@ -131,21 +141,46 @@ def test_a_folder_that_cannot_be_written_is_77(tmp_path: Path) -> None:
     ],
 )
 def test_an_empty_value_is_filled_in_place(line: str, filled: str, project: Project) -> None:
+    before = "".join(f"{name}=x\n" for name in GENERATED if name != "SECRET_KEY") + line
     file = project.root / ".env"
-    file.write_text("".join(f"{name}=x\n" for name in GENERATED if name != "SECRET_KEY") + line)
 
-    text, names = complete_env(project, file, lambda: {"SECRET_KEY": "made"})
+    text, names = complete_env(project, file, before, lambda: {"SECRET_KEY": "made"})
 
     assert (text.splitlines()[-1], names) == (filled, ["SECRET_KEY"])
     assert assignments(text)["SECRET_KEY"] == "made"
 
 
+def test_a_file_of_a_windows_editor_is_completed_in_place(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"\xef\xbb\xbfA=1\r\nSECRET_KEY=\r\n# last\r\n")
+
+    edit_env(file, lambda text: set_value(text or "", "SECRET_KEY", "SECRET_KEY=made"))
+
+    assert file.read_bytes() == b"A=1\nSECRET_KEY=made\n# last\n"
+
+
 def test_a_file_with_an_unreadable_line_is_not_completed(project: Project) -> None:
     file = project.root / ".env"
-    file.write_text('SECRET_KEY="unfinished\n')
 
     with pytest.raises(SettingError, match=r"\.env has a line that is no assignment: line 1"):
-        complete_env(project, file, make)
+        complete_env(project, file, 'SECRET_KEY="unfinished\n', make)
+
+
+def test_no_change_is_lost_when_many_processes_change_a_file(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from composed.env.file import edit_env\n"
+        "for number in range(20):\n"
+        "    line = f'{sys.argv[2]}_{number}=1\\n'\n"
+        "    edit_env(Path(sys.argv[1]), lambda text: (text or '') + line)"
+    )
+    file, names = tmp_path / "new" / ".env", [f"P{number}" for number in range(6)]
+    argv = [sys.executable, "-c", script, str(file)]
+    processes = [subprocess.Popen([*argv, name], cwd=ROOT) for name in names]
+
+    assert [process.wait() for process in processes] == [0] * 6
+
+    assert {*assignments(file.read_text())} == {f"{n}_{i}" for n in names for i in range(20)}
+    assert list(file.parent.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -156,7 +191,7 @@ def test_a_link_stays_a_link(exists: bool, tmp_path: Path) -> None:
         target.write_text("old")
     (tmp_path / ".env").symlink_to(target)
 
-    assert write_env(tmp_path / ".env", "new")
+    edit_env(tmp_path / ".env", lambda _: "new")
 
     assert (tmp_path / ".env").readlink() == target
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o600)

@@ -73,7 +73,7 @@ def test_up_starts_the_reloading_server_once(inv: Inv, daemon: FakeDaemon) -> No
 def test_a_server_gets_settings_and_sqlite(inv: Inv, daemon: FakeDaemon, project: Project) -> None:
     inv("up")
 
-    assert daemon.env["SECRET_KEY"] == "not-a-secret-either"
+    assert daemon.env["SECRET_KEY"] == "not-a-secret-either-and-long-enough"
     assert daemon.env["DATABASE_ENGINE"] == "sqlite"
     assert daemon.env["SQLITE_PATH"] == str(project.root / "data/db.sqlite3")
     assert daemon.env["DEBUG"] == "true"

@@ -94,10 +94,44 @@ def test_an_unknown_key_is_78(key: str, of: Of) -> None:
     assert caught.value.code == 78
 
 
-@pytest.mark.parametrize("text", ["[tool.composed]\nbackend =\n", "tool.composed = 5\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.composed]\nbackend =\n",
+        "tool.composed = 5\n",
+        f"[tool.composed]\nserve = {'[' * 10_000}{']' * 10_000}\n",
+        '[tool.composed]\nsettings_files = ["a\\u0000"]\n',
+        '[tool.composed]\nlocal_environment = { "a\\u0000" = "b" }\n',
+    ],
+)
 def test_a_pyproject_without_a_valid_table_is_78(text: str, of: Of) -> None:
     with pytest.raises(SettingError, match=r"pyproject\.toml"):
         of(text)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda file: file.symlink_to("/dev/zero")])
+def test_a_pyproject_that_is_no_file_is_78(make: Callable[[Path], object], tmp_path: Path) -> None:
+    make(tmp_path / "pyproject.toml")
+
+    with pytest.raises(SettingError, match=r"pyproject\.toml cannot be read: ") as caught:
+        Project.at(tmp_path)
+
+    assert caught.value.code == 78
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\0", b"x" * (2 << 20)])
+def test_a_pyproject_that_is_no_text_is_78(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(b"[tool.composed]\n" + data)
+
+    with pytest.raises(SettingError, match=r"pyproject\.toml cannot be read: it "):
+        Project.at(tmp_path)
+
+
+def test_a_pyproject_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    text = b"\xef\xbb\xbf[tool.composed]\r\nbackend = 'web'\r\n"
+    (tmp_path / "pyproject.toml").write_bytes(text)
+
+    assert Project.at(tmp_path).backend == "web"
 
 
 def test_a_project_without_settings_loads_no_parser(tmp_path: Path) -> None:
@@ -203,7 +237,9 @@ def test_only_settings_that_the_example_leaves_empty_are_generated(tmp_path: Pat
     project = Project(tmp_path, source=".", secrets=("DJANGO_SECRET_KEY", "API_TOKEN"))
     project.example.write_text("DJANGO_SECRET_KEY=\nSENTRY_DSN=\nAPI_TOKEN=x\nSECRET_KEY=\n")
 
-    _, names = complete_env(project, tmp_path / ".env", lambda: generated(project, rootless=False))
+    values = generated(project, rootless=False)
+
+    _, names = complete_env(project, tmp_path / ".env", None, lambda: values)
 
     assert names == ["COMPOSE_PROJECT_NAME", "DJANGO_SECRET_KEY"]
 
@@ -211,7 +247,7 @@ def test_only_settings_that_the_example_leaves_empty_are_generated(tmp_path: Pat
 def test_without_an_example_a_project_name_is_generated(tmp_path: Path) -> None:
     project = Project(tmp_path, source=".")
     made = generated(project, rootless=False)
-    text, _ = complete_env(project, tmp_path / ".env", lambda: made)
+    text, _ = complete_env(project, tmp_path / ".env", None, lambda: made)
     (tmp_path / ".env").write_text(text)
 
     settings = load_settings(project, {"BACKEND_PORT": "9"})

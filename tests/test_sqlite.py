@@ -1,6 +1,7 @@
 """Snapshots and restores of SQLite, on real files, in local mode."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -284,3 +285,23 @@ def test_a_missing_file_has_no_rows_and_no_copy_and_is_not_made(tmp_path: Path) 
         pass
 
     assert not (tmp_path / "db.sqlite3").exists()
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "data/pipe", "data/folder"])
+def test_a_database_that_is_no_file_is_neither_filled_nor_removed(
+    path: str, live: Path, inv: Inv, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    assert inv("db.snapshot", "--name", "mine") == 0
+    os.mkfifo(project.root / "data/pipe")
+    (project.root / "data/folder").mkdir()
+    (project.root / "link").symlink_to("/dev/null")
+    monkeypatch.setenv("SQLITE_PATH", path)
+    verbs = ["db.restore --name mine --yes", "db.reset --yes", "db.snapshot", "dbshell"]
+    verbs += ["down --volumes --yes", "down --volumes --no-snapshot --yes", "destroy --yes"]
+
+    codes = [inv(*verb.split()) for verb in verbs]
+
+    assert {*codes} <= {74, 77}
+    assert inv.err().count("Is a directory" if path == "data/folder" else "not a file") == 7
+    assert (project.root / "data/pipe").is_fifo()
+    assert Path(os.devnull).is_char_device()

@@ -178,6 +178,20 @@ def _folder(file: Path) -> None:
     file.mkdir()
 
 
+def _pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def _huge(file: Path) -> None:
+    os.truncate(file, 1 << 40)  # without a block of the disk
+
+
+def _device(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/dev/zero")
+
+
 def _loop(file: Path) -> None:
     file.unlink()
     file.symlink_to(file)
@@ -189,6 +203,10 @@ def _loop(file: Path) -> None:
     [
         _folder,
         _loop,
+        _pipe,
+        _device,
+        _huge,
+        lambda file: file.write_text(f"A=x{' ' * 500_000}y\n"),  # minutes in python-dotenv
         lambda file: file.write_bytes(b"\xff\xfeA\0=\0"),
         lambda file: file.write_bytes(b"SECRET_KEY=a\0b\n"),
         lambda file: file.write_text('SECRET_KEY="hush\n'),
@@ -206,17 +224,69 @@ def test_an_unreadable_env_file_is_78_for_every_verb(
     assert "hush" not in out + err
 
 
+def test_a_device_is_no_env_file_to_write(
+    inv: Inv, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPOSE_ENV_FILES", "/dev/null")
+
+    assert (inv("env"), inv("ps")) == (77, 78)
+
+    err = inv.err()
+    assert "/dev/null cannot be written: it is a device, not a file." in err
+    assert "Make it yours" not in err
+
+
+def test_a_pipe_of_the_shell_is_no_env_file(inv: Inv, monkeypatch: MonkeyPatch) -> None:
+    source, target = os.pipe()
+    monkeypatch.setenv("COMPOSE_ENV_FILES", f"/dev/fd/{source}")  # as <(…) in bash
+
+    codes = [inv(*words) for words in (["env"], ["ps"], ["env", "--check"])]
+    os.close(source)
+    os.close(target)
+
+    assert codes == [78, 78, 78]
+    assert inv.err().count("cannot be read: it is a pipe, not a file.\n") == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+@pytest.mark.parametrize("words", [["env"], ["up"], ["ps"], ["env", "--check"]])
+def test_an_own_file_without_rights_gets_them_back(
+    words: list[str], inv: Inv, project: Project
+) -> None:
+    (project.root / ".env").chmod(0)
+
+    assert inv(*words) in (77, 78)
+
+    out, err = inv.capsys.readouterr()
+    assert f"chmod u+rwX {project.root / '.env'}" in out + err
+
+
+@pytest.mark.parametrize("text", [b"swarm", b"\xff", b"a\0", b"local\n"])
+def test_a_mangled_record_of_the_mode_is_named(text: bytes, inv: Inv, project: Project) -> None:
+    file = project.folder("shop") / "mode"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text)
+
+    assert inv("ps") == 78
+
+    err = inv.err()
+    assert f"{file} does not record the mode of this stack: " in err
+    assert f"Type: rm -r {file}\n  Then: inv up\n" in err
+
+
 def test_an_error_of_the_system_has_no_traceback(inv: Inv, monkeypatch: MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/there")
 
-    monkeypatch.setattr("composed.gateway._opened", full)
+    assert inv("env") == 0
+    monkeypatch.setattr("composed.files.replace", full)
+    monkeypatch.setattr("composed.files.make_folder", full)
 
     assert (inv("up"), inv("down")) == (74, 74)
 
     err = inv.err()
     assert "mode cannot be written: No space left on device." in err
-    assert err.endswith("/there: No space left on device.\n")
+    assert "lock cannot be written: No space left on device." in err
 
 
 @pytest.mark.parametrize("verb", ["env", "ps"])  # a message, and an error in Invoke's hands

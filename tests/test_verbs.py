@@ -270,7 +270,7 @@ def test_up_makes_the_env_file_and_says_so(inv: Inv, project: Project) -> None:
 
 def test_env_completes_empty_settings(inv: Inv, project: Project) -> None:
     file = project.root / ".env"
-    file.write_text(file.read_text().replace("not-a-secret-either", ""))
+    file.write_text(file.read_text().replace("not-a-secret-either-and-long-enough", ""))
 
     assert inv("env") == 0
 

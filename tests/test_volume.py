@@ -132,6 +132,24 @@ def test_a_volume_that_fits_is_checked_once(inv: Inv, recorder: Recorder, projec
     assert "not$a$secret" not in record.read_text()
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"[1]", b'{"volume": 5}', b'{"image": "\\ud800"}', b"[" * 10_000]
+)
+def test_a_mangled_record_of_a_volume_is_checked_anew(
+    data: bytes, inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    assert inv("up") == 0
+    record = project.root / ".composed/shop/volume.json"
+    good = record.read_text()
+    record.write_bytes(data)
+    recorder.calls.clear()
+
+    assert inv("up") == 0
+
+    assert looks(recorder) != []
+    assert record.read_text() == good
+
+
 def test_the_password_is_in_no_argument_list(inv: Inv, recorder: Recorder) -> None:
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
     inv("up")

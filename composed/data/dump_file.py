@@ -67,6 +67,8 @@ def examine(file: Path) -> DumpFile:
         raise NotFoundError(problem, "Of snapshots: inv db.list") from None
     if stat.S_ISDIR(mode):
         raise DataError(f"{file} is a folder.", f"Make a file: pg_restore -f dump.sql {file}")
+    if not stat.S_ISREG(mode):  # a restore reads a dump more than once
+        raise DataError(f"{file} is no regular file.", f"Write one: cat {file} > my.dump")
     dump = DumpFile(file, "sql", str(file))
     head = next(dump.chunks(), b"")
     for start, kind in _BINARY.items():

@@ -6,13 +6,17 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from composed import files
 from composed.database import Dump, Facts
 from composed.errors import DataError, NotFoundError, ValueWrongError
-from composed.terminal import Progress, size, table
+from composed.gateway import folder_lock
+from composed.records import MOST, read_object, record
+from composed.terminal import Progress, shown, size, table
 
 HEADINGS = ("NAME", "MADE (UTC)", "SIZE", "ROWS", "ENGINE", "COMMIT", "PROJECT", "WHY")
 
@@ -27,7 +31,9 @@ class Manifest:
     """The record of a snapshot: ``created`` in UTC, ``size`` in bytes, ``rows`` by table.
 
     ``reason`` is empty when the user asked for the snapshot; without git, so are ``commit``
-    and ``branch``. ``database`` names a database of the volume other than the live one.
+    and ``branch``. ``number`` puts the snapshots of a folder in order, whatever the clock says;
+    manifests from before it was counted have 0. ``database`` names a database of the volume other
+    than the live one.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Manifest:
     size: int
     checksum: str
     format: int = FORMAT
+    number: int = 0
     search_path: str = ""
     roles: tuple[str, ...] = ()
     database: str = ""
@@ -70,7 +77,13 @@ class Snapshot(Dump):
     def check(self) -> None:
         """Raise :class:`DataError` when the manifest describes another file."""
         wanted = self.manifest
-        length = self.file.stat().st_size if self.file.exists() else 0
+        try:
+            with open(files.opened(self.file), "rb") as dump:  # noqa: PTH123  # a descriptor
+                length = os.fstat(dump.fileno()).st_size
+        except FileNotFoundError:
+            length = 0
+        except OSError as error:
+            raise _damaged(self.name, f"its dump cannot be read: {error.strerror}") from None
         if length != wanted.size:
             raise _damaged(self.name, f"its dump has {length} bytes of {wanted.size}")
         digest = hashlib.sha256()
@@ -91,14 +104,20 @@ class Snapshots:
     def all(self) -> list[Snapshot]:
         """Return the snapshots with a readable manifest, the oldest first."""
         snapshots = []
-        for name in self._names():
-            with contextlib.suppress(DataError):
+        for name in self.names():
+            with contextlib.suppress(DataError, ValueWrongError):
                 snapshots.append(self.get(name))
-        return sorted(snapshots, key=lambda snapshot: (snapshot.manifest.created, snapshot.name))
+        return sorted(snapshots, key=_age)
 
-    def damaged(self) -> list[str]:
-        """Return the names of snapshots without a readable manifest."""
-        return sorted(set(self._names()) - {snapshot.name for snapshot in self.all()})
+    def damaged(self) -> dict[str, str]:
+        """Return the fault of each snapshot without a readable manifest, by name."""
+        faults = {}
+        for name in sorted(self.names()):
+            try:
+                self.get(name)
+            except (DataError, ValueWrongError) as error:
+                faults[name] = error.problem
+        return faults
 
     def half_made(self) -> list[str]:
         """Return the folders of snapshots that are under way, or were when ``inv`` was killed."""
@@ -132,33 +151,73 @@ class Snapshots:
             shutil.rmtree(half, ignore_errors=True)
 
     def keep(self, manifest: Manifest) -> Snapshot:
-        """Make a snapshot of a draft: write the manifest, then rename the folder."""
+        """Make a snapshot of a draft: number it, write the manifest, then rename the folder."""
         half, folder = self._half(manifest.name), self._folder / manifest.name
-        handle = os.open(half / MANIFEST, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  # a file of 0600
-            json.dump(asdict(manifest), file, indent=2)
-        for path in (half / MANIFEST, half / DUMP, half):
-            _sync(path)
-        half.rename(folder)
+        with self._next_number() as number:
+            manifest = replace(manifest, number=number)
+            handle = os.open(half / MANIFEST, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  # a file of 0600
+                json.dump(asdict(manifest), file, indent=2)
+            for path in (half / MANIFEST, half / DUMP, half):
+                _sync(path)
+            half.rename(folder)
         _sync(self._folder)
         return Snapshot(manifest, folder / DUMP)
 
+    @contextlib.contextmanager
+    def _next_number(self) -> Iterator[int]:
+        """Yield the number of the next snapshot, to one ``inv`` at a time.
+
+        The number is above the numbers of all snapshots, in a copy of the folder too, and above
+        those of snapshots that were pruned.
+        """
+        with folder_lock(self._folder, "writes a snapshot"):
+            numbers = [snapshot.manifest.number for snapshot in self.all()]
+            number = min(max(0, self._highest(), *numbers) + 1, MOST)
+            yield number
+            with contextlib.suppress(OSError):  # the numbers in the manifests will do
+                files.replace(self._counter, str(number))
+
+    @property
+    def _counter(self) -> Path:
+        """The file with the highest number so far: beside the folder, which has snapshots alone."""
+        return self._folder.with_name(f".{self._folder.name}.counter")
+
+    def _highest(self) -> int:
+        try:
+            return int(files.text(self._counter, 20))
+        except (OSError, ValueError):
+            return 0
+
     def remove(self, name: str) -> None:
         """Remove a snapshot; an interrupted removal leaves a half-made snapshot."""
-        shutil.rmtree((self._folder / name).rename(self._half(name)))
+        _remove((self._folder / name).rename(self._half(name)))
 
     def remove_half_made(self) -> list[str]:
         """Remove the half-made snapshots and return their names; the caller holds the data lock."""
         names = self.half_made()
         for name in names:
-            shutil.rmtree(self._folder / name)
+            _remove(self._folder / name)
         return names
 
     def _half(self, name: str) -> Path:
         return self._folder / f".{name}{HALF_MADE}"
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Return the names of all snapshots, damaged or not."""
         return [path.name for path in self._folder.glob("[!.]*") if path.is_dir()]
+
+
+def _age(snapshot: Snapshot) -> tuple[int, str, str]:
+    return snapshot.manifest.number, snapshot.manifest.created, snapshot.name
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or the thing that stands in its place: a link, not where it leads."""
+    if stat.S_ISDIR(path.lstat().st_mode):
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _check_name(name: str) -> None:
@@ -169,19 +228,14 @@ def _check_name(name: str) -> None:
 
 def _manifest(name: str, file: Path) -> Manifest:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        if values["format"] > FORMAT:
-            raise _damaged(name, f"format {values['format']} needs a newer Composed")
-        wanted = {
-            field.name: values[field.name]
-            for field in fields(Manifest)
-            if field.name in values or field.default is MISSING
-        }
-        wanted.setdefault("roles", ())
-        lists = {key: tuple(wanted[key]) for key in ("migrations", "roles")}
-        return Manifest(**wanted | {"name": name, **lists})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(name, f"its manifest cannot be read ({error!r})") from None
+        values = read_object(file)
+        if isinstance(number := values.get("format"), int) and number > FORMAT:
+            raise _damaged(name, f"format {number} needs a newer Composed")
+        return record(Manifest, values | {"name": name})
+    except (OSError, ValueError) as error:
+        fault = error.strerror if isinstance(error, OSError) else error
+        problem = f"its manifest cannot be read ({MANIFEST}: {fault})"
+        raise _damaged(name, problem) from None
 
 
 def _damaged(name: str, reason: str) -> DataError:
@@ -213,8 +267,8 @@ def as_table(store: Snapshots) -> str:
         for manifest in (snapshot.manifest for snapshot in store.all())
     ]
     lines = [table([HEADINGS, *rows])] if rows else []
-    lines += [f"damaged: {name}" for name in store.damaged()]
-    lines += [f"half-made: {name}" for name in store.half_made()]
+    lines += [f"damaged: {shown(name)}" for name in store.damaged()]
+    lines += [f"half-made: {shown(name)}" for name in store.half_made()]
     return "\n".join(lines) or "There are no snapshots. Make one: inv db.snapshot"
 
 
@@ -222,7 +276,7 @@ def as_json(store: Snapshots) -> str:
     """Return the manifests, and the names of damaged and half-made snapshots, as JSON."""
     lists = {
         "snapshots": [asdict(snapshot.manifest) for snapshot in store.all()],
-        "damaged": store.damaged(),
+        "damaged": list(store.damaged()),
         "half_made": store.half_made(),
     }
     return json.dumps(lists, indent=2)

@@ -1,7 +1,6 @@
 """The Docker Engine and Compose on this machine, and the errors where they cannot be used."""
 
 import grp
-import json
 import os
 import pwd
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from composed.errors import EngineError
 from composed.findings import Finding
 from composed.gateway import NOT_FOUND, Answer, Gateway
+from composed.records import read_object
 
 COMPOSE_FLOOR = "2.24.4"  # the first with `!reset` in an override file
 ENGINE_FLOOR = "25"  # the first with `start_interval` of a health check
@@ -51,7 +51,7 @@ def _current_context(environ: Mapping[str, str]) -> str:
     """Return the context that ``docker context use`` chose, from the file of the client."""
     try:
         folder = Path(environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_object(folder / "config.json")
     except (OSError, ValueError, RuntimeError):
         return "default"
     return str(config.get("currentContext") or "default")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from composed.docker.model import Build, ComposeService, Model
 from composed.findings import Finding
 from composed.gateway import Gateway
+from composed.project import text_of
 
 LABEL = "composed.built-from"
 # The Compose file hands it on: build.labels: {composed.built-from: ${COMPOSED_BUILT_FROM:-}}
@@ -93,7 +94,7 @@ def _sources(service: ComposeService, build: Build) -> Iterator[tuple[str, Path]
 def _context(context: Path) -> list[Path]:
     """Return the files of a build context without those that ``.dockerignore`` names, sorted."""
     ignore = context / ".dockerignore"
-    lines = ignore.read_text().splitlines() if ignore.is_file() else []
+    lines = text_of(ignore).splitlines()
     rules = [_rule(line.strip()) for line in lines if line.strip() and line[0] != "#"]
     files = []
     for folder, folders, names in os.walk(context):

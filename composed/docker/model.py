@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from composed.errors import SettingError
 from composed.ports.published import ANYWHERE, Published
+from composed.project import text_of
 
 SEE_MODEL = "See the model: inv dc -- config"
 
@@ -61,7 +62,7 @@ class Build(NamedTuple):
 
     def text(self) -> str:
         """Return the text of the Dockerfile; "" for a remote context, such as a Git URL."""
-        return self.dockerfile.read_text(errors="replace") if self.dockerfile.is_file() else ""
+        return text_of(self.dockerfile) if self.dockerfile.is_file() else ""
 
     def bases(self) -> list[str]:
         """Return the images that the stages of the Dockerfile start from, as written."""
@@ -122,7 +123,7 @@ class Model:
         """Read the output of ``docker compose config --no-interpolate``: ``${NAME}`` stays."""
         try:
             data = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise SettingError("docker compose config printed no JSON.", SEE_MODEL) from None
         return cls(data)
 

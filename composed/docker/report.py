@@ -1,12 +1,12 @@
 """The facts about a stack in docker mode."""
 
-import contextlib
+import json
+from collections.abc import Iterator
 
 from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.images import recipe, stale_rows
-from composed.errors import ComposedError
 from composed.findings import Finding, any_wrong
 from composed.ports.choice import findings as port_rows
 from composed.redaction import is_secret
@@ -51,8 +51,30 @@ class EngineReport(Report):
 
     def secrets(self) -> list[str]:
         names = self._stack.project.secrets
-        with contextlib.suppress(ComposedError):
-            services = self._dc.model().services.values()
-            pairs = [pair for service in services for pair in service.environment.items()]
-            return [value for name, value in pairs if value and (name in names or is_secret(name))]
-        return []
+        answer = self._stack.gateway.ask(self._dc.argv("config", "--format", "json"))
+        try:
+            model = json.loads(answer.out)
+        except (ValueError, RecursionError):
+            return []
+        pairs = [*_pairs(model)]
+        values = [value for name, value in pairs if name in names or is_secret(name)]
+        return [spelled for value in values for spelled in {value, value.replace("$$", "$")}]
+
+
+def _pairs(value: object) -> Iterator[tuple[str, str]]:
+    """Yield each name with its text, of mappings and of NAME=value, anywhere in a model.
+
+    The model may be odd: each secret counts, where the whole could not be understood.
+    """
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if isinstance(inner, str | int) and inner and inner is not True:
+                yield name, str(inner)
+            yield from _pairs(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _pairs(inner)
+    elif isinstance(value, str):
+        name, _, text = value.partition("=")
+        if text:
+            yield name, text

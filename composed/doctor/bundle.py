@@ -16,6 +16,7 @@ from composed import __version__
 from composed.doctor.doctor import examine
 from composed.errors import ComposedError, EngineError, Interrupted, NotReadyError
 from composed.findings import as_table
+from composed.project import text_of
 from composed.redaction import Redaction, is_secret
 from composed.stack import Stack
 
@@ -89,5 +90,4 @@ def _secret_files(stack: Stack) -> list[str]:
         for name, value in stack.settings.values.items()
         if value and name.endswith("_FILE") and is_secret(name.removesuffix("_FILE"))
     ]
-    readable = [file for file in files if file.is_file() and os.access(file, os.R_OK)]
-    return [file.read_text(errors="replace").strip() for file in readable]
+    return [text_of(file).strip() for file in files]

@@ -21,6 +21,7 @@ from composed.env.settings import (
     read_text,
 )
 from composed.errors import ComposedError
+from composed.files import text
 from composed.findings import Finding
 from composed.gateway import NOT_FOUND, Gateway
 from composed.project import Project
@@ -82,7 +83,7 @@ def check_env(
     # Compose refuses a faulty file, which has a finding already: compare the rest without files.
     read = list(texts) if whole else [Path(os.devnull)]
     readers, required, unread = uses(project, gateway, read)
-    example = example_of(project) if project.example.exists() else None
+    example = example_of(project) if os.path.lexists(project.example) else None
     contract = _Contract(example, settings, assigned, readers, required, environ, whole)
     rows += [*contract.findings(), *unread]
     return rows + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
@@ -170,8 +171,16 @@ class _Contract:
                 yield Finding(name, "wrong", "placeholder: a text to be replaced", cure)
             elif value and is_secret(name) and value == (self.example or {}).get(name):
                 yield Finding(name, "warning", "placeholder: the value of .env.example", cure)
+            elif name in self.settings.generated and _is_weak_key(name, value):
+                seen = f"weak: {len(value)} characters, where a key has 32 random ones or more"
+                yield Finding(name, "wrong", seen, cure)
             elif is_secret(name) and _WEAK.fullmatch(value):
                 yield Finding(name, "warning", "placeholder: a word that is easy to guess", cure)
+
+
+def _is_weak_key(name: str, value: str) -> bool:
+    """Return whether the value is no key that the server of this repository starts with."""
+    return name.endswith("SECRET_KEY") and bool(value) and (len(value) < 32 or len({*value}) < 8)
 
 
 def _knows(known: Collection[str], name: str) -> bool:
@@ -195,8 +204,8 @@ def uses(
         unread.append(Finding.of("source", error))
     for file in paths:
         try:
-            readers |= dict.fromkeys(names_read(file.read_text(encoding="utf-8")), file.name)
-        except (OSError, SyntaxError, UnicodeDecodeError) as error:
+            readers |= dict.fromkeys(names_read(text(file)), file.name)
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
             seen = f"not compared: {getattr(error, 'strerror', None) or error}"
             cure = "Correct it, or name yours in [tool.composed] settings_files"
             unread.append(Finding(project.relative(file), "warning", seen, cure))

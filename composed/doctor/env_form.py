@@ -10,6 +10,7 @@ from dotenv.parser import Binding
 from composed.docker.compose import Compose, refuses_env_file
 from composed.docker.model import Model
 from composed.env.settings import bindings, line_number
+from composed.files import read
 from composed.findings import Finding
 from composed.gateway import Gateway
 
@@ -49,7 +50,7 @@ def _lines(file: str, lines: Sequence[Binding]) -> Iterator[Finding]:
 
 
 def _bytes_and_privacy(gateway: Gateway, file: Path) -> Iterator[Finding]:
-    data = file.read_bytes()  # a shell keeps the bytes that Windows adds
+    data = read(file)  # a shell keeps the bytes that Windows adds
     if data.startswith(b"\xef\xbb\xbf"):
         yield Finding(file.name, "warning", "begins with a byte order mark", "Save as plain UTF-8")
     if b"\r" in data:

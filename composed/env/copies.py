@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from composed import files
 from composed.env.settings import assignments, env_files, read_text
+from composed.errors import SettingError
 from composed.project import Project
 
 NAME = "COMPOSE_PROJECT_NAME"
@@ -25,19 +27,20 @@ def original(project: Project, environ: Mapping[str, str] = os.environ) -> Path 
     project is shared on purpose.
     """
     file = env_files(project, environ)[0]
-    if environ.get(NAME) or not file.is_relative_to(project.root) or not file.exists():
+    if environ.get(NAME) or not file.is_relative_to(project.root) or not os.path.lexists(file):
         return None
     text = read_text(file)
     if not (recorded := ORIGIN.search(text)):
         return None
     try:
         folder = Path(json.loads(recorded[1]))
+        os.fsencode(folder)  # else no folder, and no text for a terminal
         if folder.samefile(project.root):  # even by a link, or in letters of another case
             return None
-        other_text = (folder / file.relative_to(project.root)).read_text(encoding="utf-8")
+        other = assignments(files.text(folder / file.relative_to(project.root)))
     except PermissionError:
         return folder  # a stack shared by mistake would be worse
-    except (OSError, ValueError):
+    except (OSError, ValueError, SettingError):
         return None
-    same_stack = assignments(other_text).get(NAME, "") == assignments(text).get(NAME)
+    same_stack = other.get(NAME, "") == assignments(text).get(NAME)
     return folder if same_stack else None

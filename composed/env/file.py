@@ -1,19 +1,20 @@
 """Makes and completes ``.env``: project name, uid and gid, secrets. Values in the file stay."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import secrets
-import tempfile
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from composed import files
 from composed.env.copies import COMMENT, NAME, ORIGIN
 from composed.env.settings import assignments, example_of, generated_names, read_text
-from composed.errors import RefusedError
+from composed.gateway import folder_lock
 from composed.project import Project
 
 Make: TypeAlias = Callable[[], Mapping[str, str]]
@@ -41,18 +42,19 @@ def project_name(root: Path) -> str:
     """
     plain = unicodedata.normalize("NFKD", root.name).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-_") or "stack"
-    return f"{name}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
+    return f"{name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:6]}"
 
 
-def complete_env(project: Project, file: Path, make: Make) -> tuple[str, list[str]]:
+def complete_env(
+    project: Project, file: Path, text: str | None, make: Make
+) -> tuple[str, list[str]]:
     """Return the text that ``file`` should have, and the names of the settings that are added.
 
-    A missing file starts as ``.env.example``, or empty. ``make`` returns the values, and is
-    called only if a value is missing.
+    ``text`` is the present text, None for a missing file, which starts as ``.env.example``, or
+    empty. ``make`` returns the values, and is called only if a value is missing.
     """
-    exists = file.exists() or Path(os.path.realpath(file)).is_symlink()  # a link to itself
-    start = file if exists else project.example
-    text = read_text(start) if exists or start.exists() else ""
+    if text is None:
+        text = read_text(project.example) if os.path.lexists(project.example) else ""
     present = assignments(text, file.name)
     names = generated_names(project, example_of(project))
     missing = [name for name in names if not present.get(name)]
@@ -96,29 +98,51 @@ def _owner(folder: Path) -> int:
         return -1
 
 
-def write_env(file: Path, text: str) -> bool:
-    """Write ``file`` whole or not at all, for the owner alone (0600); a link stays a link.
+def edit_env(file: Path, change: Callable[[str | None], str]) -> tuple[str | None, str]:
+    """Change an env file whole or not at all; return the text before and after.
 
-    Returns False, and writes nothing, when another ``inv`` has made the file meanwhile.
-    Raises :class:`RefusedError` when the folder cannot be written.
+    ``change`` gets the text of the file, None without a file, and returns the new text. One
+    ``inv`` at a time changes the env files of a folder. ``change`` is called again where another
+    program has changed the file meanwhile. Raises :class:`RefusedError` when nothing can be
+    written, and the errors of :func:`~composed.env.settings.read_text`.
     """
-    file = Path(os.path.realpath(file))
+    with folder_lock(Path(os.path.realpath(file)).parent, f"writes {file.name}"):
+        while True:
+            before = read_text(file) if stands(file) else None
+            after = change(before)
+            if after == before or _write(file, before, after):
+                return before, after
+
+
+def stands(file: Path) -> bool:
+    """Return whether anything stands where the file would be: a link to nothing does not count.
+
+    A link to itself does: it can be neither read nor written.
+    """
+    return file.exists() or os.path.lexists(os.path.realpath(file))
+
+
+def _write(file: Path, before: str | None, after: str) -> bool:
+    """Write the file, for the owner alone (0600); a link stays a link.
+
+    Return False, and write nothing, when the file is no longer as ``before``.
+    """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{file.name}.", dir=file.parent) as folder:
-            draft = Path(folder, file.name)
-            draft.touch(mode=0o600)
-            draft.write_text(text, encoding="utf-8")
-            if file.exists():
-                draft.replace(file)
-                return True
-            try:
-                file.hardlink_to(draft)  # unlike a rename, fails when the file exists by now
-            except FileExistsError:
+        files.check(file, writes=True)  # a pipe of /dev/fd has no path that could be resolved
+        file = Path(os.path.realpath(file))
+        files.make_folder(file.parent)
+        with files.draft(file, after) as draft:
+            if before is None:
+                with contextlib.suppress(FileExistsError):
+                    file.hardlink_to(draft)  # unlike a rename, fails when the file exists by now
+                    return True
                 return False
+            if read_text(file) != before:
+                return False
+            draft.replace(file)
             return True
     except OSError as error:
-        raise RefusedError(f"{file} cannot be written: {error.strerror}.") from None
+        raise files.unusable(file, error) from None
 
 
 def set_value(text: str, name: str, line: str) -> str:
@@ -141,6 +165,13 @@ def with_value(text: str, name: str, value: str) -> str:
     line = f"{name}={value}"
     changed, places = re.subn(_line_of(name), lambda _: line, text, flags=re.MULTILINE)
     return changed if places else set_value(text, name, line)
+
+
+def with_values(text: str | None, values: Mapping[str, str]) -> str:
+    """Return the text with each of these values; see :func:`with_value`."""
+    for name, value in values.items():
+        text = with_value(text or "", name, value)
+    return text or ""
 
 
 def _line_of(name: str) -> str:

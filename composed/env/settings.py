@@ -1,5 +1,6 @@
 """The settings in force: process environment, then env files, then ``.env.example``."""
 
+import errno
 import io
 import os
 import re
@@ -10,10 +11,15 @@ from typing import NamedTuple
 
 from dotenv.parser import Binding, parse_stream
 
-from composed.errors import RefusedError, SettingError
+from composed.errors import SettingError
+from composed.files import text as read
+from composed.files import unusable
 from composed.project import Project
 
 _SAVE = "Save it as plain UTF-8."
+MOST = 1 << 20  # bytes of an env file
+# For a comment, python-dotenv would search each of the blanks to the end of the run.
+_BLANKS = re.compile(r"[^\S\r\n]{2000,}")
 
 
 class Problem(NamedTuple):
@@ -100,7 +106,7 @@ def declared(example: str) -> dict[str, str]:
 
 def example_of(project: Project) -> dict[str, str]:
     """Return names and defaults from the project's ``.env.example``, if there is one."""
-    return declared(read_text(project.example)) if project.example.exists() else {}
+    return declared(read_text(project.example)) if os.path.lexists(project.example) else {}
 
 
 def generated_names(project: Project, example: Mapping[str, str]) -> tuple[str, ...]:
@@ -173,15 +179,16 @@ def read_text(file: Path) -> str:
     Raises :class:`SettingError`, and :class:`RefusedError` for another user's file.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")  # editors on Windows write a mark first
+        text = read(file, MOST)
     except FileNotFoundError:
         raise SettingError(f"There is no {file.name} in {file.parent}.", "Type: inv up") from None
-    except PermissionError:
-        raise RefusedError(f"{file} is not yours to read.", f"sudo chown $USER {file}") from None
-    except UnicodeDecodeError:
-        raise SettingError(f"{file} cannot be read: it is not UTF-8 text.", _SAVE) from None
+    except PermissionError as error:
+        raise unusable(file, error, "read") from None
     except OSError as error:
-        raise SettingError(f"{file} cannot be read: {error.strerror}.") from None
-    if "\0" in text:
-        raise SettingError(f"{file} cannot be read: it has a NUL in it.", _SAVE)
+        cures = [_SAVE] if error.errno == errno.EILSEQ else []
+        raise SettingError(f"{file} cannot be read: {error.strerror}.", *cures) from None
+    if blanks := _BLANKS.search(text):
+        number = text.count("\n", 0, blanks.start()) + 1
+        problem = f"{file} cannot be read: line {number} has {len(blanks[0])} blanks in a row."
+        raise SettingError(problem)
     return text

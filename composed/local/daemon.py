@@ -10,13 +10,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from composed import files
 from composed.gateway import Gateway
 from composed.machine import Process
+from composed.records import read_object, record
 from composed.signals import postponed
 
 SECONDS_BETWEEN_LOOKS = 0.05
 SECONDS_TO_DIE = 5.0  # of a killed process: the kernel takes a moment
 LOG_BYTES, LOGS_KEPT = 5_000_000, 3
+LOG_BYTES_MOVED = 100_000_000  # of a longer log, the end
 LOG_BYTES_READ = 20_000  # some tracebacks
 
 # The shell writes the PID before the program replaces the shell: a `kill -9` of `inv` between
@@ -52,13 +55,15 @@ class Daemon:
 
     def start(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
         """Start the program and record the start."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._gateway.make_folder(self.log.parent)
+        for file in (self._record, self._pid):  # the shell would write to what stands there
+            files.check(file, writes=True)
         noted = ["sh", "-c", _NOTED, str(self._pid), *argv]
         with postponed():
             pid = self._gateway.spawn(noted, cwd=cwd, env=env, log=self.log)
             since = next((p.since for p in self._gateway.processes() if p.pid == pid), "")
             start = Start(pid, since, port, time.time(), str(self._record.parent))
-            self._record.write_text(json.dumps(asdict(start)))
+            self._gateway.write(self._record, json.dumps(asdict(start)))
 
     def rotate(self) -> None:
         """Move the content of a long log aside; the oldest of the kept logs is lost.
@@ -67,24 +72,35 @@ class Daemon:
         """
         if self.log_size() < LOG_BYTES:
             return
-        for number in range(LOGS_KEPT - 1, 0, -1):
+        logs = [self.log.with_suffix(f".log.{number}") for number in range(1, LOGS_KEPT + 1)]
+        for file in logs:
+            files.check(file, writes=True)
+        for newer, older in zip(logs[-2::-1], logs[:0:-1], strict=True):
             with suppress(FileNotFoundError):
-                older = self.log.with_suffix(f".log.{number}")
-                older.replace(self.log.with_suffix(f".log.{number + 1}"))
-        shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+                newer.replace(older)
+        logs[0].touch(mode=0o600)
+        with self.log.open("rb") as log, logs[0].open("wb") as moved:
+            log.seek(max(0, self.log_size() - LOG_BYTES_MOVED))
+            shutil.copyfileobj(log, moved, LOG_BYTES)
         os.truncate(self.log, 0)
 
     def log_size(self) -> int:
-        """Return the size of the log in bytes."""
-        return self.log.stat().st_size if self.log.exists() else 0
+        """Return the size of the log in bytes; 0 without a log that can be read."""
+        try:
+            files.check(self.log)
+            return self.log.stat().st_size
+        except OSError:
+            return 0
 
-    def log_after(self, offset: int) -> str:
-        """Return the end of the log after the first ``offset`` bytes."""
-        if not self.log.exists():
+    def log_after(self, offset: int, most: int = 0) -> str:
+        """Return the end of the log after the first ``offset`` bytes; ``most`` bytes, or some."""
+        try:
+            handle = files.opened(self.log)
+        except OSError:
             return ""
-        with self.log.open("rb") as log:
+        with open(handle, "rb") as log:  # noqa: PTH123  # a descriptor
             size = log.seek(0, os.SEEK_END)
-            log.seek(max(offset if offset <= size else 0, size - LOG_BYTES_READ))
+            log.seek(max(offset if offset <= size else 0, size - (most or LOG_BYTES_READ)))
             return log.read().decode(errors="replace")
 
     def running(self) -> Start | None:
@@ -94,13 +110,21 @@ class Daemon:
 
     def last(self) -> Start | None:
         """Return the last start without a stop, else None; a copied folder has none."""
-        try:
-            start = Start(**json.loads(self._record.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
+        start = self._recorded()
+        if not start or not start.folder:
+            return start
         original = Path(start.folder) / self._record.name
-        copied = start.folder and original.exists() and not original.samefile(self._record)
-        return None if copied else start
+        with suppress(OSError):  # the folder was moved
+            return start if original.samefile(self._record) else None
+        return start
+
+    def _recorded(self) -> Start | None:
+        """Return the start that is recorded; None without a record of a possible process."""
+        try:
+            start = record(Start, read_object(self._record))
+        except (OSError, ValueError):
+            return None
+        return start if 1 < start.pid < 1 << 31 and 0 < start.port < 1 << 16 else None
 
     def pids(self) -> set[int]:
         """Return the PIDs of the program and its children."""
@@ -120,16 +144,16 @@ class Daemon:
         while left and time.monotonic() < end:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             left &= {(process.pid, process.since) for process in self._gateway.processes()}
-        self._record.unlink(missing_ok=True)
-        self._pid.unlink(missing_ok=True)
+        self._gateway.remove(self._record)
+        self._gateway.remove(self._pid)
 
     def _unrecorded(self) -> list[Process]:
         """Return the group of a program that an ``inv`` killed too early did not record."""
         try:
-            pid = int(self._pid.read_text())
+            pid = int(files.text(self._pid))
         except (OSError, ValueError):
             return []
-        if self._record.exists():
+        if self._recorded() or pid < 2:
             return []
         # The PID may belong to another process by now; the program had an address to listen on.
         args = self._gateway.ask(["ps", "-ww", "-o", "args=", "-p", str(pid)]).out

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
+from composed import files
 from composed.errors import EngineError, NotFoundError
 from composed.gateway import Answer
 from composed.stack import Inside, Stack, url_of
 from composed.terminal import plain_environment
 
+SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite
 # Local mode decides these settings; the server gets all others.
 _FIXED = re.compile(r"POSTGRES_.+|COMPOSED?_.+|APP_[UG]ID|PORT|DB_PORT")
 
@@ -36,8 +38,20 @@ class LocalInside(Inside):
     def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
         if problem := self.problem():
             raise problem
-        self._gateway.make_folder(self.database.parent)
+        self.make_database_private()
         return self._run([*with_own_python(self._project.manage), *args], env)
+
+    def make_database_private(self) -> None:
+        """Make an empty database file, if there is none, that the owner alone can read.
+
+        SQLite gives the side files the rights of the database file. A database outside of the
+        project keeps the rights that it has.
+        """
+        self._gateway.make_file(self.database)
+        if self.database.resolve().is_relative_to(self._project.root.resolve()):
+            data = self._project.snapshots.parent
+            sides = [self.database.with_name(self.database.name + suffix) for suffix in SIDE_FILES]
+            self._gateway.make_private(data, self.database, *sides)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
         argv = [*with_own_python(self._project.manage), *args]
@@ -52,6 +66,7 @@ class LocalInside(Inside):
         return self._run([*with_own_python(argv[:1]), *argv[1:]])
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
+        files.check(self.database, writes=True)
         if not self.database.exists():
             raise NotFoundError(f"There is no {self.database}.", "Type: inv migrate")
         client = ["sqlite3"] if shutil.which("sqlite3") else [sys.executable, "-m", "sqlite3"]

@@ -1,10 +1,12 @@
 """The services of local mode: Gunicorn in the background, with hot reload."""
 
+import os
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
+from composed import files
 from composed.contract import MIGRATE_LOCK, SERVER_ENDED
 from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
@@ -91,8 +93,13 @@ class LocalRunner(Runner):
         if since:
             raise ValueWrongError("--since needs Compose.", "Type: inv logs --tail 100")
         log = self._daemon.log
-        if not log.exists():
-            raise NotFoundError(f"{self._project.backend} has no log yet.", "Type: inv up")
+        try:
+            os.close(files.opened(log))
+        except FileNotFoundError:
+            problem = f"{self._project.backend} has no log yet."
+            raise NotFoundError(problem, "Type: inv up") from None
+        except OSError as error:
+            raise files.unusable(log, error, "read") from None
         lines = tail if tail.isdecimal() else "+1"
         return self._gateway.run(["tail", "-n", lines, *(["-f"] if follow else []), str(log)])
 
@@ -115,7 +122,7 @@ class LocalRunner(Runner):
 
     def _start(self, options: UpOptions) -> Start | None:
         self._daemon.stop(seconds=0)  # a leftover of a killed start
-        self._gateway.make_folder(self._inside.database.parent)
+        self._inside.make_database_private()
         port = self._port(strict=options.strict_ports)
         argv = [*with_own_python(self._project.server), "--bind", f"{HOST}:{port}"]
         environment = self._inside.environment

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from composed import files
 from composed.calls import Calls
 from composed.env.settings import Settings
 from composed.errors import Interrupted
 from composed.findings import Finding
 from composed.gateway import Gateway
-from composed.local.daemon import Daemon
+from composed.local.daemon import LOG_BYTES, Daemon
 from composed.local.inside import LocalInside
 from composed.local.runner import HOST, LocalRunner
 from composed.ports.published import Published
@@ -62,12 +63,12 @@ class FileStore(Store):
     @contextlib.contextmanager
     def database(self, name: str = "") -> Iterator[SQLite]:  # noqa: ARG002  # a file has no other
         self._stack.gateway.make_folder(self._file.parent)
+        files.check(self._file, writes=True)  # SQLite would write to a device
         yield self._sqlite()
 
     @contextlib.contextmanager
     def retired(self) -> Iterator[Mapping[str, SQLite]]:
-        database = self._sqlite()
-        with self._server_stopped(), database.alone():
+        with self.database() as database, self._server_stopped(), database.alone():
             yield {"": database}
 
     @contextlib.contextmanager
@@ -129,7 +130,6 @@ class LocalReport(Report):
         ]
 
     def evidence(self) -> dict[str, str]:
-        log = self._stack.daemon.log
-        lines = log.read_text(errors="replace").splitlines(keepends=True) if log.exists() else []
+        lines = self._stack.daemon.log_after(0, LOG_BYTES).splitlines(keepends=True)
         services = as_json(self._stack, self._stack.runner.ps())
         return {"logs.txt": "".join(lines[-LOG_LINES:]), "ps.json": services}

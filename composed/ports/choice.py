@@ -5,9 +5,10 @@ import os
 import pwd
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from composed.env.file import set_value, write_env
+from composed.env.file import edit_env, set_value
 from composed.env.settings import Settings, assignments, read_text
 from composed.errors import PortTakenError
 from composed.findings import Finding, State
@@ -68,7 +69,7 @@ def give_way(
     for conflict in conflicts:
         port, name, _, free = conflict
         file = settings.file_of(name)
-        write_env(file, with_choice(read_text(file), name, port.port, free))
+        edit_env(file, partial(with_choice, name=name, taken=port.port, free=free))
         say(f"{conflict}: using {free}, kept as {name} in {file.name}.")
     return {conflict.setting: conflict.free for conflict in conflicts}
 
@@ -81,11 +82,11 @@ def _written_by_user(name: str, settings: Settings) -> str:
     return "" if choice and choice[1] == port else port
 
 
-def with_choice(text: str, name: str, taken: int, free: int) -> str:
+def with_choice(text: str | None, name: str, taken: int, free: int) -> str:
     """Return an env file's text with the port that was chosen, marked as a choice of ``inv``."""
     comment = f"# {taken} was taken: inv chose {name}={free}. Change it and it stays as it is."
     line = f"{comment}\n{name}={free}"
-    text, times = re.subn(_CHOICE.format(name=name), line, text, flags=re.MULTILINE)
+    text, times = re.subn(_CHOICE.format(name=name), line, text or "", flags=re.MULTILINE)
     return text if times else set_value(text, name, line)
 
 

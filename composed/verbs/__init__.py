@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -65,6 +66,8 @@ def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def verb(*args: Any, **options: Any) -> Any:
         handle_signals()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any bytes
         try:
             with bytecode_kept(), contextlib.suppress(DryRunEnded):  # ends this verb alone
                 return body(*args, **options)

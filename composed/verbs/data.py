@@ -36,6 +36,8 @@ def list_(c: Context, json: bool = False) -> None:
 
     store = Snapshots(prepare_stack(c).project.snapshots)
     print((as_json if json else as_table)(store))
+    for problem in store.damaged().values():
+        terminal.say(problem)
 
 
 @task(

@@ -20,3 +20,12 @@ def filled(stack: Copy) -> Copy:
     """Share a stack with 2000 tasks among the tests of a module."""
     prepare(stack)
     return stack
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures of each test that records some, passed or not."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    for report in reports:
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "figures":
+                terminalreporter.write_line(f"{value}")

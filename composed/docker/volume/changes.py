@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,7 @@ from composed.docker.volume import volume
 from composed.docker.volume.credentials import Credentials, Misfit, Server
 from composed.docker.volume.server import NOTE, TemporaryServer, output, temporary_server
 from composed.docker.volume.volume import DataVolume, VolumeCheck
-from composed.env.file import with_value, write_env
-from composed.env.settings import read_text
+from composed.env.file import edit_env, with_values
 from composed.errors import (
     DataError,
     InputOutputError,
@@ -180,12 +180,11 @@ class VolumeChanges(Volume):
         values = {image: plan.new.image, mount: plan.new.mount, name: plan.value}
         if plan.new.mount == plan.old.mount:
             del values[mount]
-        texts: dict[Path, str] = {}
+        of_file: dict[Path, dict[str, str]] = {}
         for name, value in values.items():
-            file = self._stack.settings.file_of(name)
-            texts[file] = with_value(texts.get(file) or read_text(file), name, value)
-        for file, text in texts.items():
-            write_env(file, text)
+            of_file.setdefault(self._stack.settings.file_of(name), {})[name] = value
+        for file, own in of_file.items():
+            edit_env(file, partial(with_values, values=own))
 
     def _pulled(self, image: str) -> dict[str, object]:
         config = volume.configured(self._gateway, image)

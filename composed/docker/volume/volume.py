@@ -11,10 +11,10 @@ from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.model import Model, setting_of
 from composed.docker.volume.credentials import Credentials, Server
-from composed.env.file import write_env
 from composed.errors import ComposedError, SettingError
 from composed.findings import Finding
 from composed.gateway import Gateway
+from composed.records import read_object, text_map
 
 # The data of all layouts: the mount itself, a folder in it, and `18/docker` from 18 on.
 _LOOK = """\
@@ -65,7 +65,7 @@ class VolumeCheck:
 
     def remember(self) -> None:
         """Record that the volume fits."""
-        write_env(self._file, json.dumps(self._current(), indent=2))
+        self._dc.gateway.write(self._file, json.dumps(self._current(), indent=2))
 
     def check_volume(self) -> bool:
         """Return whether the volume exists; raise :class:`SettingError` on a misfit."""
@@ -113,8 +113,8 @@ class VolumeCheck:
 
     def _read(self) -> dict[str, str]:
         try:
-            return dict(json.loads(self._file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return text_map(read_object(self._file))
+        except (OSError, ValueError):
             return {}
 
     def _current(self) -> dict[str, str]:

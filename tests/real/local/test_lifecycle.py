@@ -9,6 +9,8 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from composed.gateway import Gateway
 from tests.stacks.copies import Copy, assert_all_succeed, with_defaults
 from tests.stacks.fixtures import NewCopy
@@ -55,6 +57,36 @@ def test_two_up_at_once_start_one_server(copy: Copy) -> None:
     outputs = assert_all_succeed(*(copy.start("up") for _ in range(2)))
 
     assert len({url for output in outputs for url in re.findall(r"http://\S+", output)}) == 1
+
+
+def test_many_inv_at_once_make_one_env_file(copy: Copy) -> None:
+    """Each prints or uses secrets as soon as it has made them: nobody overwrites them."""
+    file = copy.root / ".env"
+    for _ in range(5):
+        file.unlink()
+        processes = [copy.start("env") for _ in range(4)]
+        wait_until(file.exists, "the first .env")
+        first = file.read_text()
+        assert_all_succeed(*processes)
+
+        assert file.read_text() == first
+        assert [path.name for path in copy.root.glob(".env*")] == [".env", ".env.example"]
+
+
+@pytest.mark.parametrize("umask", ["000", "077"])
+def test_what_others_may_read_is_nothing_of_the_data(umask: str, copy: Copy) -> None:
+    old = copy.root / ".composed" / "old"
+    old.mkdir(parents=True)
+    (copy.root / "data").mkdir()
+    (copy.root / "data").chmod(0o755)  # of an earlier Composed
+    script = f"umask {umask}; exec {copy.program} up --migrate"
+    assert copy.run("sh", "-c", script).returncode == 0
+    assert copy.ask("/api/tasks", "POST", {"title": "written"}).status == 201
+
+    names = ("data", "data/db.sqlite3", "data/db.sqlite3-wal", "data/db.sqlite3-shm", ".composed")
+    own = [copy.own, copy.own / "backend.log", copy.own / "backend.json"]
+    paths = [*(copy.root / name for name in names), *own]
+    assert [str(path) for path in paths if path.stat().st_mode & 0o077] == []
 
 
 def test_two_copies_run_side_by_side(copy: Copy, new_copy: NewCopy) -> None:
