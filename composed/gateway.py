@@ -8,15 +8,18 @@ import contextlib
 import fcntl
 import io
 import os
+import re
+import select
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Literal, NamedTuple, TypeAlias, cast
 
 from composed import files, machine
 from composed.errors import DryRunEnded, Interrupted, NotFoundError, RefusedError
@@ -27,6 +30,13 @@ from composed.terminal import say
 NOT_FOUND = 127  # as shells report a missing program
 HTTP_SECONDS = 5.0
 PID_BYTES = 20  # of the file of a lock
+
+# What a child gets of the text on stdin.
+Typed: TypeAlias = Literal["all", "answers", "none"]
+_STDIN = {"all": None, "answers": subprocess.PIPE, "none": subprocess.DEVNULL}
+# The end of the last line, as programs ask. A line like `Applying app.0001_initial...` is none.
+_QUESTION = re.compile(rb"[:?>\])] *$")
+LONGEST_QUESTION = 100  # bytes that are kept of it
 
 
 class Answer(NamedTuple):
@@ -80,10 +90,13 @@ class Gateway:
         env: Mapping[str, str] | None = None,
         insist: bool = False,
         without: bytes = b"",
+        typed: Typed = "all",
     ) -> int:
         """Run ``argv`` on the terminal; return the exit code, in a dry run 0.
 
         ``env`` is added to the environment; ``without`` is removed from the child's stdout.
+        ``typed`` is what the child gets of the text on stdin: all, nothing, or ``answers``,
+        which are lines typed after a question. The rest is left to the next program.
         Raises :class:`Interrupted` for a signal, after the child has ended. A child like a
         shell may survive Ctrl-C and end well; with ``insist`` the verb ends with 130 even then.
         """
@@ -98,7 +111,10 @@ class Gateway:
                     argv,
                     cwd=cwd or self.cwd,
                     env={**os.environ, **(env or {})},
-                    stdout=subprocess.PIPE if without else None,
+                    stdin={"all": None, "none": subprocess.DEVNULL, "answers": subprocess.PIPE}[
+                        typed
+                    ],
+                    stdout=subprocess.PIPE if without or typed == "answers" else None,
                     close_fds=False,  # a lock lasts as long as the child does
                 )
             except OSError as error:
@@ -107,15 +123,28 @@ class Gateway:
             signals.belong_to(child)
             if child.stdout:
                 with child.stdout:
-                    _copy(child.stdout.fileno(), without)
+                    _copy(child.stdout.fileno(), without, child.stdin)
+            if child.stdin:
+                child.stdin.close()
             code = child.wait()
         for number in signals.received:
             if insist or code or number != signal.SIGINT:
                 raise Interrupted(number)
         return code
 
-    def spawn(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
-        """Start ``argv`` in a session that outlives ``inv``, logging to ``log``; return the PID."""
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        listener: socket.socket | None = None,
+    ) -> int:
+        """Start ``argv`` in a session that outlives ``inv``, logging to ``log``; return the PID.
+
+        The program gets the ``listener``, by the same number.
+        """
         if self.echo:
             say(f"$ {shlex.join(argv)}")
         with _in_our_words(log):
@@ -130,6 +159,7 @@ class Gateway:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                pass_fds=[listener.fileno()] if listener else [],
             )
         child.returncode = 0  # nobody waits for the child, and Python would warn of that
         return child.pid
@@ -234,6 +264,10 @@ class Gateway:
             return machine.listeners_from_proc(port)
         lsof = ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-Fpc"]
         return machine.listeners_from_lsof(self.ask(lsof).out)
+
+    def listening_socket(self, pids: Iterable[int], port: int) -> socket.socket | None:
+        """Return the socket on which one of the processes listens, if the kernel hands it out."""
+        return machine.listening_socket(pids, port)
 
     def processes(self) -> list[Process]:
         """Return every living process."""
@@ -370,13 +404,26 @@ def _holder(file: Path, written: bytes) -> str:
     return "another inv"
 
 
-def _copy(source: int, without: bytes) -> None:
-    """Copy to stdout at once; the sequence ``without`` may arrive in two parts."""
-    kept = b""
-    while chunk := os.read(source, 65536):
-        kept = (kept + chunk).replace(without, b"")
+def _copy(source: int, without: bytes, answers: IO[bytes] | None) -> None:
+    """Copy to stdout at once; the sequence ``without`` may arrive in two parts.
+
+    A line that the user types after a question goes to the pipe ``answers``.
+    """
+    kept = shown = b""
+    while True:
+        asks = answers and _QUESTION.search(shown)
+        ready = select.select([source, *([0] if asks else [])], [], [])[0]
+        if answers and source not in ready:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(answers.fileno(), os.read(0, 65536))
+            shown = b""
+            continue
+        if not (chunk := os.read(source, 65536)):
+            break
+        kept = (kept + chunk).replace(without, b"") if without else chunk
         parts = (size for size in range(len(without) - 1, 0, -1) if kept.endswith(without[:size]))
         whole = len(kept) - next(parts, 0)
+        shown = (shown + kept[:whole])[-LONGEST_QUESTION:]
         sys.stdout.buffer.write(kept[:whole])
         sys.stdout.buffer.flush()
         kept = kept[whole:]

@@ -5,12 +5,14 @@ import errno
 import os
 import re
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
 PS = ("ps", "-A", "-o", "pid=,ppid=,pgid=,stat=,lstart=")
 _ENDED = "ZX"  # states of ended processes that wait for their parent
+_PIDFD_GETFD = 438  # the number of the system call, on every processor
 _LISTENING = "0A"  # state of a socket in /proc/net/tcp: include/net/tcp_states.h
 
 
@@ -128,6 +130,34 @@ def free_port(host: str) -> int:
     with _socket(host) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def listening_socket(pids: Iterable[int], port: int) -> socket.socket | None:
+    """Return the socket on which one of the processes listens, as a second owner.
+
+    None where the kernel cannot do so (macOS), or forbids it (Yama's ptrace_scope).
+    """
+    links = {f"socket:[{inode}]" for inode in owners(port)}
+    for pid in pids:
+        with contextlib.suppress(OSError, AttributeError):
+            for link in (PROC / str(pid) / "fd").iterdir():
+                if str(link.readlink()) in links:
+                    return _copied_socket(pid, int(link.name))
+    return None
+
+
+def _copied_socket(pid: int, descriptor: int) -> socket.socket:
+    """Copy a socket of another process, with a system call that Python has no function for."""
+    import ctypes  # noqa: PLC0415  # `inv ps` is quick
+
+    process = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, process, descriptor, 0)
+    finally:
+        os.close(process)
+    if copy < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return socket.socket(fileno=copy)
 
 
 def _socket(host: str) -> socket.socket:

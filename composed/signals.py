@@ -1,6 +1,7 @@
 """Signals: passed on to the child of a verb, which then ends with 128 and the signal's number."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -19,20 +20,47 @@ SECONDS_BEFORE_PASSING_ON = 2.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def handle_signals() -> None:
-    """Let a signal end the verb with 128 and its number, and a closed pipe end the verb silently.
+def end_quietly() -> None:
+    """Let a signal, or a pipe that nobody reads, end the process at once and without a word.
 
-    Invoke alone would exit with 1 for Ctrl-C and print a traceback for the pipe; the signals
-    beside Ctrl-C would skip every ``finally``.
+    For the time before and after a verb. Python alone would print a traceback.
     """
+    for number in _ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def open_closed_streams() -> None:
+    """Open the null device for each closed stream (`<&-`): the next file would get its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:  # closed (`<&-`): the next file would get this number
+        if getattr(sys, name) is None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number free
             setattr(sys, name, open(number, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+
+
+@contextlib.contextmanager
+def signals_handled() -> Iterator[None]:
+    """Let a signal end the verb in the block with 128 and its number, after every ``finally``."""
+    open_closed_streams()
+    end_quietly()  # the pipe
+    sys.unraisablehook = _deliver_again
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _interrupt)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        end_quietly()
+
+
+def _deliver_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send the signal again if it came where Python drops an error, such as in a destructor."""
+    error = unraisable.exc_value
+    if isinstance(error, Interrupted):
+        threading.Timer(0.01, os.kill, [os.getpid(), error.code - 128]).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def check_terminal() -> None:
@@ -40,8 +68,9 @@ def check_terminal() -> None:
     try:
         os.write(1, b"")
         os.write(2, b"")
-    except OSError:
-        raise Interrupted(signal.SIGHUP) from None
+    except OSError as error:
+        if error.errno == errno.EIO:  # not of a full disk
+            raise Interrupted(signal.SIGHUP) from None
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -26,6 +26,18 @@ def shown(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
+def write_results() -> None:
+    """Write what stdout still keeps; after an OSError, stdout takes nothing more.
+
+    Else Python would write again at the end, and print a second error.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(error.errno, error.strerror, "stdout") from None
+
+
 def ask(question: str, *, yes: bool, again: str) -> None:
     """Return when the user agrees, at once with ``yes``; otherwise raise :class:`RefusedError`.
 

@@ -86,8 +86,8 @@ def on_starting(arbiter: Arbiter) -> None:
 _development = os.environ.get("DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 # Seconds that a stopping worker waits for another request on a kept-alive connection, 2 in
-# Gunicorn 27. None in development: old code would answer the request.
-gthread.STOP_KEEPALIVE_LINGER = 0 if _development else 0.25
+# Gunicorn 27. At a reload, too: a client that sends at the moment of the close gets no answer.
+gthread.STOP_KEEPALIVE_LINGER = 0.25
 # Seconds that a thread waits for the first byte on a new connection, 5 in Gunicorn 27.
 gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.5
 

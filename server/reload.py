@@ -19,7 +19,9 @@ from typing import TypeAlias
 
 __all__ = ["Supervisor", "snapshot"]
 
-POLL = 0.1  # seconds between two snapshots
+POLL = 0.1  # seconds between two snapshots, and more where a snapshot takes long:
+PART_OF_TIME = 0.1  # that snapshots may take
+MOST_FOLDERS = 10_000
 # A reload during the loading of workers would only wait for the workers. Each worker
 # reports its end of loading; after this many seconds without a report, reload all the same.
 LOADING_AT_MOST = 3.0
@@ -30,31 +32,74 @@ _NOT_SOURCE = {"__pycache__", "node_modules", "staticfiles", "tests"}
 Snapshot: TypeAlias = dict[str, tuple[int, int, int]]
 
 
-def snapshot(root: Path) -> Snapshot:
-    """Return time of change, size and inode number of every source file under root."""
+def snapshot(root: Path, skipped: dict[str, str] | None = None) -> Snapshot:
+    """Return time of change, size and inode number of every source file under root.
+
+    ``skipped`` gets the reason for each folder that is not looked at.
+    """
     return {
         entry.path: (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        for entry in _sources(root)
-        if (stat := _stat(entry))
+        for entry in _sources(root, {} if skipped is None else skipped)
+        if (stat := _stat(entry.path))
     }
 
 
-def _sources(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
+def _sources(root: Path, skipped: dict[str, str]) -> Iterator["os.DirEntry[str]"]:
+    """Yield the source files, of each folder once, since links to folders may form a loop.
+
+    Links come last: a folder of the tree counts by its own name, so that names stay the same.
+    """
+    seen: set[tuple[int, int]] = set()
+    folders, links = [str(root)], list[str]()
+    while folders or links:
+        is_link = not folders
+        folder = links.pop() if is_link else folders.pop()
+        stat = _stat(folder)
+        if not stat:
+            continue
+        if (stat.st_dev, stat.st_ino) in seen:
+            skipped[folder] = "the folder is watched by another name"
+        elif is_link and root.resolve().is_relative_to(Path(folder).resolve()):
+            skipped[folder] = "the link leads to a folder above"
+        elif len(seen) == MOST_FOLDERS:
+            skipped[folder] = f"there are more than {MOST_FOLDERS} folders"
+        else:
+            seen.add((stat.st_dev, stat.st_ino))
+            yield from _files(folder, folders, links, skipped)
+
+
+def _files(
+    folder: str, folders: list[str], links: list[str], skipped: dict[str, str]
+) -> Iterator["os.DirEntry[str]"]:
+    """Yield the source files in a folder; add the folders inside to ``folders`` and ``links``."""
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    if not entry.name.startswith(".") and entry.name not in _NOT_SOURCE:
-                        yield from _sources(entry.path)
-                elif entry.name.endswith(_SUFFIXES):
-                    yield entry
-    except OSError:  # removed meanwhile: the next snapshot shows the change
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+    except FileNotFoundError:  # removed meanwhile: the next snapshot shows the change
         return
+    except OSError as error:
+        skipped[folder] = error.strerror or "an error"
+        return
+    for entry in entries:
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:  # a link to itself
+            skipped[entry.path] = error.strerror or "an error"
+            continue
+        if not is_folder:
+            if entry.name.endswith(_SUFFIXES):
+                yield entry
+        elif entry.name.startswith(".") or entry.name in _NOT_SOURCE:
+            continue
+        elif os.path.exists(os.path.join(entry.path, "pyvenv.cfg")):  # noqa: PTH110, PTH118
+            skipped[entry.path] = "the folder is a virtual environment"
+        else:
+            (links if entry.is_symlink() else folders).append(entry.path)
 
 
-def _stat(entry: "os.DirEntry[str]") -> os.stat_result | None:
+def _stat(path: str) -> os.stat_result | None:
     try:
-        return os.stat(entry.path)  # noqa: PTH116  # DirEntry.stat would be cached
+        return os.stat(path)  # noqa: PTH116  # DirEntry.stat would be cached
     except OSError:
         return None
 
@@ -70,7 +115,9 @@ class Supervisor:
         self._change_to_load = False
         self._loaded, self._loaded_writer = os.pipe()
         os.set_blocking(self._loaded, False)
-        self._seen = snapshot(root)
+        self._poll = POLL
+        self._said: dict[str, str] = {}
+        self._seen = self._look()
 
     def run(self) -> int:
         """Run until the command ends with 0 or after a stop signal; return the exit code."""
@@ -88,9 +135,10 @@ class Supervisor:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         environment = os.environ | {"RELOAD_LOADED_FD": str(self._loaded_writer)}
+        kept = map(int, filter(None, os.environ.get("GUNICORN_FD", "").split(",")))
         self._change_to_load = False
         self._child = subprocess.Popen(
-            self._command, env=environment, pass_fds=[self._loaded_writer]
+            self._command, env=environment, pass_fds=[self._loaded_writer, *kept]
         )
         self._reloaded_at = time.monotonic()
         if self._stopping:  # the signal came before there was a child to forward to
@@ -100,7 +148,7 @@ class Supervisor:
     def _watch(self, child: "subprocess.Popen[bytes]") -> int:
         while True:
             try:
-                return child.wait(timeout=POLL)
+                return child.wait(timeout=self._poll)
             except subprocess.TimeoutExpired:
                 self._change_to_load |= self._changed()
             if self._change_to_load and not self._stopping and self._has_loaded():
@@ -109,11 +157,22 @@ class Supervisor:
                 child.send_signal(signal.SIGHUP)
 
     def _changed(self) -> bool:
-        before, self._seen = self._seen, snapshot(self._root)
+        before, self._seen = self._seen, self._look()
         for path, _ in sorted(before.items() ^ self._seen.items()):
             self._say(f"{Path(path).relative_to(self._root)} changed")
             break
         return before != self._seen
+
+    def _look(self) -> Snapshot:
+        """Take a snapshot, and say which folders are skipped, once."""
+        skipped: dict[str, str] = {}
+        began = time.monotonic()
+        seen = snapshot(self._root, skipped)
+        self._poll = max(POLL, (time.monotonic() - began) / PART_OF_TIME)
+        for path, reason in sorted(skipped.items() - self._said.items()):
+            self._say(f"{Path(path).relative_to(self._root)} is not watched: {reason}")
+        self._said = skipped
+        return seen
 
     def _has_loaded(self) -> bool:
         try:
@@ -123,7 +182,7 @@ class Supervisor:
 
     def _wait_for_change(self) -> None:
         while not self._stopping and not self._changed():
-            time.sleep(POLL)
+            time.sleep(self._poll)
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self._stopping = True

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def inv(
     capsys: pytest.CaptureFixture[str],
 ) -> Inv:
     """Run ``inv`` with these words, as typed, and return the exit code."""
-    monkeypatch.setattr("composed.verbs.handle_signals", lambda: None)
+    monkeypatch.setattr("composed.verbs.signals_handled", nullcontext)
 
     def run(*words: str) -> int:
         monkeypatch.setattr("sys.argv", ["inv", *words])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from composed.gateway import Answer
+from composed.gateway import Answer, Typed
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Call:
     text: str = ""  # stdin
     insist: bool = False
     without: bytes = b""
+    typed: Typed = "all"
 
 
 class Rule:
@@ -105,8 +106,9 @@ class Recorder:
         env: Mapping[str, str] | None = None,
         insist: bool = False,
         without: bytes = b"",
+        typed: Typed = "all",
     ) -> int:
-        call = Call("run", list(argv), dict(env or {}), cwd, "", insist, without)
+        call = Call("run", list(argv), dict(env or {}), cwd, "", insist, without, typed)
         return self._answer(call).code
 
     def ask(
@@ -119,7 +121,9 @@ class Recorder:
     ) -> Answer:
         return self._answer(Call("ask", list(argv), dict(env or {}), cwd, text))
 
-    def spawn(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
+    def spawn(
+        self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, listener: object
+    ) -> int:
         """Return the PID that was prepared as stdout."""
         return int(self._answer(Call("spawn", list(argv), dict(env), cwd)).out)
 

@@ -56,7 +56,7 @@ MANAGE = f"{ONE_OFF} backend python manage.py"
 EXEC_DB = f"{EXEC} db"
 PSQL = f"{EXEC_DB} psql --username cp_user --no-password --no-psqlrc --quiet"
 PSQL_ON = f"{PSQL} --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname"
-MOMENT = "--snapshot=00-1 --lock-wait-timeout=10s"
+MOMENT = "--snapshot=00-1 --lock-wait-timeout=3s"
 PG_DUMP = f"{EXEC_DB} pg_dump --username cp_user {MOMENT} --format=custom --dbname task_db"
 PG_RESTORE = f"{EXEC_DB} pg_restore --username cp_user --no-owner --exit-on-error"
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import types
@@ -17,7 +18,9 @@ from typing import Any
 import invoke
 import pytest
 
+from composed.gateway import Gateway
 from tests.samples import Capsys, MonkeyPatch
+from tests.stacks.waiting import wait_until
 
 SOURCE = Path(__file__).parent.parent / "inv"
 PYENV = Path("~/.pyenv/versions").expanduser()
@@ -31,12 +34,12 @@ echo "$*" >> uv.log
 case $1 in
 venv) mkdir -p .venv/bin; touch .venv/pyvenv.cfg; ln -sf {sys.executable} .venv/bin/python ;;
 pip) HOOK
-  cp invoke.py .venv/bin/inv ;;
+  touch .venv/bin/inv ;;
 esac
 """
 
-# Stands for Invoke: prints the words, the folder and environment.
-INVOKE = """
+# Stands for the program: prints the words, the folder and environment.
+PROGRAM = """
 import json, os, sys
 json.dump({"argv": sys.argv, "cwd": os.getcwd(), "env": dict(os.environ)}, sys.stdout)
 """
@@ -53,6 +56,10 @@ class Checkout:
     def venv(self) -> Path:
         return self.root / ".venv"
 
+    @property
+    def program(self) -> str:
+        return str(self.root / "composed/__main__.py")
+
     def uv(self, hook: str = "") -> None:
         """Put uv on the path; the hook is shell code to run before the installation."""
         file = self.root.parent / "bin/uv"
@@ -61,7 +68,7 @@ class Checkout:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         env = {"PATH": self.path, "HOME": str(self.root), **options.pop("env", {})}
-        command = options.pop("command", [sys.executable, str(self.root / "inv")])
+        command = options.pop("command", [sys.executable, "-S", str(self.root / "inv")])
         return subprocess.Popen(
             [*command, *words],
             cwd=options.pop("cwd", self.root),
@@ -102,7 +109,8 @@ def checkout(tmp_path: Path) -> Checkout:
     root = tmp_path / "Größe & mehr"
     (root / "locks").mkdir(parents=True)
     (root / "locks/inv.txt").write_text("invoke==3.0.3\n")
-    (root / "invoke.py").write_text(INVOKE)
+    (root / "composed").mkdir()
+    (root / "composed/__main__.py").write_text(PROGRAM)
     shutil.copy(SOURCE, root)
     (tmp_path / "bin").mkdir()
     checkout = Checkout(root, f"{tmp_path / 'bin'}:/usr/bin:/bin")
@@ -132,7 +140,7 @@ def test_the_first_call_makes_the_environment_and_the_next_runs_invoke(checkout:
     venv = checkout.venv
     words = [f"--search-root={checkout.root}", "up", "--build", "--", "a b", "$x"]
     assert (code, err) == (0, "Making .venv from locks/inv.txt (once) …\n")
-    assert json.loads(out)["argv"] == [str(venv / "bin/inv"), *words]
+    assert json.loads(out)["argv"] == [checkout.program, *words]
     assert (checkout.root / "uv.log").read_text().splitlines() == [
         f"venv --quiet --allow-existing --python {BASE} {venv}",
         f"pip install --python {venv}/bin/python --quiet --require-hashes"
@@ -179,7 +187,7 @@ def test_variables_for_another_python_are_removed(made: Checkout) -> None:
 
     call = made.ok(env=foreign)
 
-    assert call["argv"][0] == str(made.venv / "bin/inv")
+    assert call["argv"][0] == made.program
     assert "PYTHONPATH" not in call["env"]
     assert call["env"]["COMPOSED_MODE"] == "local"
 
@@ -209,7 +217,7 @@ def test_a_moved_environment_is_made_again(made: Checkout) -> None:
     (made.venv / "old").touch()
     made.root = made.root.rename(made.root.with_name("moved"))
 
-    assert made.ok()["argv"][0] == str(made.venv / "bin/inv")
+    assert made.ok()["argv"][0] == made.program
     assert made.uv_calls() == ["venv", "pip"]
     assert not (made.venv / "old").exists()
 
@@ -410,6 +418,8 @@ def test_the_call_after_a_killed_call_waits_for_the_tool(checkout: Checkout) -> 
 def test_a_read_only_checkout_is_to_be_copied(
     module: Module, number: int, monkeypatch: MonkeyPatch, capsys: Capsys
 ) -> None:
+    monkeypatch.setattr(module.os, "access", lambda *_: False)
+
     def refuse() -> None:
         raise OSError(number, os.strerror(number))
 
@@ -472,7 +482,7 @@ def test_on_windows_wsl2_is_named(module: Module, monkeypatch: MonkeyPatch, caps
     monkeypatch.setattr(module, "os", types.SimpleNamespace(name="nt"))
 
     with pytest.raises(SystemExit) as ended:
-        module.make()
+        module.main()
 
     text = "Composed does not run on Windows itself, but in WSL2; type: wsl --install\n"
     assert (ended.value.code, capsys.readouterr().err) == (69, text)
@@ -507,10 +517,8 @@ def test_an_old_python_can_start_a_whole_environment(made: Checkout) -> None:
 
 
 # Invoke itself, in the `.venv` that the stand-in for uv made.
-SITE = str(Path(invoke.__file__).parent.parent)
-REAL_INVOKE = (
-    f"import sys; sys.path[:1] = [{SITE!r}]; from invoke.main import program; program.run()"
-)
+SITES = [str(Path(invoke.__file__).parent.parent), str(SOURCE.parent)]
+REAL_PROGRAM = f"import sys; sys.path[:1] = {SITES!r}; from composed.program import main; main()"
 TAB = """
 source <(./inv --print-completion-script bash)
 COMP_WORDS=(%s); _complete_invoke "" "${COMP_WORDS[-1]}"; echo "${COMPREPLY[*]}"
@@ -525,11 +533,10 @@ def test_bash_completes_verbs_and_options_of_the_typed_program(
     program: str, words: str, completed: str, made: Checkout
 ) -> None:
     inv = made.venv / "bin/inv"
-    inv.write_text(f"#!{sys.executable}\n{REAL_INVOKE}\n")
     inv.chmod(0o755)
+    Path(made.program).write_text(REAL_PROGRAM)
     tasks = "@task\ndef greet(c, name=''): pass\n@task\ndef grumble(c): pass\n"
     (made.root / "tasks.py").write_text(f"from invoke import task\n{tasks}")
-    (made.root / "invoke.py").unlink()  # Invoke would read this file as configuration
     (made.root.parent / "link").symlink_to(made.root)
 
     env = {"PATH": f"{made.path}:{inv.parent}:{Path(sys.executable).parent}:/usr/bin:/bin"}
@@ -540,7 +547,7 @@ def test_bash_completes_verbs_and_options_of_the_typed_program(
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_call_no_program_that_may_be_missing(shell: str, made: Checkout) -> None:
-    (made.venv / "bin/inv").write_text(REAL_INVOKE)
+    Path(made.program).write_text(REAL_PROGRAM)
 
     code, out, err = made.run("--print-completion-script", shell)
 
@@ -558,4 +565,82 @@ def test_every_call_imports_cheap_modules_alone() -> None:
     tree = ast.parse(SOURCE.read_text())
     imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
 
-    assert [ast.unparse(node) for node in imports] == ["import errno", "import os", "import sys"]
+    modules = [f"import {name}" for name in ("_signal", "errno", "os", "sys")]
+    assert [ast.unparse(node) for node in imports] == modules
+
+
+def is_alive(pid: int) -> bool:
+    return any(process.pid == pid for process in Gateway(Path()).processes())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_installation_ends_the_tool_too(
+    number: signal.Signals, checkout: Checkout
+) -> None:
+    gate = checkout.root / "gate"
+    os.mkfifo(gate)
+    checkout.uv(hook="echo $$ > gate; exec sleep 600")
+    first = checkout.start()
+    tool = int(gate.read_text())
+    first.send_signal(number)
+
+    assert first.communicate() == ("", "Making .venv from locks/inv.txt (once) …\n")
+    assert first.returncode == 128 + number
+    wait_until(lambda: not is_alive(tool), "the end of the tool")
+    checkout.uv()
+    checkout.ok()
+
+
+def test_a_signal_waits_for_the_program(made: Checkout) -> None:
+    Path(made.program).write_text("import signal; print(signal.pthread_sigmask(0, [])); ")
+    assert made.run()[1] == str({signal.SIGHUP, signal.SIGINT, signal.SIGTERM}) + "\n"
+
+
+def test_a_shell_runs_the_file_with_python(made: Checkout) -> None:
+    python = made.root.parent / "bin/python3"
+    python.symlink_to(sys.executable)
+
+    argv = made.ok("up", "a b", "$x", command=["./inv"])["argv"]
+
+    assert argv[2:] == ["up", "a b", "$x"]
+
+
+def test_inv_in_an_activated_environment_is_the_same_program(made: Checkout) -> None:
+    (made.venv / "bin/inv").chmod(0o755)
+
+    assert made.ok("ps", command=[str(made.venv / "bin/inv")])["argv"] == [made.program, "ps"]
+
+
+@pytest.mark.parametrize("refused", ["the environment", "the lock"])
+def test_files_of_root_are_to_be_given_back(
+    refused: str, module: Module, monkeypatch: MonkeyPatch, capsys: Capsys
+) -> None:
+    """An earlier `sudo ./inv` made them; this folder itself is the user's."""
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES), refused)
+    monkeypatch.setattr(module, "make", lambda: module.stop_for(error))
+    monkeypatch.setattr(sys, "argv", ["./inv", "up"])
+    Path(module.VENV).mkdir()
+
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+
+    files = f"'{module.VENV}' '{module.LOCK}'"
+    owner = f"{os.getuid()}:{os.getgid()}"
+    assert ended.value.code == 77
+    assert capsys.readouterr().err == (
+        f"Cannot make {module.VENV}: Permission denied\n"
+        f"  Make it yours: sudo chown -R {owner} {files} && ./inv up\n"
+    )
+
+
+def test_a_colon_in_the_folder_is_named(checkout: Checkout) -> None:
+    root = checkout.root = checkout.root.rename(checkout.root.with_name("a:b c"))
+
+    assert checkout.run("up") == (
+        73,
+        "",
+        "Making .venv from locks/inv.txt (once) …\n"
+        f"{root} has a colon, which separates folders in PATH and in Compose files\n"
+        f"  Rename the folder: mv '{root}' '{root.parent}/a-b c'\n",
+    )
+    assert not checkout.venv.exists()

@@ -22,7 +22,7 @@ def failures(project: Project, recorder: Recorder) -> Path:
         recorder.on(*words.split()).say(f"{words} {SECRET!r}", err=f" {SECRET} in a file")
     recorder.on("ps", "--all", "--quiet").say("abc\n")
     exited = ps_answer({**PS_ROW, "State": "exited", "Health": ""})
-    recorder.on("ps", "--all", "--orphans=false").say(exited)
+    recorder.on("ps", "--all", "--format").say(exited)
     recorder.on("version", "--format").say("26")
     recorder.on("inspect", "--format", "…restarts…").say(container(Status="exited"))
     return project.root / ".composed" / "shop" / "failures"

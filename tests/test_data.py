@@ -16,6 +16,7 @@ from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import (
+    DB_ROW,
     EXEC_DB,
     FACTS,
     PG_DUMP,
@@ -24,6 +25,7 @@ from tests.samples import (
     ROOT,
     Inv,
     MonkeyPatch,
+    ps_answer,
     snapshot_names,
 )
 
@@ -238,6 +240,18 @@ def test_a_database_that_is_down_is_started(inv: Inv, recorder: Recorder) -> Non
     inv("db.snapshot")
 
     assert recorder.ran[0][-1] == "db"
+
+
+@pytest.mark.parametrize(("code", "started"), [(0, False), (2, True)])
+def test_an_answer_of_the_database_counts_more_than_its_health(
+    code: int, started: bool, inv: Inv, postgres: Recorder
+) -> None:
+    postgres.on("ps", "--all").say(ps_answer({**DB_ROW, "Health": "unhealthy"}))
+    postgres.on("pg_isready").say(code=code)
+
+    inv("db.snapshot")
+
+    assert any("up" in argv for argv in postgres.ran) == started
 
 
 def test_a_half_made_snapshot_is_listed_and_then_removed(inv: Inv, project: Project) -> None:

@@ -45,12 +45,12 @@ import os, signal, sys
 from pathlib import Path
 from invoke import task
 from composed.gateway import Gateway
-from composed.signals import handle_signals
+from composed.signals import signals_handled
 @task
 def verb(c):
-    handle_signals()
+    with signals_handled():
 """
-    (folder / "tasks.py").write_text(head + textwrap.indent(body, "    "))
+    (folder / "tasks.py").write_text(head + textwrap.indent(body, "        "))
     return [sys.executable, "-m", "invoke", "verb"]
 
 

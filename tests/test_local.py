@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,15 @@ class FakeDaemon(Daemon):
         self.stops = 0
         self.first_lines = ""  # of the log, after a start
 
-    def start(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        port: int,
+        listener: socket.socket | None = None,
+    ) -> None:
         self.started.append(argv)
         self.env, self.start_ = env, Start(1, "", port, 0)
         with self.log.open("a") as log:
@@ -209,6 +218,26 @@ def test_a_taken_port_is_changed_for_good(recorder: Recorder, inv: Inv, daemon: 
     take(recorder)
     assert inv("restart") == 0
     assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8001"] * 2
+
+
+@pytest.mark.parametrize(("wanted", "same"), [("", True), ("0", True), ("8077", False)])
+def test_a_restart_hands_the_socket_over_unless_the_port_changes(
+    wanted: str, same: bool, inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
+) -> None:
+    assert inv("up") == 0
+    assert daemon.start_
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    daemon.start_ = dataclasses.replace(daemon.start_, port=port)
+    monkeypatch.setenv("BACKEND_PORT", wanted or str(port))
+    monkeypatch.setattr(Gateway, "listening_socket", lambda *_: listener)
+
+    assert inv("restart") == 0
+
+    assert ("GUNICORN_FD" in daemon.env) == same
+    assert daemon.started[-1][-1] == f"127.0.0.1:{port if same else wanted}"
+    assert same == (listener.fileno() < 0)  # closed here: the server has it
+    listener.close()
 
 
 def test_a_taken_port_that_must_not_change_is_73(

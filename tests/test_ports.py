@@ -3,6 +3,8 @@
 import errno
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,31 @@ def test_a_process_that_just_ended_is_passed_over(monkeypatch: MonkeyPatch, tmp_
     monkeypatch.setattr(machine, "PROC", tmp_path)
 
     assert GATEWAY.listeners(8000) == {}
+
+
+LISTENS = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+def test_a_socket_of_another_process_listens_on_after_its_end() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout
+        port = int(owner.stdout.readline())
+        listener = machine.listening_socket([owner.pid], port)
+        owner.communicate()
+    assert listener
+
+    with listener, socket.create_connection(("127.0.0.1", port), timeout=5):
+        listener.accept()[0].close()
+
+
+def test_no_socket_is_no_error() -> None:
+    assert machine.listening_socket([os.getpid()], 1) is None
+    assert machine.listening_socket([0], 1) is None

@@ -93,6 +93,7 @@ def test_a_value_of_the_wrong_kind_is_refused(name: str, value: str, valid: str)
     [
         *(("DB_PORT", port, "5433") for port in ("0", "65535")),
         *(("WEB_CONCURRENCY", count, "2") for count in ("70000", "")),
+        *(("DB_MEMORY", size, "2g") for size in ("512m", "3GB", "1073741824")),
         ("DEBUG", "True", "true"),
         ("APP_GID", "1000", ""),
         ("COMPOSE_PROJECT_NAME", "shop-1_a", ""),
@@ -107,6 +108,12 @@ def test_these_values_are_valid(name: str, value: str, default: str) -> None:
 def test_a_setting_with_a_number_takes_no_word(name: str) -> None:
     with pytest.raises(SettingError, match=f"{name} is 'x'"):
         Settings({**COMPLETE, name: "x"}, (), EXAMPLE).check()
+
+
+@pytest.mark.parametrize("name", ["BACKEND_MEMORY", "DB_MEMORY"])
+def test_a_size_takes_no_word(name: str) -> None:
+    with pytest.raises(SettingError, match=f"{name} is 'lots'.*\n.*512m or 2g"):
+        Settings({**COMPLETE, name: "lots"}, (), EXAMPLE).check()
 
 
 def test_a_name_that_no_example_declares_is_checked_too() -> None:

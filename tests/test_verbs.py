@@ -17,7 +17,18 @@ from composed.errors import Interrupted
 from composed.gateway import Answer, Gateway
 from composed.project import Project
 from tests.recorder import Call, Recorder
-from tests.samples import DB_ROW, DC, EXEC, MANAGE, PS_ROW, Inv, MonkeyPatch, model, ps_answer
+from tests.samples import (
+    DB_ROW,
+    DC,
+    EXEC,
+    MANAGE,
+    PS_ROW,
+    Inv,
+    MonkeyPatch,
+    container,
+    model,
+    ps_answer,
+)
 
 PSQL = "psql --username cp_user --dbname task_db --set ON_ERROR_STOP=1"
 UP = f"{DC} up --detach"
@@ -158,6 +169,77 @@ def test_createsuperuser_passes_the_password_in_the_environment(
     assert not any("hush" in word for word in recorder.ran[0])
 
 
+@pytest.mark.parametrize("on_terminal", [False, True])
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [("up", "none"), ("down", "none"), ("logs", "none"), ("shell", "all"), ("dbshell", "all"),
+     ("dc -- ps", "all"), ("makemigrations", "all"), ("manage -- check", "all"), ("migrate", "")],
+)  # fmt: skip
+def test_a_command_gets_what_is_typed_for_it(
+    words: str,
+    typed: str,
+    on_terminal: bool,
+    inv: Inv,
+    recorder: Recorder,
+    monkeypatch: MonkeyPatch,
+) -> None:
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: on_terminal)
+
+    inv(*words.split())
+
+    call = recorder.of("run")[-1]
+    assert call.typed == (typed or ("answers" if on_terminal else "all"))
+    if words == "migrate":
+        assert ("--force-color" in call.argv) == on_terminal
+        assert "--no-TTY" in call.argv
+
+
+@pytest.fixture
+def profile(recorder: Recorder) -> None:
+    """Let a service of a profile run that is not active, and a service that has left the file."""
+    known = {True: "backend db tool other\n", False: "backend db\n"}
+    every = {"COMPOSE_PROFILES": "*"}
+    recorder.on("config", "--services").do(lambda call: Answer(0, known[call.env == every], ""))
+    others = ({**DB_ROW, "Service": name, "State": "exited"} for name in ("tool", "gone"))
+    recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW, *others))
+
+
+@pytest.mark.usefixtures("profile")
+@pytest.mark.parametrize(
+    ("words", "commands"),
+    [
+        ("down", [f"{DC} rm --stop --force tool", f"{DC} down --remove-orphans"]),
+        ("restart", [f"{UP} --force-recreate backend db tool"]),
+        ("restart --service db", [f"{UP} --force-recreate db"]),
+        ("up", [UP]),
+        ("up --service tool", [f"{UP} tool"]),
+        ("logs", [f"{DC} logs backend db tool"]),
+        ("logs --service tool", [f"{DC} logs tool"]),
+    ],
+)
+def test_a_service_of_another_profile_belongs_to_the_stack(
+    words: str, commands: list[str], inv: Inv, recorder: Recorder
+) -> None:
+    recorder.on("docker", "inspect").say(container("tool", Health="healthy"))
+
+    assert inv(*words.split()) == 0
+
+    assert recorder.lines("run") == commands
+
+
+@pytest.mark.usefixtures("profile")
+def test_ps_shows_every_service_of_the_stack(inv: Inv) -> None:
+    inv("ps")
+
+    assert [line.split()[0] for line in inv.out().splitlines()[2:]] == [
+        "backend",
+        "db",
+        "gone",
+        "tool",
+    ]
+
+
 @pytest.fixture
 def stopped(recorder: Recorder) -> Recorder:
     """A stack that does not run, on a machine where another process may have the ports."""
@@ -181,7 +263,7 @@ def test_free_ports_need_no_further_question_to_compose(inv: Inv, stopped: Recor
     inv("up")
 
     asked = [" ".join(argv[4:]) for argv in stopped.asked]
-    assert asked[:2] == ["config --format json", "ps --all --orphans=false --format json"]
+    assert asked[:2] == ["config --format json", "ps --all --format json"]
     assert not [line for line in asked[2:] if line.startswith("config")]
 
 
@@ -373,8 +455,10 @@ def test_the_next_verb_removes_leftovers(inv: Inv, calls: Path, recorder: Record
 
     inv("ps")
 
-    assert ["docker", "rm", "--force", "4711"] in recorder.asked
-    assert recorder.asked[2][4:7] == ["exec", "--no-TTY", "backend"]
+    stop, remove = recorder.lines("ask")[1:3]
+    assert stop == "docker stop --signal INT --time 5 4711"
+    assert remove == "docker rm --force 4711"
+    assert recorder.asked[3][4:7] == ["exec", "--no-TTY", "backend"]
     assert list(calls.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """The volume of the database: version, credentials and upgrade, against a recorder."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from composed.docker.volume.server import DATABASES, TemporaryServer
 from composed.docker.volume.volume import DataVolume
 from composed.env.file import with_value
 from composed.env.settings import assignments
+from composed.errors import Interrupted
 from composed.gateway import Answer, Gateway, is_free
 from composed.project import Project
 from tests.recorder import Call, Recorder
@@ -461,6 +463,37 @@ def test_an_upgrade_copies_each_database_and_names_the_new_volume(
     assert "POSTGRES_MOUNT" not in values
     assert "docker volume rm shop_db-data\n" in inv.out()
     assert not any(line.startswith("docker volume rm") for line in newer.lines("ask"))
+
+
+def interrupted(_: Call) -> Answer:
+    raise Interrupted(signal.SIGHUP)
+
+
+@pytest.mark.parametrize("words", ["up", "manage -- check"])
+def test_an_interrupted_stop_is_ended_before_the_next_start(
+    words: str, inv: Inv, newer: Recorder, project: Project
+) -> None:
+    newer.on("stop").do(interrupted)
+    assert inv("db.upgrade") == 129
+    newer.on("stop").say()
+    newer.calls.clear()
+    newer.on(".env", "config", "--format").say(configured("shop_db-data", "postgres:15"))
+
+    inv(*words.split())
+
+    assert [argv[4] for argv in newer.ran][:2] == ["stop", "up"]
+    assert not (project.root / ".composed/shop/stopping").exists()
+
+
+def test_a_stop_for_new_credentials_is_marked(inv: Inv, recorder: Recorder) -> None:
+    recorder.on("stop").do(interrupted)
+    recorder.on("psql").say(code=2, err='role "cp_user" does not exist')
+
+    assert inv("db.credentials") == 129
+
+    recorder.on("stop").say()
+    inv("up")
+    assert [argv[4] for argv in recorder.ran][-3:-1] == ["stop", "stop"]
 
 
 def test_to_18_the_mount_changes_too(inv: Inv, newer: Recorder, project: Project) -> None:

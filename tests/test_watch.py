@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from composed.contract import SERVER_ENDED
+from composed.docker.start import STARTS
 from composed.gateway import Gateway
 from composed.health.waiting import names_in
 from tests.recorder import Recorder
@@ -121,6 +122,29 @@ def test_a_container_that_will_not_become_ready_ends_the_wait(
     err = inv.err()
     assert f" s: {words}" in err
     assert cure in err if cure else "Type:" not in err
+
+
+@pytest.mark.parametrize(("answer", "code"), [(0, 0), (1, 75)])
+def test_a_late_probe_says_nothing_of_a_database_that_answers(
+    answer: int, code: int, inv: Inv, looks: Looks, recorder: Recorder
+) -> None:
+    recorder.on("pg_isready").say(code=answer)
+    late = [probe("2", "Health check exceeded timeout (3s)", code=-1)]
+    looks(container("db", Health="starting"), container("db", Health="unhealthy", Log=late))
+
+    assert inv("up") == code
+
+
+def test_up_tries_again_when_a_database_that_answers_is_healthy_again(
+    inv: Inv, looks: Looks, recorder: Recorder
+) -> None:
+    recorder.on("ps", "--all").say(ps_answer(PS_ROW, {**DB_ROW, "Health": "unhealthy"}))
+    recorder.on("up").say(code=1)
+    looks(*[container("db", Health="unhealthy")] * 2, container("db", Health="healthy"))
+
+    inv("up")
+
+    assert len([argv for argv in recorder.ran if "up" in argv]) == STARTS
 
 
 def test_a_log_can_end_the_wait(inv: Inv, looks: Looks, recorder: Recorder) -> None:

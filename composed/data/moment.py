@@ -76,7 +76,7 @@ LOCK_OR_END = "\\set ON_ERROR_STOP on\nROLLBACK;\nBEGIN;\n:lock;\n"
 # A line for each session that changes a table, then an empty line.
 WAIT = """\
 ROLLBACK;
-SELECT pg_sleep(0.2) \\g /dev/null
+SELECT pg_sleep({seconds}) \\g /dev/null
 SELECT format('%s (%s)', pid, left(regexp_replace(query, '[[:cntrl:][:space:]]+', ' ', 'g'), 60))
   FROM pg_stat_activity
  WHERE pid IN (SELECT pid FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'
@@ -89,9 +89,9 @@ IN_THE_WAY = """\
 SELECT count(*) FROM pg_locks AS waits JOIN pg_locks AS holds USING (database, relation)
  WHERE NOT waits.granted AND holds.pid = pg_backend_pid();
 """
-LOCK_WAIT = "10s"
+LOCK_WAIT = "3s"
 
-WAITS_IN_SILENCE = 5
+WAITS_IN_SILENCE, SECONDS_BETWEEN = 5, 0.2
 
 
 def at_a_moment(psql: Psql, database: str, read: Callable[[str], T]) -> tuple[T, Facts]:
@@ -156,7 +156,7 @@ def _wait_for_snapshot(psql: Psql, session: Pipe) -> str:
         if state not in ("00000", *AGAIN):
             _write(session, LOCK_OR_END)
             raise psql.error("psql", session.end())
-        _write(session, WAIT)
+        _write(session, WAIT.format(seconds=SECONDS_BETWEEN))
         others = ", ".join(_lines(session))
         waits += 1
         if waits == WAITS_IN_SILENCE:

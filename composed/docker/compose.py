@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 from composed.calls import Calls
 from composed.docker import engine
 from composed.errors import InputOutputError, NotFoundError, SettingError, end_with
-from composed.gateway import Gateway
+from composed.gateway import Gateway, Typed
 from composed.terminal import is_plain
 
 if TYPE_CHECKING:  # `inv ps` has to be quick
     from composed.docker.model import Model
+
+# For names alone: Compose would look for the files of each service of each profile.
+EVERY_PROFILE = {"COMPOSE_PROFILES": "*"}
 
 CONFIGURATION_FAILED = (14, 15)  # exit codes of Compose: a file is missing or wrong
 
 PROJECT_LABEL = "com.docker.compose.project"  # the label of everything that belongs to a project
 # A call record names a one-off container by a label, a process in a service by a variable.
 LABEL, MARK = "composed.call", "COMPOSED_CALL"
+
+SECONDS_TO_END = "5"  # of an interrupted one-off container
 
 # Children inherit the mark with the environment, so they end too.
 _KILL_MARKED = f"""
@@ -53,13 +58,15 @@ class Compose:
         env: Mapping[str, str] | None = None,
         insist: bool = True,
         without: bytes = b"",
+        typed: Typed = "none",
     ) -> int:
         """Run on the terminal and return the exit code; for the options see the gateway.
 
         Raises the cause of a failure that is not the command's own: an engine that does not
         answer, an unknown service in ``services``, files that Compose cannot read.
         """
-        code = self.gateway.run(self.argv(*args), env=env, insist=insist, without=without)
+        argv = self.argv(*args)
+        code = self.gateway.run(argv, env=env, insist=insist, without=without, typed=typed)
         if code:
             if error := engine.problem(self.gateway):
                 raise error
@@ -96,6 +103,19 @@ class Compose:
 
         return Model.written(self.ask("config", "--no-interpolate", "--format", "json"))
 
+    def services(self, env: Mapping[str, str] | None = None) -> list[str]:
+        """Return the services of the project, by default without profiles that are not active."""
+        return self.ask("config", "--services", env=env).split()
+
+    def strays(self, existing: Iterable[str]) -> list[str]:
+        """Return those of the existing services that belong to a profile that is not active.
+
+        Compose acts on such a service only by its name: COMPOSE_PROFILES was set for the start.
+        """
+        if not (left := set(existing).difference(self.services())):
+            return []
+        return sorted(left.intersection(self.services(EVERY_PROFILE)))  # the rest left the file
+
     def running(self) -> list[str]:
         """Return the services that run."""
         return self.ask("ps", "--services", "--status", "running").split()
@@ -103,7 +123,7 @@ class Compose:
     def check(self, services: Iterable[str], known: Collection[str] = ()) -> None:
         """Raise :class:`NotFoundError` for an unknown service; asks Compose unless ``known``."""
         for name in services:
-            known = known or self.ask("config", "--services").split()
+            known = known or self.services(EVERY_PROFILE)
             if name not in known:
                 key = self._keys.get(name)
                 setting = f'Name yours in pyproject.toml: [tool.composed] {key} = "SERVICE"'
@@ -137,6 +157,8 @@ class Compose:
         label = f"label={LABEL}={call}"
         answer = self.gateway.ask(["docker", "ps", "--all", "--quiet", "--filter", label])
         if ids := answer.out.split():
+            # As Ctrl-C does: a statement in the database can then be canceled.
+            self.gateway.do(["docker", "stop", "--signal", "INT", "--time", SECONDS_TO_END, *ids])
             return self.gateway.do(["docker", "rm", "--force", *ids]).code == 0
         return answer.code == 0
 

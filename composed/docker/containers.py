@@ -11,15 +11,20 @@ _FORMAT = (
     '{"id":{{json .Id}},"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
     '"state":{{json .State}},"restarts":{{.RestartCount}}}'
 )
+_LATE = -1  # the exit code of a probe that the engine has ended
 _ENDED = ("exited", "dead", "restarting")
 
 
 class Probe(NamedTuple):
-    """One run of a health check; ``start``, a time of the engine, tells probes apart."""
+    """One run of a health check; ``start``, a time of the engine, tells probes apart.
+
+    A ``late`` probe was ended by the engine: it says that the machine is busy, or the service.
+    """
 
     start: str
     ok: bool
     output: str
+    late: bool = False
 
 
 class Container(NamedTuple):
@@ -64,7 +69,10 @@ def inspect(gateway: Gateway, ids: Iterable[str]) -> list[Container]:
 def _container(row: Mapping[str, Any]) -> Container:
     state = row["state"]
     health = state.get("Health") or {}
-    log = [Probe(p["Start"], not p["ExitCode"], p["Output"]) for p in health.get("Log") or ()]
+    log = [
+        Probe(p["Start"], not p["ExitCode"], p["Output"], p["ExitCode"] == _LATE)
+        for p in health.get("Log") or ()
+    ]
     return Container(
         id=row["id"],
         service=row["service"],

@@ -31,16 +31,26 @@ class DatabaseService:
         """Start the service; return whether the service was down before."""
         if self._stack.gateway.dry or self._runs:
             return False
-        services = self._stack.runner.ps()
-        was_down = not any(s.service == self.name and s.ready for s in services)
+        found = [s for s in self._stack.runner.ps() if s.service == self.name]
+        works = any(s.ready or (s.state == "running" and self.answers()) for s in found)
+        was_down = not works or self._stack.stop_mark.exists()  # it may run for a moment more
         if was_down:
             self._stack.runner.up(UpOptions(services=[self.name]))
         self._runs = True
         return was_down
 
+    def answers(self) -> bool:
+        """Ask the server in the container itself: on a busy machine, the health status is old.
+
+        Over TCP: during the set-up of a new volume, PostgreSQL answers only on the socket.
+        """
+        ready = ("exec", "--no-TTY", self.name, "pg_isready", "--quiet", "--host", "127.0.0.1")
+        return self._stack.gateway.ask(self._dc.argv(*ready)).code == 0
+
     def stop(self) -> None:
         """Stop the service; the caller must hold the lock of the stack."""
-        self._dc.run_or_end("stop", self.name)
+        with self._stack.stopping():
+            self._dc.run_or_end("stop", self.name)
         self._runs = False
 
     @property

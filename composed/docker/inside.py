@@ -9,9 +9,11 @@ from composed.docker import engine
 from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
 from composed.errors import Interrupted, NotFoundError
-from composed.gateway import Answer
+from composed.gateway import Answer, Typed
 from composed.stack import Inside, Stack
-from composed.terminal import plain_environment
+from composed.terminal import is_plain, plain_environment
+
+NO_COLOR = {"--no-color", "--force-color"}  # Django takes neither with the other
 
 
 class ContainerInside(Inside):
@@ -31,9 +33,13 @@ class ContainerInside(Inside):
     def _manage(self, args: Sequence[str], env: Mapping[str, str], *user: str) -> int:
         if self._database.start():
             self._database.check(self._dc.model())
-        variables = plain_environment() | dict(env)
-        with self._one_off(_no_tty(), [*user, *_env(variables)], args) as words:
-            return self._dc.run(*words, env=variables, services=[self._project.backend])
+        variables, no_tty, typed = plain_environment() | dict(env), _no_tty(), _typed(args)
+        if not no_tty and typed == "answers":  # with a terminal, Compose takes all that is typed
+            no_tty = ["--no-TTY"]
+            args = [*args, *([] if is_plain() or {*args} & NO_COLOR else ["--force-color"])]
+        with self._one_off(no_tty, [*user, *_env(variables)], args) as words:
+            backend = self._project.backend
+            return self._dc.run(*words, env=variables, services=[backend], typed=typed)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
         with self._one_off(["--no-TTY"], _env(env or ()), args) as words:
@@ -70,7 +76,8 @@ class ContainerInside(Inside):
         with self._call(service) as call:
             variables = {MARK: call} | plain_environment()
             env = _env(f"{name}={value}" for name, value in variables.items())
-            code = self._dc.run("exec", *_no_tty(), *env, service, *argv, services=[service])
+            words = ("exec", *_no_tty(), *env, service, *argv)
+            code = self._dc.run(*words, services=[service], typed="all")
         if code and service not in self._dc.running():
             raise NotFoundError(f"{service} is not running.", "Type: inv up")
         return code
@@ -111,6 +118,12 @@ class ContainerInside(Inside):
 
 def _env(variables: Iterable[str]) -> list[str]:
     return [word for variable in variables for word in ("--env", variable)]
+
+
+def _typed(args: Sequence[str]) -> Typed:
+    """Return what a management command gets of the typed text: `migrate` asks, at most."""
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return "answers" if on_terminal and args[:1] == ("migrate",) else "all"
 
 
 def _no_tty() -> list[str]:

@@ -24,7 +24,9 @@ class EngineReport(Report):
         rows = engine.findings(gateway)
         if any_wrong(rows):
             return rows
-        model, services = self._dc.model(), self._stack.runner.ps()
+        model, found = self._dc.model(), self._stack.runner.ps()
+        # A service of another profile, or one that has left the file, may end.
+        services = [s for s in found if s.service in model.services or s.state == "running"]
         ours = {host for service in services for host in service.ports.values()}
         running = any(s.service == self._database.name and s.ready for s in services)
         return [

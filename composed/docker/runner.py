@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
@@ -23,20 +24,26 @@ class ComposeRunner(Runner):
 
     def restart(self, options: UpOptions) -> list[Service]:
         """Recreate the containers: ``docker compose restart`` would keep the old settings."""
+        if not options.services and (strays := self._strays()):
+            options = replace(options, services=[*self._dc.services(), *strays])
         return self._up(options, "--force-recreate")
 
     def down(self, *, volumes: bool = False) -> int:
         if volumes:
             check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
+            if strays := self._strays():
+                self._dc.run_or_end("rm", "--stop", "--force", *strays)
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
     def ps(self) -> list[Service]:
-        lines = self._dc.ask("ps", "--all", "--orphans=false", "--format", "json")
+        lines = self._dc.ask("ps", "--all", "--format", "json")
         return parse_ps(lines, self._stack.project.backend)
 
     def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
         self._dc.check(services)  # Compose ends with 0 and shows nothing for an unknown service
+        if not services and (strays := self._strays()):
+            services = [*self._dc.services(), *strays]
         options = ["--follow"] if follow else []
         options += ["--tail", tail] if tail else []
         options += ["--since", since] if since else []
@@ -52,16 +59,19 @@ class ComposeRunner(Runner):
         words += ["--no-cache"] if options.no_cache else []
         return self._dc.run("build", *words, env=recipe(self._dc.model()).label)
 
+    def _strays(self) -> list[str]:
+        return self._dc.strays(service.service for service in self.ps())
+
     def _up(self, options: UpOptions, *recreate: str) -> list[Service]:
         from composed.docker.start import Start  # noqa: PLC0415  # `inv ps` does not need it
 
-        start = Start(self._stack, self._dc, options)
+        start = Start(self._stack, self._dc, self._database, options)
         with self._stack.locked():
             if self._stack.stop_mark.exists():  # the services still seem to run
                 self._dc.run_or_end("stop")
                 self._stack.gateway.remove(self._stack.stop_mark)
             with self._stack.stopping() if recreate else contextlib.nullcontext():
-                code = start.run(self._database.check, *recreate)
+                code = start.run(*recreate)
             self._stack.clean_up()  # a killed restore may have left the database closed
         if code:
             raise start.error(code)

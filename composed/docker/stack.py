@@ -29,7 +29,8 @@ class DockerStack(Stack):
         self.runner = runner or ComposeRunner(self, self._dc, self._database)
         self.inside = ContainerInside(self, self._dc, self._calls, self._database)
         self.store = VolumeStore(self, self._dc, self._calls, self._database)
-        self.compose = lambda args: self._dc.run(*args, insist=False)  # a second Ctrl-C kills
+        # A second Ctrl-C kills.
+        self.compose = lambda args: self._dc.run(*args, insist=False, typed="all")
 
     @property
     def report(self) -> Report:

@@ -1,20 +1,29 @@
 """One start of the stack: free ports, current images, and the wait until all is ready."""
 
+from __future__ import annotations
+
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.containers import Container, Probe, inspect
+from composed.docker.database import DatabaseService
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
-from composed.health.waiting import Look, log_of_this_start, not_ready, wait
+from composed.health.waiting import (
+    SECONDS_BETWEEN_LOOKS,
+    Look,
+    log_of_this_start,
+    not_ready,
+    wait,
+)
 from composed.ports.published import in_the_way
 from composed.stack import Service, Stack, UpOptions
 from composed.terminal import ERASE_LINE, say
@@ -31,24 +40,26 @@ _BROKEN = re.compile(
 class Start:
     """``docker compose up``, with the checks before and the wait after."""
 
-    def __init__(self, stack: Stack, dc: Compose, options: UpOptions) -> None:
-        self._stack, self._dc, self._options = stack, dc, options
-        self._gateway = stack.gateway
+    def __init__(
+        self, stack: Stack, dc: Compose, database: DatabaseService, options: UpOptions
+    ) -> None:
+        self._stack, self._dc, self._database, self._options = stack, dc, database, options
+        self._gateway, self._model = stack.gateway, Model({})
         self._began = time.monotonic()
 
-    def run(self, check: Callable[[Model, Sequence[str]], None], *recreate: str) -> int:
+    def run(self, *recreate: str) -> int:
         """Return the exit code of Compose; start again when a port was taken meanwhile.
 
-        ``check`` gets the model and the services before a container is started.
+        The volume is compared with the settings before a container is started.
         """
-        model, services = self._dc.model(), self._options.services
-        self._give_way(model)
-        check(model, services)
-        current = recipe(model)
+        self._model, services = self._dc.model(), self._options.services
+        self._give_way(self._model)
+        self._database.check(self._model, services)
+        current = recipe(self._model)
         words = ("up", "--detach", *self._build(current), *recreate, *services)
         for _ in range(STARTS):
             code = self._dc.run(*words, services=services, env=current.label)
-            if not code or not self._give_way(self._dc.model()):
+            if not code or not (self._give_way(self._dc.model()) or self._is_healthy_again()):
                 break
         return code
 
@@ -56,10 +67,11 @@ class Start:
         """Return the services when all are ready; Compose's own ``--wait`` is slower."""
         self._gateway.end_dry_run()  # a dry run has nothing to wait for
         services, names = self._stack.runner.ps(), self._options.services
-        awaited = [service for service in services if not names or service.service in names]
+        ours = self._ours(services)
+        awaited = [service for service in ours if not names or service.service in names]
         if all(service.health == "healthy" for service in awaited):
             return services
-        Watch(self._stack, self._dc, awaited, self._began).wait(self._options.timeout)
+        self._watch(awaited).wait(self._options.timeout)
         return self._stack.runner.ps()
 
     def error(self, code: int) -> ComposedError:
@@ -69,16 +81,32 @@ class Start:
         return (
             pull_problem(self._gateway, self._dc.model(), code)
             or engine.disk_problem(self._gateway)
-            or Watch(self._stack, self._dc, self._stack.runner.ps(), self._began).culprit()
+            or self._watch(self._ours(self._stack.runner.ps())).culprit()
             or NotReadyError(f"docker compose up ended with {code}; the reason stands above.")
         )
+
+    def _ours(self, services: Sequence[Service]) -> list[Service]:
+        """Return the services of this start; others are left of another profile or file."""
+        names = {*self._model.services, *self._options.services}
+        return [service for service in services if service.service in names]
+
+    def _watch(self, services: list[Service]) -> Watch:
+        return Watch(self._stack, self._dc, self._database, services, self._began)
+
+    def _is_healthy_again(self) -> bool:
+        """Return whether a database that answers became healthy: Compose trusts the old status."""
+        found = [s for s in self._stack.runner.ps() if s.service == self._database.name]
+        if not any(s.health == "unhealthy" and self._database.answers() for s in found):
+            return False
+        return self._watch(found).becomes_healthy(self._options.timeout)
 
     def _give_way(self, model: Model) -> bool:
         """Return whether ports were taken and replaced; raise when a port may not change."""
         if self._gateway.dry:
             return False
         self._dc.check([self._stack.project.backend], model.services)
-        ours = {host for service in self._stack.runner.ps() for host in service.ports.values()}
+        services = self._ours(self._stack.runner.ps())
+        ours = {host for service in services for host in service.ports.values()}
         wanted = model.published(self._options.services)
         foreign = [port for port in wanted if f"{port.host}:{port.port}" not in ours]
         if not (taken := in_the_way(self._gateway, foreign)):
@@ -113,8 +141,16 @@ class Watch:
     ``time.monotonic`` at which this ``up`` began.
     """
 
-    def __init__(self, stack: Stack, dc: Compose, services: list[Service], began: float) -> None:
-        self._explain, self._dc, self._began, self._looks = stack.explain, dc, began, 0
+    def __init__(
+        self,
+        stack: Stack,
+        dc: Compose,
+        database: DatabaseService,
+        services: list[Service],
+        began: float,
+    ) -> None:
+        self._explain, self._dc, self._database = stack.explain, dc, database
+        self._began, self._looks = began, 0
         ids = [service.container for service in services]
         self._first = {container.id: container for container in inspect(dc.gateway, ids)}
         old = [container for container in self._first.values() if not self._is_new(container)]
@@ -132,6 +168,15 @@ class Watch:
         if look := wait(self._look, time.monotonic() - max(ages, default=0.0) + timeout):
             goal = "become healthy" if look.has_health else "run"
             raise self._error(f"Waiting for {look.service} to {goal}", look)
+
+    def becomes_healthy(self, timeout: int) -> bool:
+        """Return whether all containers are healthy within ``timeout`` seconds, as Compose asks."""
+        end = time.monotonic() + timeout
+        while not all(container.ready for container in inspect(self._dc.gateway, self._first)):
+            if time.monotonic() > end:
+                return False
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        return True
 
     def culprit(self) -> NotReadyError | None:
         """Return the error of the container that kept Compose from starting the others."""
@@ -156,6 +201,8 @@ class Watch:
     def _compare(self, first: Container, current: Container) -> Look:
         old = () if self._is_new(first) else {probe.start for probe in first.probes}
         new = [probe for probe in current.probes if probe.start not in old]
+        if self._answers(current):
+            return Look(current.service, current.in_words(hopeless=False), ready=True)
         hopeless = not current.ready and (
             current.ended
             or current.state in ("paused", "gone")
@@ -165,6 +212,12 @@ class Watch:
             or (not self._looks % LOOKS_BETWEEN_LOGS and self._is_fatal(self._new_log(first)))
         )
         return _judged(current, new, hopeless=hopeless)
+
+    def _answers(self, current: Container) -> bool:
+        """Return whether the database takes connections, though the engine ended its last probe."""
+        is_asked = current.service == self._database.name and current.state == "running"
+        last = current.probes[-1:]
+        return is_asked and any(probe.late for probe in last) and self._database.answers()
 
     def _is_failing(self, current: Container, new: Sequence[Probe]) -> bool:
         """Return whether the health check fails: twice at a start, since a reload may go on."""

@@ -91,7 +91,10 @@ _TRUTH = _Kind("true or false", "1|true|yes|on|0|false|no|off")
 _NAME = _Kind("lower-case letters, digits, - and _", "(?-i:[a-z0-9][a-z0-9_-]*)")
 _NAMED = {
     **dict.fromkeys(("GUNICORN_THREADS", "GUNICORN_TIMEOUT", "GUNICORN_GRACEFUL_TIMEOUT"), _COUNT),
-    **dict.fromkeys(("WEB_CONCURRENCY", "STATEMENT_TIMEOUT"), _COUNT),
+    **dict.fromkeys(("WEB_CONCURRENCY", "STATEMENT_TIMEOUT", "MOST_PROCESSES"), _COUNT),
+    **dict.fromkeys(
+        ("BACKEND_MEMORY", "DB_MEMORY"), _Kind("a size like 512m or 2g", r"\d+[bkmg]?b?")
+    ),
     **dict.fromkeys(("DEBUG", "HTTPS_ONLY"), _TRUTH),
     **dict.fromkeys(("APP_UID", "APP_GID"), _Kind("the number of a user or group", r"\d+")),
     "COMPOSE_PROJECT_NAME": _NAME,

@@ -75,7 +75,7 @@ def _is_required(match: re.Match[str], project: Project) -> bool:
     return any(module in (package, *re.split("[-_.]", package)) for package in packages)
 
 
-def _is_mounted(match: re.Match[str], project: Project) -> bool:
+def _is_of_the_source(match: re.Match[str], project: Project) -> bool:
     """Return whether the path is a container's name for a file of the source."""
     is_ours = Path(match["path"]).is_relative_to(project.base)
     return bool(_name_here(match["path"], project)) and not is_ours
@@ -119,10 +119,10 @@ CAUSES = (
     ),
     Cause(
         "source that the container may not read",
-        "{backend} may not read its source: the folder is mounted, and belongs to another user.",
-        "chmod -R a+rX {source} && inv restart",
+        "{backend} may not read its source: {source} lets other users than the owner read nothing.",
+        "chmod -R a+rX {source} && inv build && inv restart",  # mounted, or copied into the image
         pattern=r"^(?=.*\[Errno 13\]).*'(?P<path>/[^']+)'",
-        only_if=_is_mounted,
+        only_if=_is_of_the_source,
     ),
     Cause(
         "wrong password, or a volume made with another",

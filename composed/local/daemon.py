@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -53,14 +54,22 @@ class Daemon:
         self._record, self._pid = folder / "backend.json", folder / "backend.pid"
         self.log = folder / "backend.log"
 
-    def start(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], port: int) -> None:
-        """Start the program and record the start."""
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        port: int,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """Start the program, with a socket that listens already if any, and record the start."""
         self._gateway.make_folder(self.log.parent)
         for file in (self._record, self._pid):  # the shell would write to what stands there
             files.check(file, writes=True)
         noted = ["sh", "-c", _NOTED, str(self._pid), *argv]
         with postponed():
-            pid = self._gateway.spawn(noted, cwd=cwd, env=env, log=self.log)
+            pid = self._gateway.spawn(noted, cwd=cwd, env=env, log=self.log, listener=listener)
             since = next((p.since for p in self._gateway.processes() if p.pid == pid), "")
             start = Start(pid, since, port, time.time(), str(self._record.parent))
             self._gateway.write(self._record, json.dumps(asdict(start)))

@@ -14,7 +14,9 @@ from composed.terminal import plain_environment
 
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite
 # Local mode decides these settings; the server gets all others.
-_FIXED = re.compile(r"POSTGRES_.+|COMPOSED?_.+|APP_[UG]ID|PORT|DB_PORT")
+_FIXED = re.compile(
+    r"POSTGRES_.+|COMPOSED?_.+|APP_[UG]ID|PORT|DB_PORT|(BACKEND|DB)_MEMORY|MOST_PROCESSES"
+)
 
 
 class LocalInside(Inside):

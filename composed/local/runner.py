@@ -1,6 +1,8 @@
 """The services of local mode: Gunicorn in the background, with hot reload."""
 
+import contextlib
 import os
+import socket
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -43,6 +45,9 @@ class LocalRunner(Runner):
         self._project, self._gateway = stack.project, stack.gateway
 
     def up(self, options: UpOptions) -> list[Service]:
+        return self._up(options)
+
+    def _up(self, options: UpOptions, listener: socket.socket | None = None) -> list[Service]:
         self._inside.check_services(options.services)
         if problem := self._inside.problem():
             raise problem
@@ -57,15 +62,32 @@ class LocalRunner(Runner):
             for _ in range(STARTS):
                 running, size = self._running(), self._daemon.log_size()
                 log = Log(0 if running else size, size)
-                if self._wait(running or self._start(options), options.timeout, log):
+                started, listener = running or self._start(options, listener), None
+                if self._wait(started, options.timeout, log):
                     return self.ps()
                 self._daemon.stop(seconds=0)  # another process was quicker to take the port
         raise PortTakenError("Each port was taken by another process at once.", "Type: inv up")
 
     def restart(self, options: UpOptions) -> list[Service]:
+        """Start again on the same socket: what clients ask meanwhile waits there."""
         self._inside.check_services(options.services)
-        self.down()
-        return self.up(options)
+        self._gateway.end_dry_run()
+        with contextlib.ExitStack() as stack:
+            listener = self._listener()
+            if listener:
+                stack.enter_context(listener)
+            self.down()
+            return self._up(options, listener)
+
+    def _listener(self) -> socket.socket | None:
+        """Return the socket of the running server, if it has the port of the settings."""
+        start = self._daemon.running()
+        if not start or int(self._stack.settings[self._project.backend_port]) not in (
+            0,
+            start.port,
+        ):
+            return None
+        return self._gateway.listening_socket(self._daemon.pids(), start.port)
 
     def down(self, *, volumes: bool = False) -> int:
         self._gateway.end_dry_run()
@@ -120,13 +142,19 @@ class LocalRunner(Runner):
         with self._stack.stopping():
             self._daemon.stop(seconds=grace + 5)
 
-    def _start(self, options: UpOptions) -> Start | None:
+    def _start(self, options: UpOptions, listener: socket.socket | None) -> Start | None:
         self._daemon.stop(seconds=0)  # a leftover of a killed start
         self._inside.make_database_private()
-        port = self._port(strict=options.strict_ports)
+        port = listener.getsockname()[1] if listener else self._port(strict=options.strict_ports)
         argv = [*with_own_python(self._project.server), "--bind", f"{HOST}:{port}"]
         environment = self._inside.environment
-        self._daemon.start(argv, cwd=self._project.tree, env=environment, port=port)
+        if listener:  # as Gunicorn gives a socket to its own successor
+            environment |= {"GUNICORN_FD": str(listener.fileno()), "GUNICORN_PID": str(os.getpid())}
+        self._daemon.start(
+            argv, cwd=self._project.tree, env=environment, port=port, listener=listener
+        )
+        if listener:
+            listener.close()
         return self._daemon.last()
 
     def _port(self, *, strict: bool) -> int:

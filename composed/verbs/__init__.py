@@ -3,11 +3,30 @@
 import contextlib
 import functools
 import io
+import shlex
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from invoke import Collection, Exit
+
+
+def check_python() -> None:
+    """End an ``inv`` of another environment, which the shell has found in place of ``./inv``."""
+    if sys.version_info >= (3, 11) and find_spec("dotenv"):
+        return
+    bootstrap = Path(__file__).parent.parent.parent / "inv"
+    own = "./inv" if bootstrap.parent == Path.cwd() else shlex.quote(str(bootstrap))
+    words = " ".join(map(shlex.quote, sys.argv[1:]))
+    cure = f"{own} {words}" if bootstrap.exists() else "pip install composed, with Python 3.11"
+    version = sys.version.split()[0]
+    problem = f"This inv belongs to another environment ({sys.prefix}, Python {version})."
+    raise Exit(f"{problem}\n  Type: {cure}", 69)
+
+
+check_python()
 
 
 @contextlib.contextmanager
@@ -26,8 +45,12 @@ def bytecode_kept() -> Iterator[None]:
 
 
 with bytecode_kept():
+    from composed.program import adopt
+
+    adopt()
     from composed.errors import DryRunEnded, InputOutputError
-    from composed.signals import check_terminal, handle_signals
+    from composed.signals import check_terminal, signals_handled
+    from composed.terminal import write_results
     from composed.verbs.checks import doctor, env, test
     from composed.verbs.data import db, destroy
     from composed.verbs.inside import (
@@ -64,13 +87,16 @@ def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:
     """Handle signals while the verb runs, keep bytecode, and word errors such as a full disk."""
 
     @functools.wraps(body)
-    def verb(*args: Any, **options: Any) -> Any:
-        handle_signals()
+    def verb(*args: Any, **options: Any) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any bytes
         try:
-            with bytecode_kept(), contextlib.suppress(DryRunEnded):  # ends this verb alone
-                return body(*args, **options)
+            with signals_handled(), bytecode_kept():
+                try:
+                    with contextlib.suppress(DryRunEnded):  # ends this verb alone
+                        body(*args, **options)
+                finally:
+                    write_results()
         except (OSError, Exit) as error:
             check_terminal()
             if isinstance(error, Exit):

@@ -1,5 +1,6 @@
 """Hot reload: the changes that count, and that no change is lost."""
 
+import errno
 import os
 import runpy
 import signal
@@ -159,6 +160,113 @@ def test_files_that_are_not_source_do_not_count(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
 
     assert snapshot(tmp_path) == before
+
+
+def names(root: Path, skipped: dict[str, str] | None = None) -> list[str]:
+    return sorted(str(Path(path).relative_to(root)) for path in snapshot(root, skipped))
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A tree with every kind of entry that is no plain file or folder."""
+    root, outside = tmp_path / "app", tmp_path / "outside"
+    for folder in (root / "pages", outside / "deep", root / "env"):
+        folder.mkdir(parents=True)
+    for file in (root / "z.py", root / "pages/a.html", outside / "b.py", outside / "deep/c.py"):
+        file.touch()
+    (root / "env/pyvenv.cfg").touch()
+    (root / "env/site.py").touch()
+    for name, target in (
+        ("again", root),
+        ("again_too", "."),
+        ("pages/up", ".."),
+        ("same", "pages"),
+        ("above", tmp_path),
+        ("lib", outside),
+        ("lib_too", outside / "deep"),
+        ("itself", "itself"),
+        ("gone", "nowhere"),
+        ("itself.py", "itself.py"),
+    ):
+        (root / name).symlink_to(target)
+    os.mkfifo(root / "pipe.py")
+    return root
+
+
+def test_each_folder_is_looked_at_once(linked: Path) -> None:
+    skipped: dict[str, str] = {}
+
+    found = names(linked, skipped)
+
+    assert found == ["lib/b.py", "lib/deep/c.py", "pages/a.html", "pipe.py", "z.py"]
+    reasons = {str(Path(path).relative_to(linked)): skipped[path] for path in sorted(skipped)}
+    other, loop = "the folder is watched by another name", os.strerror(errno.ELOOP)
+    assert reasons == {
+        "above": "the link leads to a folder above",
+        "again": other,
+        "again_too": other,
+        "env": "the folder is a virtual environment",
+        "itself": loop,
+        "itself.py": loop,
+        "lib_too": other,
+        "pages/up": other,
+        "same": other,
+    }
+
+
+def test_names_stay_the_same_with_links(linked: Path) -> None:
+    assert snapshot(linked) == snapshot(linked)
+    before = snapshot(linked)
+    (linked / "same").unlink()
+    assert snapshot(linked) == before
+
+
+def test_a_folder_that_cannot_be_read_is_said_once(
+    linked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scandir = os.scandir
+
+    def refuse(folder: str) -> Any:
+        if folder.endswith("pages"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    supervisor = Supervisor(["true"], linked)
+    supervisor.run()
+
+    said = capsys.readouterr().err
+    assert said.count("reload: pages is not watched: Permission denied\n") == 1
+    assert said.count("reload: itself is not watched: ") == 1
+
+
+def test_too_many_folders_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reload.MOST_FOLDERS", 3)
+    for number in range(4):
+        (tmp_path / f"f{number}").mkdir()
+        (tmp_path / f"f{number}/a.py").touch()
+    skipped: dict[str, str] = {}
+
+    assert len(snapshot(tmp_path, skipped)) == 2
+    assert {*skipped.values()} == {"there are more than 3 folders"}
+
+
+def test_a_tree_that_was_removed_and_made_again_counts(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    assert snapshot(root) == {}
+    root.mkdir()
+    (root / "a.py").touch()
+    assert names(root) == ["a.py"]
+
+
+def test_an_edit_behind_links_to_itself_is_served(tree: Path, port: int) -> None:
+    for name in ("one", "two"):
+        (tree / name).symlink_to(tree)
+    wait_for(lambda: served(port, 200, "one"))
+
+    (tree / "task_api" / "wsgi.py").write_text(APP.format("two"))
+
+    wait_for(lambda: served(port, 200, "two"))
 
 
 def test_the_loader_reports_to_the_supervisor(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

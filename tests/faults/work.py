@@ -61,9 +61,14 @@ def begin(work: Work, stack: Copy) -> subprocess.Popen[str]:
     return verb
 
 
+def prepare_rows(stack: Copy) -> None:
+    """Fill a migrated stack."""
+    sql(stack, FILL.format(count=ROWS))
+
+
 def prepare(stack: Copy) -> None:
     """Fill a migrated stack, and take the snapshot that is restored."""
-    sql(stack, FILL.format(count=ROWS))
+    prepare_rows(stack)
     stack.ok("dbshell", text=SLOW)
     stack.ok("db.snapshot", "--name", "whole")
 

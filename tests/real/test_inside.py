@@ -10,6 +10,7 @@ import pexpect
 import pytest
 
 from tests.stacks.copies import Copy
+from tests.stacks.fixtures import NewCopy
 from tests.stacks.postgresql import sql
 from tests.stacks.terminals import end_input, exit_code
 from tests.stacks.waiting import wait_until
@@ -143,3 +144,55 @@ def test_the_next_verb_ends_a_program_that_a_killed_shell_left_running(stack: Co
 
     assert not asleep()
     shell.close(force=True)
+
+
+# Asks a question after a while, as a handler of `post_migrate` may.
+ASKING = """
+import sys, time
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+def _ask(sender, **options):
+    if sender.label == "task_api":
+        print("  Applying long.0001_work...", end="", flush=True)
+        time.sleep(3)
+        print(" OK")
+        print("answered", input("Which colour? "))
+"""
+
+
+def in_a_shell(stack: Copy, *words: str) -> pexpect.spawn[str]:
+    """Start a verb as the first of two lines in a shell: what follows is typed ahead."""
+    shell = pexpect.spawn(
+        "bash", ["--norc"], cwd=str(stack.root), env={**os.environ, **stack.env, "PS1": "prompt> "},
+        encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    shell.expect_exact("prompt> ")
+    shell.sendline(" ".join((stack.program, *words)))
+    return shell
+
+
+@pytest.mark.parametrize(
+    ("words", "sign"),
+    [("migrate", "Operations to perform"), ("restart", "Recreate"), ("build", "backend")],
+)
+def test_what_is_typed_ahead_is_for_the_shell(words: str, sign: str, stack: Copy) -> None:
+    shell = in_a_shell(stack, words)
+    shell.expect(sign)
+    shell.sendline("echo $((40 + 2))")
+    shell.expect(r"\s42\s")
+    shell.close()
+
+
+def test_a_question_of_a_migration_is_answered(new_copy: NewCopy) -> None:
+    copy = new_copy()
+    apps = "\nclass Asks(AppConfig):\n    name = 'task_api'\n    def ready(self):\n"
+    copy.append("server/task_api/apps.py", f"{ASKING}{apps}        post_migrate.connect(_ask)\n")
+    copy.ok("up")
+    shell = in_a_shell(copy, "migrate")
+    shell.expect_exact("long.0001_work...")
+    shell.sendline("red")
+
+    shell.expect_exact("answered red")
+    shell.sendline("echo $((40 + 2))")
+    shell.expect(r"\s42\s")
+    shell.close()

@@ -9,6 +9,8 @@ import pytest
 
 from tests.stacks.copies import Copy, changed, cut_off
 from tests.stacks.postgresql import FILL, USUAL, databases, listed, sql, tasks
+from tests.stacks.terminals import WAYS, end_verb
+from tests.stacks.waiting import wait_until
 
 MIGRATION = """\
 from django.db import migrations, models
@@ -160,3 +162,21 @@ def test_a_backend_that_stays_at_its_database_is_not_migrated(three: Copy, write
     assert done.returncode == 78
     assert "With another POSTGRES_DB, the backend still uses task_db" in done.stderr
     assert (databases(three), sql(three, COLUMNS)) == (USUAL, "0")
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_migration_ends_its_statement_at_once(
+    way: str, three: Copy, write: Write
+) -> None:
+    write("0002_note", NOTE, WAIT)
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    terminal = three.terminal("migrate", "--no-snapshot")
+    wait_until(lambda: sql(three, asleep) == "1", "the statement being executed")
+
+    code = end_verb(terminal, way)
+
+    assert code == WAYS[way]
+    assert "Traceback" not in str(terminal.before)
+    if way == "Ctrl-C":
+        assert sql(three, asleep) == "0"
+    assert sql(three, COLUMNS) == "0"

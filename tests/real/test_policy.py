@@ -38,6 +38,8 @@ def problems(name: str, service: Service) -> list[str]:
         "new privileges": "no-new-privileges:true" not in service.get("security_opt", []),
         "root": str(service.get("user", "root")).split(":")[0] in ("", "0", "root"),
         "privileged": bool(service.get("privileged")),
+        "no limit of memory": not service.get("mem_limit"),
+        "no limit of processes": not service.get("pids_limit"),
         "no health check": not is_one_off(service) and not is_checked(service),
         "more than POSTGRES_*": name == "db"
         and any(not key.startswith("POSTGRES_") for key in environment),
@@ -137,6 +139,8 @@ def test_each_rule_can_fail(tmp_path: Path) -> None:
             "new privileges",
             "root",
             "privileged",
+            "no limit of memory",
+            "no limit of processes",
             "no health check",
             "more than POSTGRES_",
             "literal secret POSTGRES_PASSWORD",

@@ -141,6 +141,16 @@ def test_restart_picks_up_a_changed_env(new_copy: NewCopy) -> None:
     assert copy.ok("shell", "--", "printenv", "WEB_CONCURRENCY") == "3\n"
 
 
+def test_each_container_has_limits(new_copy: NewCopy) -> None:
+    copy = new_copy()
+    copy.append(".env", "BACKEND_MEMORY=700m\nMOST_PROCESSES=200\n")
+    copy.ok("up")
+
+    limits = ("inspect", "--format", "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}")
+    assert copy.docker(*limits, copy.container("backend")) == f"{700 << 20} 200\n"
+    assert copy.docker(*limits, copy.container("db")) == f"{2 << 30} 200\n"
+
+
 def test_the_course_names_still_resolve(stack: Copy) -> None:
     script = "import socket; print(socket.gethostbyname('postgres-container'))"
 

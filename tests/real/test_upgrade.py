@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 from tests.stacks.copies import Copy, cut_off, volumes
 from tests.stacks.postgresql import sql
+from tests.stacks.views import add_views, slow_requests
 from tests.stacks.waiting import wait_until
 
 NEW = "postgres:17"
@@ -29,6 +31,7 @@ SELECT (SELECT count(*) FROM task_api_task), nextval('counter'),
 @pytest.fixture(scope="module")
 def old(stack: Copy) -> Copy:
     """Have a stack on PostgreSQL 15 with data; ``.env`` names 17."""
+    add_views(stack)
     stack.ok("dbshell", text=FILL)
     stack.ok("dbshell", "--command", "CREATE DATABASE other")
     stack.append(".env", f"POSTGRES_IMAGE={NEW}\n")
@@ -65,6 +68,24 @@ def test_an_upgrade_that_is_killed_changes_nothing(old: Copy) -> None:
     assert not old.containers("--filter", "label=composed.call")
     old.ok("up", POSTGRES_IMAGE="postgres:15")
     assert sql(old, "SELECT count(*) FROM task_api_task") == "2000"
+
+
+def test_an_upgrade_that_is_hung_up_stops_nothing_that_up_starts_later(old: Copy) -> None:
+    old.ok("up", POSTGRES_IMAGE="postgres:15")
+    with slow_requests(old, 1) as (slow,):
+        upgrade = old.start("db.upgrade")
+        lines = iter(str(upgrade.stderr and upgrade.stderr.readline()) for _ in range(1000))
+        assert any("Stopping" in line for line in lines)
+        os.killpg(upgrade.pid, signal.SIGHUP)
+        upgrade.communicate()
+        old.ok("up", POSTGRES_IMAGE="postgres:15")
+        assert slow.result().text == "slow"
+
+    assert upgrade.returncode == 129
+    events = ("events", "--since", "1s", "--until", "0s")
+    wait_until(lambda: not old.docker(*events, "--filter", "event=kill"), "an engine at rest")
+    assert {row["state"] for row in old.ps().values()} == {"running"}
+    assert old.ask("/healthz").status == 200
 
 
 def test_an_upgrade_that_fails_changes_nothing(old: Copy) -> None:

@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.stacks.copies import Copy
 from tests.stacks.waiting import wait_until
@@ -85,3 +88,32 @@ def statuses_of_writers(url: str) -> set[int]:
 
     with ThreadPoolExecutor(8) as writers:
         return set(writers.map(write, range(320)))
+
+
+def failures_of_clients(url: str, over: threading.Event, *, kept: bool) -> list[str]:
+    """Ask with four clients until ``over``, none twice; return each failure.
+
+    A client with a ``kept`` connection makes a new one when the server has closed it in words.
+    """
+    failures: list[str] = []
+
+    def ask() -> None:
+        connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
+        while not over.is_set():
+            try:
+                connection.request("GET", "/value")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != HTTPStatus.OK:
+                    failures.append(str(answer.status))
+            except (OSError, HTTPException) as error:
+                failures.append(repr(error))
+                connection.close()
+            if not kept:
+                connection.close()
+        connection.close()
+
+    with ThreadPoolExecutor(4) as clients:
+        for client in [clients.submit(ask) for _ in range(4)]:
+            client.result()
+    return failures

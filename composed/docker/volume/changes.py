@@ -112,7 +112,8 @@ class VolumeChanges(Volume):
             plan = self._plan(check, old_image)
             if plan is None:
                 return []
-            self._dc.run_or_end("stop")
+            with self._stack.stopping():
+                self._dc.run_or_end("stop")
             try:
                 with (
                     self._database.upgrades.under_way(plan.new.name, keep_failed=True),

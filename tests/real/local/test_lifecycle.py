@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,13 @@ from tests.stacks.copies import Copy, assert_all_succeed, with_defaults
 from tests.stacks.fixtures import NewCopy
 from tests.stacks.ports import free_port, port_of
 from tests.stacks.sqlite import leader
-from tests.stacks.views import add_views, served, slow_requests, statuses_of_writers
+from tests.stacks.views import (
+    add_views,
+    failures_of_clients,
+    served,
+    slow_requests,
+    statuses_of_writers,
+)
 from tests.stacks.waiting import wait_until
 
 
@@ -87,6 +95,28 @@ def test_what_others_may_read_is_nothing_of_the_data(umask: str, copy: Copy) -> 
     own = [copy.own, copy.own / "backend.log", copy.own / "backend.json"]
     paths = [*(copy.root / name for name in names), *own]
     assert [str(path) for path in paths if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize("change", ["restart", "reload"])
+@pytest.mark.parametrize("kept", [False, True], ids=["new connections", "kept connections"])
+def test_no_request_is_lost(change: str, kept: bool, copy: Copy) -> None:
+    extra = add_views(copy)
+    copy.ok("up", "--migrate")
+    url = copy.url
+    wait_until(served(url, "first"), "the first value")
+
+    with ThreadPoolExecutor(1) as threads:
+        over = threading.Event()
+        failures = threads.submit(failures_of_clients, url, over, kept=kept)
+        for number in range(3):
+            extra.write_text(f"VALUE = 'edit {number}'\n")
+            if change == "restart":
+                copy.ok("restart")
+            wait_until(served(url, f"edit {number}"), "the edit")
+        over.set()
+
+    assert failures.result() == []
+    assert copy.url == url
 
 
 def test_two_copies_run_side_by_side(copy: Copy, new_copy: NewCopy) -> None:
