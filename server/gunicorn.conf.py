@@ -19,6 +19,7 @@ from typing import Any
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from gunicorn.workers import gthread  # type: ignore[import-untyped]
+from one_line import OneLine
 
 PROBES = ("/healthz", "/readyz")
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
@@ -56,6 +57,14 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
 
 class Log(Logger):  # type: ignore[misc]
     """A log without the probes: Compose probes every few seconds and keeps the results."""
+
+    def setup(self, cfg: Any) -> None:
+        """Escape what clients send: paths and headers may hold escape sequences."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(OneLine(self.error_fmt, self.datefmt))
+        for handler in self.access_log.handlers:
+            handler.setFormatter(OneLine(self.access_fmt))
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         """Log every request but the probes."""
@@ -111,6 +120,7 @@ keepalive = 5
 max_requests = 0 if _development else 10_000
 max_requests_jitter = max_requests // 10
 
+forwarder_headers = ""  # no proxy may set SCRIPT_NAME or PATH_INFO
 logger_class = Log
 accesslog = "-"
 errorlog = "-"

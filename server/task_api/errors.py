@@ -1,19 +1,16 @@
-"""The shape of every error under /api/, wherever the error arises."""
+"""The shape of every error under /api, wherever the error arises: RFC 9457."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views import defaults
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 
-__all__ = [
-    "MethodNotAllowedMiddleware",
-    "bad_request",
-    "is_api",
-    "not_found",
-    "problem",
-    "server_error",
-    "unknown_path",
-]
+from task_api.schemas import Flaw, Problem
+
+__all__ = ["PROBLEM_TYPE", "ProblemMiddleware", "is_api", "nothing", "problem"]
+
+PROBLEM_TYPE = "application/problem+json"
 
 
 def is_api(request: HttpRequest) -> bool:
@@ -21,45 +18,54 @@ def is_api(request: HttpRequest) -> bool:
     return request.path_info.startswith("/api/") or request.path_info == "/api"
 
 
-def problem(status: int, message: str, field: str | None = None) -> JsonResponse:
-    """Build an error response with a single entry."""
-    return JsonResponse({"detail": [{"field": field, "message": message}]}, status=status)
+def problem(status: int, detail: str, errors: Sequence[Flaw] = ()) -> HttpResponse:
+    """Build an error response; ``errors`` name the wrong fields of a request."""
+    title = HTTPStatus(status).phrase
+    body = Problem(title=title, status=status, detail=detail, errors=list(errors))
+    return HttpResponse(body.model_dump_json(), status=status, content_type=PROBLEM_TYPE)
 
 
-def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
-    """Answer a request for a path under /api/ that no operation has."""
-    return problem(404, f"There is nothing at {request.path}.")
+@csrf_exempt
+def nothing(request: HttpRequest) -> HttpResponse:
+    """Answer a path that stands for nothing, whatever the method."""
+    raise Http404
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a 404 raised by a view (`handler404`)."""
-    return unknown_path(request) if is_api(request) else defaults.page_not_found(request, exception)
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django itself refuses, such as a wrong Host (`handler400`)."""
-    if is_api(request):
-        return problem(400, "Bad request.")
-    return defaults.bad_request(request, exception)
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an unforeseen error (`handler500`); Django has logged the traceback."""
-    if is_api(request):
-        return problem(500, "Internal server error.")
-    return defaults.server_error(request)
-
-
-class MethodNotAllowedMiddleware:
-    """Replace ninja's plain-text 405 by an error in the API's shape."""
+class ProblemMiddleware:
+    """Under /api, answer HEAD and OPTIONS as HTTP says, and give every error the one shape."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not is_api(request):
+            return self._get_response(request)
+        method = request.method
+        if method == "HEAD":
+            request.method = "GET"  # the body is left out by Gunicorn
         response = self._get_response(request)
-        if response.status_code != 405 or not is_api(request):
-            return response
-        json = problem(405, f"{request.method} is not allowed here.")
-        json["Allow"] = response["Allow"]
-        return json
+        request.method = method
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response["Allow"] = _allowed(response["Allow"])
+            if method == "OPTIONS":
+                return HttpResponse(status=204, headers={"Allow": response["Allow"]})
+        if response.status_code >= 400 and response["Content-Type"] != PROBLEM_TYPE:
+            # The response stays: its headers tell of the security of the answer.
+            response.content = problem(response.status_code, _detail(request, response)).content
+            response["Content-Type"] = PROBLEM_TYPE
+            response["Content-Length"] = str(len(response.content))
+        return response
+
+
+def _allowed(methods: str) -> str:
+    """Add the methods that the middleware itself answers."""
+    known = set(methods.split(", "))
+    return ", ".join(sorted(known | {"OPTIONS"} | ({"HEAD"} if "GET" in known else set())))
+
+
+def _detail(request: HttpRequest, response: HttpResponse) -> str:
+    return {
+        400: "The request is malformed, or its Host is none of ALLOWED_HOSTS.",
+        404: f"There is nothing at {request.path}.",
+        405: f"{request.method} is not allowed here.",
+    }.get(response.status_code, f"{response.reason_phrase}.")

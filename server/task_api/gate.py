@@ -10,7 +10,9 @@ from django.shortcuts import render
 from task_api.errors import is_api, problem
 from task_api.migration_state import migration_state
 
-__all__ = ["DatabaseGateMiddleware"]
+__all__ = ["RETRY_AFTER", "DatabaseGateMiddleware"]
+
+RETRY_AFTER = "5"  # seconds: a database starts, a migration ends
 
 _log = logging.getLogger(__name__)
 _QUERY_CANCELED = "57014"  # https://www.postgresql.org/docs/15/errcodes-appendix.html
@@ -24,8 +26,7 @@ class DatabaseGateMiddleware:
         self._open = False
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # The API asks until the gate is open, and again after an error; rare pages ask every time.
-        refusal = None if self._open and is_api(request) else self._refusal(request)
+        refusal = None if self._open else self._refusal(request)
         return refusal or self._get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -51,7 +52,8 @@ class DatabaseGateMiddleware:
 
 
 def _unavailable(request: HttpRequest, error: Error) -> HttpResponse:
-    _log.error("%s %s: database error", request.method, request.path, exc_info=error)
+    # The error's words name hosts and users: they are for the log alone.
+    _log.error("%s %s refused: %s", request.method, request.path, str(error).strip())
     if getattr(error.__cause__, "pgcode", None) == _QUERY_CANCELED:
         return _refuse(request, "The database took too long (see STATEMENT_TIMEOUT).")
     return _refuse(request, "The database does not answer or is busy: try again.")
@@ -59,5 +61,9 @@ def _unavailable(request: HttpRequest, error: Error) -> HttpResponse:
 
 def _refuse(request: HttpRequest, message: str) -> HttpResponse:
     if is_api(request):
-        return problem(503, message)
-    return render(request, "task_api/unavailable.html", {"message": message}, status=503)
+        response = problem(503, message)
+    else:
+        page = "task_api/unavailable.html"
+        response = render(request, page, {"message": message}, status=503)
+    response["Retry-After"] = RETRY_AFTER
+    return response

@@ -33,7 +33,10 @@ class Task(models.Model):
 
     class Meta:
         ordering = ["-created", "-id"]
-        indexes = [models.Index(fields=["created", "id"], name="task_page")]
+        indexes = [
+            models.Index(fields=["created", "id"], name="task_page"),
+            models.Index(fields=["done", "created", "id"], name="task_done_page"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=GreaterThan(Length(Trim("title")), 0),

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from task_api.gate import RETRY_AFTER
 from task_api.migration_state import migration_state
 from task_api.quiet import PROBES
 
@@ -20,8 +22,7 @@ def healthz() -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except Error as error:
-        _log.error("The database does not answer: %s", str(error).strip())
-        return JsonResponse({"healthy": False, "error": str(error).strip()}, status=503)
+        return _failed("healthy", error)
     return JsonResponse({"healthy": True})
 
 
@@ -30,10 +31,20 @@ def readyz() -> HttpResponse:
     try:
         state = migration_state()
     except Error as error:
-        return JsonResponse({"ready": False, "error": str(error).strip()}, status=503)
+        return _failed("ready", error)
     ready = not state.pending
     body = {"ready": ready, "pending": state.pending, "unknown": state.unknown}
-    return JsonResponse(body, status=200 if ready else 503)
+    return JsonResponse(body) if ready else _not_now(body)
+
+
+def _failed(name: str, error: Error) -> HttpResponse:
+    """Log the error's words, and leave them out of the answer: they name hosts and users."""
+    _log.error("The database does not answer: %s", str(error).strip())
+    return _not_now({name: False})
+
+
+def _not_now(body: dict[str, Any]) -> HttpResponse:
+    return JsonResponse(body, status=503, headers={"Retry-After": RETRY_AFTER})
 
 
 _PROBES = dict(zip(PROBES, (healthz, readyz), strict=True))

@@ -1,8 +1,8 @@
-"""The fields of requests and answers of the API."""
+"""The fields of requests and answers of the API: the OpenAPI schema shows each rule."""
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import (
@@ -11,13 +11,25 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
+    WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from task_api.models import DESCRIPTION_LENGTH, TITLE_LENGTH
+from task_api.paging import CURSOR, Position
 
-__all__ = ["NewTask", "Problem", "TaskChange", "TaskOut", "TaskPage"]
+__all__ = ["Flaw", "NewTask", "Problem", "TaskChange", "TaskId", "TaskOut", "TaskPage", "TaskQuery"]
+
+# White space, control characters, and what Unicode calls "default ignorable" or blank.
+_INVISIBLE = (
+    r"\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
+    r"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    r"\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
 
 
 def _without_nul(text: str) -> str:
@@ -27,39 +39,82 @@ def _without_nul(text: str) -> str:
     return text
 
 
-def _iso_date(value: object) -> object:
-    """Refuse the numbers that pydantic would read as seconds since 1970."""
-    if value is None or (
-        isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
-    ):
-        return value
-    raise PydanticCustomError("iso_date", "Input should be a date such as 2026-12-31")
+def _visible(text: str) -> str:
+    if not re.search(f"[^{_INVISIBLE}]", text):
+        raise PydanticCustomError("invisible", "Input should have a visible character")
+    return text.strip()
+
+
+def _written_as(pattern: str, example: str) -> BeforeValidator:
+    """Refuse the other forms that pydantic would read: "1_0", "yes", seconds since 1970."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        raise PydanticCustomError("form", "Input should be like {example}", {"example": example})
+
+    return BeforeValidator(check)
+
+
+def _position(cursor: object) -> Position:
+    try:
+        return Position.decode(str(cursor))
+    except ValueError:
+        raise PydanticCustomError("cursor", "Input should be a cursor that a page gave") from None
 
 
 Title = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_LENGTH),
+    StringConstraints(min_length=1, max_length=TITLE_LENGTH),
     AfterValidator(_without_nul),
+    AfterValidator(_visible),
+    Field(
+        description="White space at both ends is removed.",
+        json_schema_extra={"pattern": rf"^[^\x00]*[^{_INVISIBLE}][^\x00]*$"},
+    ),
 ]
 Description = Annotated[
-    str, StringConstraints(max_length=DESCRIPTION_LENGTH), AfterValidator(_without_nul)
+    str,
+    StringConstraints(max_length=DESCRIPTION_LENGTH),
+    AfterValidator(_without_nul),
+    Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
 ]
-Due = Annotated[date | None, BeforeValidator(_iso_date)]
+Due = Annotated[date, _written_as("[0-9]{4}-[0-9]{2}-[0-9]{2}", "2026-12-31")] | None
 Done = Annotated[bool, Field(strict=True)]
+TaskId = Annotated[
+    UUID, _written_as("(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(UUID(int=0)))
+]
+Cursor = Annotated[
+    Position, PlainValidator(_position), WithJsonSchema({"type": "string", "pattern": CURSOR})
+]
 
 # A default from a factory makes the field optional and stays out of the schema.
 _ABSENT: Any = Field(default_factory=lambda: None)
 
 
+class TaskQuery(BaseModel):
+    """The part of the list to return."""
+
+    limit: Annotated[int, Field(ge=1, le=100), _written_as("-?[0-9]{1,9}", "20")] = 20
+    cursor: Cursor = _ABSENT
+    done: Annotated[bool, _written_as("true|false", "true")] = _ABSENT
+
+
 class TaskChange(BaseModel):
     """The fields of a task to change; absent fields stay as they are."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
     title: Title = _ABSENT
     description: Description = _ABSENT
     done: Done = _ABSENT
     due: Due = _ABSENT
+
+    @model_validator(mode="after")
+    def _with_a_field(self) -> Self:
+        if not self.model_fields_set:
+            raise PydanticCustomError("empty", "Name at least one field to change")
+        return self
 
 
 class NewTask(BaseModel):
@@ -95,13 +150,17 @@ class TaskPage(BaseModel):
 
 
 class Flaw(BaseModel):
-    """A fault of a request, with the name of the wrong field if there is such a field."""
+    """A fault of a request, with the name of the wrong field; "body" for the whole body."""
 
-    field: str | None
+    field: str
     message: str
 
 
 class Problem(BaseModel):
-    """The faults of a refused request."""
+    """Why a request was refused: problem details as in RFC 9457."""
 
-    detail: list[Flaw]
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[Flaw]

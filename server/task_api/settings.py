@@ -113,10 +113,11 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "task_api.probes.ProbeMiddleware",  # first: no Host check, no redirect, no session
+    "task_api.errors.ProblemMiddleware",  # before every middleware that can refuse
+    "task_api.bodies.ChunkedBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "task_api.gate.DatabaseGateMiddleware",
-    "task_api.errors.MethodNotAllowedMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -151,6 +152,8 @@ TEMPLATES = [
     }
 ]
 
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes of a body that is not a file
+
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
@@ -172,9 +175,18 @@ STORAGES = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"no_probe": {"()": "task_api.quiet.NoProbe"}},
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"brief": {"()": "task_api.quiet.BriefRefusals"}},
+    "formatters": {
+        "line": {
+            "()": "one_line.OneLine",
+            "fmt": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+            "indent": "  ",
+        }
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["brief"]}
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {
@@ -182,6 +194,6 @@ LOGGING = {
             "level": "INFO",
         },  # Django's handlers would log twice, or send mail
         # The access log already has every 4xx.
-        "django.request": {"level": "ERROR", "filters": ["no_probe"]},
+        "django.request": {"level": "ERROR"},
     },
 }

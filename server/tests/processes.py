@@ -43,6 +43,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def gunicorn(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gunicorn", *arguments]
+
+
 @contextmanager
 def started(
     command: list[str], env: dict[str, str], folder: Path = SERVER
@@ -85,3 +89,11 @@ def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[in
         return response.status, response.read().decode()
     finally:
         client.close()
+
+
+def raw(port: int, request: bytes) -> tuple[int, bytes]:
+    """Send bytes as they are; return status and the rest of the answer."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall(request)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    return int(answer.split()[1]), answer

@@ -105,7 +105,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     atomic = {atomic}
-    dependencies = [("task_api", "0001_initial")]
+    dependencies = [("task_api", "0002_task_done_page")]
     operations = [migrations.Run{operation}]
 """
 
@@ -117,7 +117,7 @@ def failing(env: dict[str, str], tmp_path: Path) -> Callable[..., tuple[str, str
     def run(operation: str, *, atomic: bool = True) -> tuple[str, str]:
         package = tmp_path / "more_migrations"
         shutil.copytree(SERVER / "task_api/migrations", package)
-        (package / "0002_more.py").write_text(FAILING.format(operation=operation, atomic=atomic))
+        (package / "0003_more.py").write_text(FAILING.format(operation=operation, atomic=atomic))
         (tmp_path / "more_settings.py").write_text(
             "from task_api.settings import *\nMIGRATION_MODULES = {'task_api': 'more_migrations'}\n"
         )
@@ -136,8 +136,8 @@ def test_a_failure_names_the_migration_and_the_sql(
 ) -> None:
     out, errors = failing('SQL(["SELECT 1", "DROP TABLE gone"])', atomic=atomic)
 
-    assert out.endswith("  Applying task_api.0002_more...\n")
-    assert errors.startswith("CommandError: task_api.0002_more failed: ")
+    assert out.endswith("  Applying task_api.0003_more...\n")
+    assert errors.startswith("CommandError: task_api.0003_more failed: ")
     assert errors.endswith("\nSQL: DROP TABLE gone\n")
 
 
@@ -152,5 +152,5 @@ def test_a_failure_shows_no_values(failing: Callable[..., tuple[str, str]]) -> N
 def test_failed_python_code_keeps_its_traceback(failing: Callable[..., tuple[str, str]]) -> None:
     _, errors = failing("Python(lambda apps, editor: 1 / 0)")
 
-    assert errors.startswith("task_api.0002_more failed:\nTraceback ")
+    assert errors.startswith("task_api.0003_more failed:\nTraceback ")
     assert errors.endswith("ZeroDivisionError: division by zero\n")

@@ -26,7 +26,7 @@ def application(environ, start_response):
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A project with the real supervisor and loader, and an application of one file."""
-    for name in ("reload.py", "guarded_wsgi.py", "gunicorn.conf.py"):
+    for name in ("reload.py", "guarded_wsgi.py", "gunicorn.conf.py", "one_line.py"):
         (tmp_path / name).write_text((SERVER / name).read_text())
     (tmp_path / "task_api").mkdir()
     (tmp_path / "task_api" / "__init__.py").touch()

@@ -91,7 +91,7 @@ def test_a_restore_that_finds_no_room_changes_nothing(cramped: Copy, tmp_path: P
 
 @needs_root
 def test_a_migration_that_finds_no_room_is_named(cramped: Copy, tmp_path: Path) -> None:
-    migration = cramped.root / "server/task_api/migrations/0002_large.py"
+    migration = cramped.root / "server/task_api/migrations/0003_large.py"
     migration.write_text(LARGE)
     ballast = fill(tmp_path / "disk")
     done = cramped.inv("migrate", "--no-snapshot")
@@ -100,7 +100,7 @@ def test_a_migration_that_finds_no_room_is_named(cramped: Copy, tmp_path: Path) 
     cramped.ok("up")
 
     assert done.returncode == 1
-    assert "task_api.0002_large failed: " in done.stderr
+    assert "task_api.0003_large failed: " in done.stderr
     check_whole(cramped)
 
 
@@ -109,7 +109,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("task_api", "0001_initial")]
+    dependencies = [("task_api", "0002_task_done_page")]
     operations = [
         migrations.RunSQL("CREATE TABLE large AS SELECT repeat(md5(n::text), 30) "
                           "FROM generate_series(1, 100000) n")

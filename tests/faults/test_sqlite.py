@@ -23,7 +23,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("task_api", "0001_initial")]
+    dependencies = [("task_api", "0002_task_done_page")]
     operations = [
         migrations.RunSQL("UPDATE task_api_task SET description = 'half'"),
         migrations.RunPython(lambda apps, editor: [print("half", flush=True), time.sleep(3)]),
@@ -85,7 +85,7 @@ def test_a_killed_restore_changes_nothing(local: Copy) -> None:
 
 
 def test_a_killed_migration_is_done_whole_or_not_at_all(local: Copy) -> None:
-    file = local.root / "server/task_api/migrations/0002_half.py"
+    file = local.root / "server/task_api/migrations/0003_half.py"
     file.write_text(MIGRATION)
     killed = local.start("migrate", "--no-snapshot")
     output = killed.stdout

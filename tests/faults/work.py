@@ -28,14 +28,14 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("task_api", "0001_initial")]
+    dependencies = [("task_api", "0002_task_done_page")]
     operations = [
         migrations.RunSQL("UPDATE task_api_task SET description = 'half'"),
         migrations.RunSQL("SELECT pg_sleep(3)"),
     ]
 """
 
-OURS = "app = 'task_api' AND name ~ '^0002'"
+OURS = "app = 'task_api' AND name ~ '^0003'"
 
 Around = Callable[[Copy], AbstractContextManager[None]]
 
@@ -92,7 +92,7 @@ def sleeping(stack: Copy) -> bool:
 @contextmanager
 def pending_migration(stack: Copy) -> Iterator[None]:
     """Have a migration that changes every row, then sleeps."""
-    file = stack.root / "server/task_api/migrations/0002_half.py"
+    file = stack.root / "server/task_api/migrations/0003_half.py"
     file.write_text(MIGRATION)
     try:
         yield
@@ -103,7 +103,7 @@ def pending_migration(stack: Copy) -> Iterator[None]:
 def is_migrated(stack: Copy) -> bool:
     """Say whether the migration is recorded; fail where only a part is there."""
     wait_until(lambda: not sleeping(stack), "the migration to end")
-    recorded = sql(stack, f"SELECT name FROM django_migrations WHERE {OURS}") == "0002_half"
+    recorded = sql(stack, f"SELECT name FROM django_migrations WHERE {OURS}") == "0003_half"
     found = sql(stack, "SELECT DISTINCT description FROM task_api_task")
     assert found == ("half" if recorded else "")
     return recorded
@@ -111,7 +111,7 @@ def is_migrated(stack: Copy) -> bool:
 
 def take_back(stack: Copy) -> None:
     """Take back a migration that was done."""
-    sql(stack, "DELETE FROM django_migrations WHERE name = '0002_half'")
+    sql(stack, "DELETE FROM django_migrations WHERE name = '0003_half'")
     sql(stack, "UPDATE task_api_task SET description = ''")
 
 

@@ -78,16 +78,14 @@ def test_the_list_is_filtered_by_done(done: bool, ask: Ask, task: Task) -> None:
 def test_a_bad_body_is_refused_in_json(body: object, status: int, ask: Ask) -> None:
     answer = ask("/api/tasks", "POST", body)
 
-    assert answer.status == status
-    assert answer.headers["content-type"].split(";")[0] == "application/json"
-    assert answer.json["detail"]
+    assert_problem(answer, status)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data"])
 def test_a_body_of_another_type_is_415(content_type: str, ask: Ask) -> None:
     headers = {"Content-Type": content_type}
 
-    assert ask("/api/tasks", "POST", b'{"title": "x"}', headers=headers).status == 415
+    assert_problem(ask("/api/tasks", "POST", b'{"title": "x"}', headers=headers), 415)
 
 
 @pytest.mark.parametrize(
@@ -95,26 +93,50 @@ def test_a_body_of_another_type_is_415(content_type: str, ask: Ask) -> None:
     [
         *(("limit", value) for value in ("-1", "0", "99999999999999999999", "ten")),
         ("done", "perhaps"),
-        *(("cursor", value) for value in ("%00", "nonsense", "A" * 3000)),
+        *(("cursor", value) for value in ("", "%00", "nonsense", "A" * 3000)),
+        ("order", "-due"),
+        ("page", "-1"),
     ],
 )
 def test_a_bad_query_names_the_field(field: str, value: str, ask: Ask) -> None:
     answer = ask(f"/api/tasks?{field}={value}")
 
-    assert answer.status == 422
-    assert answer.json["detail"][0]["field"] == field
+    assert_problem(answer, 422)
+    assert answer.json["errors"][0]["field"] == field
 
 
-@pytest.mark.parametrize("path", [f"/api/tasks/{uuid.uuid4()}", "/api/nowhere"])
-def test_an_unknown_path_is_404_in_json(path: str, ask: Ask) -> None:
-    answer = ask(path)
-
-    assert answer.status == 404
-    assert answer.json["detail"]
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/tasks/", "/api/nowhere"])
+def test_an_unknown_path_is_404(method: str, path: str, ask: Ask) -> None:
+    assert_problem(ask(path, method, {}), 404)
 
 
-def test_an_unknown_method_is_405(ask: Ask) -> None:
-    assert ask("/api/tasks", "PUT", {}).status == 405
+def test_an_unknown_task_is_404(ask: Ask) -> None:
+    assert_problem(ask(f"/api/tasks/{uuid.uuid4()}"), 404)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/docs", "/api/openapi.json"])
+def test_an_unknown_method_is_405(method: str, path: str, ask: Ask) -> None:
+    assert_problem(ask(path, method, {}), 405)
+
+
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/docs", "/api/nowhere"])
+def test_head_and_options_answer(path: str, ask: Ask) -> None:
+    get, head, options = (ask(path, method) for method in ("GET", "HEAD", "OPTIONS"))
+
+    assert (head.status, head.body) == (get.status, b"")
+    assert head.headers["content-length"] == str(len(get.body))
+    assert options.status == (404 if get.status == 404 else 204)
+
+
+def test_a_chunked_body_is_read(ask: Ask) -> None:
+    body, headers = b'd\r\n{"title":"a"}\r\n0\r\n\r\n', {"Transfer-Encoding": "chunked"}
+
+    made = ask("/api/tasks", "POST", body, headers=headers)
+    ask(f"/api/tasks/{made.json['id']}", "DELETE")
+
+    assert (made.status, made.json["title"]) == (201, "a")
 
 
 @pytest.mark.parametrize("path", ["/", "/api/docs", "/api/openapi.json", "/admin/login/"])
@@ -136,6 +158,13 @@ def test_the_files_that_a_page_loads_are_served(path: str, ask: Ask) -> None:
 )
 def test_an_unknown_host_gets_the_probes_alone(path: str, status: int, ask: Ask) -> None:
     assert ask(path, headers={"Host": "nobody.invalid"}).status == status
+
+
+def assert_problem(answer: Reply, status: int) -> None:
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["status"] == status
+    assert answer.json["detail"]
 
 
 def test_eight_writers_at_once_all_succeed(ask: Ask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -64,13 +65,38 @@ def test_a_dependency_that_the_image_lacks_is_explained(copy: Copy) -> None:
     assert f"  Type: {fault.cure}\n" in done.stderr
 
 
-def test_a_refused_connection_is_explained(copy: Copy) -> None:
-    with changed(copy.root / "docker-compose.yml", "POSTGRES_PORT: 5432", "POSTGRES_PORT: 5431"):
+REFUSED = {
+    "port": ("POSTGRES_PORT: 5432", "POSTGRES_PORT: 5431", "does not take connections", "logs"),
+    "host": ("POSTGRES_HOST: db", "POSTGRES_HOST: nowhere", "does not take connections", "logs"),
+    "name": (
+        "5432\n      POSTGRES_DB: ${POSTGRES_DB:-task_db}",
+        "5432\n      POSTGRES_DB: elsewhere",
+        "has no database elsewhere",
+        "db.credentials",
+    ),
+    "password": (
+        "${POSTGRES_PASSWORD:?type inv env}\n      STATEMENT",
+        "wrong\n      STATEMENT",
+        "refuses the password of cp_user",
+        "db.credentials",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "broken", "words", "cure"), REFUSED.values(), ids=REFUSED)
+def test_a_database_that_refuses_the_backend_is_explained(
+    given: str, broken: str, words: str, cure: str, copy: Copy
+) -> None:
+    with changed(copy.root / "docker-compose.yml", given, broken):
         done = copy.inv(*BACKEND, "--timeout", "15")
+        told = copy.ask("/healthz").text + copy.ask("/readyz").text + copy.ask("/api/tasks").text
 
     assert done.returncode == 75
-    assert "The database does not take connections: it is down, " in done.stderr
-    assert typed(done.stderr) == ["logs", "--service", "db"]
+    assert words in done.stderr
+    assert typed(done.stderr)[0] == cure
+    # The log has the words of the database; the public has none of them.
+    assert not re.search("connection|failed|FATAL|5431|nowhere|elsewhere|cp_user", told)
+    assert '{"healthy": false}' in told
 
 
 def test_a_volume_of_another_version_is_explained(copy: Copy) -> None:

@@ -48,13 +48,13 @@ def write(three: Copy) -> Iterator[Write]:
     folder = three.root / "server/task_api/migrations"
 
     def write(
-        name: str, *operations: str, after: str = "0001_initial", atomic: bool = True
+        name: str, *operations: str, after: str = "0002_task_done_page", atomic: bool = True
     ) -> None:
         text = MIGRATION.format(atomic=atomic, after=after, operations=", ".join(operations))
         (folder / f"{name}.py").write_text(text)
 
     yield write
-    for file in folder.glob("000[2-9]_*.py"):
+    for file in folder.glob("000[3-9]_*.py"):
         file.unlink()
     if sql(three, COLUMNS) != "0":  # of a test that failed
         three.ok("db.restore", "--name", "three", "--no-snapshot", "--yes")
@@ -78,13 +78,13 @@ def test_nothing_pending_takes_no_snapshot(three: Copy) -> None:
 def test_a_failed_migration_is_named_with_its_sql_and_the_way_back(
     three: Copy, write: Write
 ) -> None:
-    write("0002_note", NOTE)
-    write("0003_fails", UPDATE, FAIL, after="0002_note")
+    write("0003_note", NOTE)
+    write("0004_fails", UPDATE, FAIL, after="0003_note")
 
     done = three.inv("migrate")
 
     assert done.returncode == 1
-    assert "CommandError: task_api.0003_fails failed: " in done.stderr
+    assert "CommandError: task_api.0004_fails failed: " in done.stderr
     assert "\nSQL: DROP TABLE gone\n" in done.stderr
     assert "Traceback" not in done.stderr
     assert sql(three, COLUMNS) == "1"  # the first has come to stay
@@ -98,20 +98,20 @@ def test_rollback_on_failure_brings_back_what_a_half_done_one_changed(
     three: Copy, write: Write
 ) -> None:
     delete = RUN.format("DELETE FROM task_api_task WHERE title <> 'task 1'")
-    write("0002_half", NOTE, delete, FAIL, atomic=False)
+    write("0003_half", NOTE, delete, FAIL, atomic=False)
 
     done = three.inv("migrate", "--rollback-on-failure")
 
     assert done.returncode == 1
-    assert "task_api.0002_half failed: " in done.stderr
+    assert "task_api.0003_half failed: " in done.stderr
     assert "Rolled back to " in done.stderr
     assert (sql(three, COLUMNS), tasks(three)) == ("0", 3)
 
 
 def test_a_rehearsal_reports_and_changes_nothing(three: Copy, write: Write) -> None:
-    write("0002_note", NOTE, UPDATE)
-    write("0003_retype", RETYPE, after="0002_note")
-    write("0004_half", RUN.format("SELECT 1"), after="0003_retype", atomic=False)
+    write("0003_note", NOTE, UPDATE)
+    write("0004_retype", RETYPE, after="0003_note")
+    write("0005_half", RUN.format("SELECT 1"), after="0004_retype", atomic=False)
 
     lines = three.ok("db.rehearse").splitlines()
 
@@ -119,21 +119,21 @@ def test_a_rehearsal_reports_and_changes_nothing(three: Copy, write: Write) -> N
     rows = [line.split(maxsplit=4) for line in lines[1:]]
     locked = "task_api_task ACCESS EXCLUSIVE (3 rows"
     assert [(name, written, locks) for name, _, _, written, locks in rows] == [
-        ("task_api.0002_note", "3", f"{locked})"),
-        ("task_api.0003_retype", "0", f"{locked}, rewritten)"),
-        ("task_api.0004_half", "0", "not seen: it is not atomic"),
+        ("task_api.0003_note", "3", f"{locked})"),
+        ("task_api.0004_retype", "0", f"{locked}, rewritten)"),
+        ("task_api.0005_half", "0", "not seen: it is not atomic"),
     ]
     assert all(float(row[1]) > 0 for row in rows)
     assert (databases(three), sql(three, COLUMNS), tasks(three)) == (USUAL, "0", 3)
 
 
 def test_a_rehearsal_that_fails_names_the_sql_and_leaves_nothing(three: Copy, write: Write) -> None:
-    write("0002_fails", NOTE, UPDATE, FAIL)
+    write("0003_fails", NOTE, UPDATE, FAIL)
 
     done = three.inv("db.rehearse")
 
     assert done.returncode == 1
-    assert '\ntask_api.0002_fails failed: table "gone" does not exist\n' in done.stdout
+    assert '\ntask_api.0003_fails failed: table "gone" does not exist\n' in done.stdout
     assert done.stdout.endswith("\nSQL: DROP TABLE gone\n")
     assert (databases(three), sql(three, COLUMNS)) == (USUAL, "0")
 
@@ -142,7 +142,7 @@ def test_a_rehearsal_that_fails_names_the_sql_and_leaves_nothing(three: Copy, wr
 def test_an_interrupted_rehearsal_leaves_nothing(
     three: Copy, write: Write, way: signal.Signals
 ) -> None:
-    write("0002_waits", NOTE, WAIT)
+    write("0003_waits", NOTE, WAIT)
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
 
     cut_off(three, "db.rehearse", way, lambda: sql(three, sleeping) == "1")
@@ -153,7 +153,7 @@ def test_an_interrupted_rehearsal_leaves_nothing(
 
 
 def test_a_backend_that_stays_at_its_database_is_not_migrated(three: Copy, write: Write) -> None:
-    write("0002_note", NOTE)
+    write("0003_note", NOTE)
     settings = three.root / "server/task_api/settings.py"
     good = settings.read_text()
     with changed(settings, good, f'{good}\nDATABASES["default"]["NAME"] = "task_db"\n'):

@@ -35,7 +35,7 @@ def test_a_first_session(owner: int, new_copy: NewCopy) -> None:
 
     add_a_field(copy)
     copy.ok("makemigrations", "--", "--name", "colour")
-    made = copy.root / "server/task_api/migrations/0002_colour.py"
+    made = copy.root / "server/task_api/migrations/0003_colour.py"
     assert made.stat().st_uid == owner
     copy.ok("migrate")
     assert copy.titles() == {"kept"}
@@ -44,7 +44,7 @@ def test_a_first_session(owner: int, new_copy: NewCopy) -> None:
     status = copy.run("git", "status", "--short").stdout
     assert status.splitlines() == [
         " M server/task_api/models.py",
-        "?? server/task_api/migrations/0002_colour.py",
+        "?? server/task_api/migrations/0003_colour.py",
     ]
 
 

@@ -16,7 +16,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("task_api", "0001_initial")]
+    dependencies = [("task_api", "0002_task_done_page")]
     operations = [
         migrations.AddField("task", "note", models.TextField(default="?")),
         migrations.RunSQL("UPDATE task_api_task SET note = 'filled'"),
@@ -29,7 +29,7 @@ def test_a_restore_under_running_workers_brings_back_every_row(copy: Copy) -> No
     copy.ok("up", "--migrate")
     url = copy.url
     execute(copy, f"INSERT INTO task_api_task {SERIES}")
-    assert copy.ok("db.snapshot", "--name", "two-thousand").endswith(" 2054 rows\n")
+    assert copy.ok("db.snapshot", "--name", "two-thousand").endswith(" 2055 rows\n")
     execute(copy, "DELETE FROM task_api_task")
     statuses = set[int]()
 
@@ -63,7 +63,7 @@ def test_removed_data_can_be_brought_back(copy: Copy) -> None:
 
 def test_a_migration_is_rehearsed_then_rolled_back_when_it_fails(stack: Copy) -> None:
     stack.ask("/api/tasks", "POST", {"title": "kept"})
-    file = stack.root / "server/task_api/migrations/0002_more.py"
+    file = stack.root / "server/task_api/migrations/0003_more.py"
     columns = ("dbshell", "--command", "SELECT sql FROM sqlite_master WHERE name = 'task_api_task'")
     before = stack.ok(*columns)
     try:
@@ -75,9 +75,9 @@ def test_a_migration_is_rehearsed_then_rolled_back_when_it_fails(stack: Copy) ->
     finally:
         file.unlink()
 
-    assert re.search(r"\ntask_api.0002_more +\d\.\d+ s +\d+ +the whole file WRITE\n", rehearsed)
+    assert re.search(r"\ntask_api.0003_more +\d\.\d+ s +\d+ +the whole file WRITE\n", rehearsed)
     assert done.returncode == 1
-    assert "task_api.0002_more failed: no such table: gone\nSQL: DROP TABLE gone\n" in done.stderr
+    assert "task_api.0003_more failed: no such table: gone\nSQL: DROP TABLE gone\n" in done.stderr
     assert "Rolled back to " in done.stderr
     assert stack.ok(*columns) == before
     assert "kept" in stack.titles()
