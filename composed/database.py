@@ -49,7 +49,7 @@ class Dump:
     ``title`` names the dump in questions to the user. Each table must have ``rows`` after a
     restore. A ``foreign`` dump was made elsewhere: its rows and roles are unknown, and its
     ``search_path`` is taken to be that of the live database. ``database`` is empty for a dump of
-    the live database.
+    the live database. The words ``unpack`` stand before the command that reads :meth:`chunks`.
     """
 
     file: Path
@@ -60,6 +60,12 @@ class Dump:
     search_path: str = ""
     roles: Sequence[str] = ()
     database: str = ""
+    unpack: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes :meth:`chunks` yields; 0 when that is unknown."""
+        return self.file.stat().st_size
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the contents, unpacked, piece by piece."""

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from composed.data.archive import UNPACK
 from composed.data.postgres import PostgreSQL
+from composed.data.psql import Psql
 from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
@@ -548,7 +550,10 @@ def test_a_one_off_container_names_the_migrations(mine: Path, inv: Inv, recorder
     [
         (SQL + COMPLETE, f"{PSQL_ON} composed_new_CALL --output /dev/null"),
         # The roles of another server are unknown here, so their privileges are left out.
-        (b"PGDMP...", f"{PG_RESTORE} --no-privileges --dbname composed_new_CALL"),
+        (
+            b"PGDMP...",
+            f"{PG_RESTORE} --no-privileges --no-tablespaces --dbname composed_new_CALL",
+        ),
     ],
 )
 def test_a_dump_made_elsewhere_is_fed_to_the_right_program(
@@ -562,11 +567,76 @@ def test_a_dump_made_elsewhere_is_fed_to_the_right_program(
     assert recorder.fed[place].encode() == contents
 
 
+def test_what_the_server_does_not_know_is_left_out_and_said(
+    inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    kept = b"CREATE TABLE t ();\nALTER TABLE t OWNER TO cp_user;\n"
+    unknown = b"SET transaction_timeout = 0;\nGRANT ALL ON t TO boss, guest;\n"
+    (project.root / "dump").write_bytes(SQL + unknown + kept + COMPLETE)
+    rows = '["setting", "transaction_timeout"]\n["role", "boss"]\n'
+    feed = Psql.feed
+
+    def answer(psql: Psql, argv: list[str], chunks: Any, *rest: Any) -> Answer:
+        script = b"".join(chunks)
+        return (
+            Answer(0, rows, "") if b"names (name)" in script else feed(psql, argv, [script], *rest)
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Psql, "feed", answer)
+        done = inv("db.restore", "--from", str(project.root / "dump"), "--no-snapshot", "--yes")
+
+    assert done == 0
+    loaded = next(text for text in recorder.fed if "CREATE TABLE t" in text)
+    assert loaded.encode() == SQL + b"\n\n" + kept + COMPLETE
+    said = inv.err()
+    assert "Left out 1 statement: this server has no role boss." in said
+    assert "Left out 1 statement: this server has no setting transaction_timeout." in said
+
+
+def test_an_extension_that_the_server_lacks_is_named(
+    inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    (project.root / "dump").write_bytes(b"PGDMP...")
+    recorder.on("pg_restore", "--list").say("2; 3079 16384 EXTENSION - postgis\n")
+    recorder.on("psql").say('["extension", "postgis"]\n')
+
+    assert inv("db.restore", "--from", str(project.root / "dump"), "--no-snapshot", "--yes") == 65
+
+    assert "needs what this server does not have: postgis." in inv.err()
+
+
+def test_rows_without_tables_are_refused(inv: Inv, project: Project) -> None:
+    (project.root / "dump").write_bytes(SQL + b"INSERT INTO t VALUES (1);\n" + COMPLETE)
+
+    assert inv("db.restore", "--from", str(project.root / "dump"), "--no-snapshot", "--yes") == 65
+
+    assert "without --data-only" in inv.err()
+
+
+def test_a_folder_is_unpacked_where_pg_restore_runs(
+    inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    folder = project.root / "dump"
+    folder.mkdir()
+    (folder / "toc.dat").write_bytes(b"PGDMP\x01\x0e\x00")
+
+    assert inv("db.restore", "--from", str(folder), "--no-snapshot", "--yes") == 0
+
+    unpack = [*EXEC_DB.split(), *UNPACK, "pg_restore"]
+    listed, restored = (argv for argv in recorder.piped if "pg_restore" in argv)
+    assert listed == [*unpack, "--list"]
+    assert restored[: len(unpack)] == unpack
+    assert restored[-2:] == ["--dbname", "composed_new_CALL"]
+
+
 def test_an_unreadable_custom_dump_is_65(inv: Inv, recorder: Recorder, project: Project) -> None:
     (project.root / "dump").write_bytes(b"PGDMP...")
     recorder.on("pg_restore", "--list").say(code=1, err="unsupported version (1.99)\n")
 
     assert inv("db.restore", "--from", str(project.root / "dump"), "--no-snapshot", "--yes") == 65
+
+    assert "docker run --rm -i postgres:" in inv.err()
 
 
 # --- guards ------------------------------------------------------------------

@@ -1,17 +1,23 @@
 """The contents of a file decide how ``db.restore --from`` restores the file."""
 
+import bz2
 import gzip
+import lzma
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, cast
 
 import pytest
 
 from composed.data import dump_file
 from composed.data.dump_file import examine
+from composed.data.script_check import look_through
 from composed.errors import DataError, NotFoundError
 from tests.samples import MonkeyPatch
+from tests.stacks.dumps import members, tar
 
 SQL = b"--\n-- PostgreSQL database dump\n--\n"
 COMPLETE = b"--\n-- PostgreSQL database dump complete\n--\n"
@@ -44,13 +50,19 @@ def test_the_contents_decide_the_kind(
         (b"", "is empty"),
         (gzip.compress(b"", mtime=0), "is empty"),
         (b"PK\x03\x04", "is a zip archive"),
-        (b"BZh9", "is compressed with bzip2"),
-        (b"\xfd7zXZ\x00", "is compressed with xz"),
-        (b"\x28\xb5\x2f\xfd", "is compressed with zstd"),
-        (b"x" * 257 + b"ustar", "is a tar archive"),
+        (b"BZh9", "is damaged or cut off"),
+        (b"\xfd7zXZ\x00", "is damaged or cut off"),
+        (b"\x28\xb5\x2f\xfd", "is damaged or cut off"),
+        (tar({"a.txt": b"a"}), "is a tar archive without a dump"),
+        (tar({"toc.dat": b"PGDMP"})[:700], "is damaged or cut off"),
         (b"/*!999999\\- x */;\n-- MariaDB dump 10", "is a MySQL dump"),
         (b"--\n-- PostgreSQL database cluster dump\n" + SQL, "is of a whole cluster"),
-        (b"select 1;", "is no dump of PostgreSQL"),
+        (b"select \0;", "is no dump of PostgreSQL"),
+        (b"-- a word\n/* and */ ;\n", "is empty: it has no statement"),
+        (b"BEGIN; SELECT 1;", "the transaction of line 1 has no COMMIT"),
+        (b"SELECT 1;\nSELECT 'a", "the text that begins in line 2 has no end"),
+        (b"COPY t FROM stdin;\n1\n", "the data that begins in line 1 has no end"),
+        (b"SELECT 1;\n\\connect x", "Line 2 of "),
         (SQL + b"COPY t FROM stdin;\n1", "is cut off"),
         (gzip.compress(SQL + COMPLETE, mtime=0)[:-4], "is damaged or cut off"),
         (gzip.compress(SQL + COMPLETE, mtime=0)[:12] + b"???", "is damaged or cut off"),
@@ -86,7 +98,7 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         examine(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     for file in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(DataError, match=f"{file} is no regular file"):
+        with pytest.raises(DataError, match=f"{file} is a (named pipe|device)"):
             examine(file)
     with pytest.raises(NotFoundError, match="There is no file"):
         examine(tmp_path / "none")
@@ -98,7 +110,256 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: Monke
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(dump_file, "_opened", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
 
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         examine(tmp_path / "dump")
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "name"),
+    [
+        ("SET transaction_timeout = 0;", "setting", "transaction_timeout"),
+        ("set session a TO 'x';", "setting", "a"),
+        ('SET default_tablespace = "Fast";', "tablespace", "Fast"),
+        ("ALTER FUNCTION public.f(a integer, b text) OWNER TO boss;", "role", "boss"),
+        ('ALTER TABLE t OWNER TO "my Boss";', "role", "my Boss"),
+        ("GRANT ALL ON TABLE public.t TO Boss WITH GRANT OPTION;", "role", "boss"),
+        ("REVOKE ALL ON t FROM boss;", "role", "boss"),
+        ("ALTER DEFAULT PRIVILEGES FOR ROLE boss GRANT ALL ON TABLES TO PUBLIC;", "role", "boss"),
+        ("SET SESSION AUTHORIZATION 'boss';", "role", "boss"),
+        ("SET ROLE boss;", "role", "boss"),
+        (
+            'CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA public;',
+            "extension",
+            "uuid-ossp",
+        ),
+        (
+            "SELECT * FROM pg_catalog.pg_restore_relation_stats('version', '180000');",
+            "function",
+            "pg_restore_relation_stats",
+        ),
+        ("\\restrict key", "restrict", ""),
+    ],
+)
+def test_what_a_statement_needs_of_the_server_is_found(
+    statement: str, kind: str, name: str
+) -> None:
+    script = look_through([b"SELECT 1;\n", statement.encode()], transcoded=False)
+
+    (need,) = script.needs
+    assert (need.kind, need.name, need.start) == (kind, name, 10)
+    assert need.end == 10 + len(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET my.value = 1;",
+        "SET ROLE NONE;",
+        "RESET SESSION AUTHORIZATION;",
+        "ALTER TABLE t OWNER TO CURRENT_USER;",
+        "GRANT SELECT ON t TO PUBLIC;",
+        "SET TIME ZONE 'UTC';",
+    ],
+)
+def test_a_statement_that_every_server_runs_needs_nothing(statement: str) -> None:
+    assert look_through([statement.encode()], transcoded=False).needs == []
+
+
+BEYOND = [
+    "\\connect live",
+    "\\! ls",
+    "\\copy t from x",
+    "\\i x.sql",
+    "\\ir x.sql",
+    "\\o x",
+    "\\g x",
+    "\\gexec",
+    "\\gset",
+    "\\set a `ls`",
+    "\\set AUTOCOMMIT off",
+    "\\echo `ls`",
+    "\\echo a \\! ls",
+    "SELECT 1 \\gexec",
+    "create\n\tDatabase x",
+    "DROP /* a */ DATABASE x",
+    "select 1;drop database x",
+    "ALTER SYSTEM SET a = 1",
+    "CREATE ROLE x",
+    "create user x",
+    "ALTER GROUP x ADD USER y",
+    "DROP TABLESPACE x",
+    "GRANT a TO b",
+    "REASSIGN OWNED BY a TO b",
+    "COPY t FROM PROGRAM 'ls'",
+    "COPY t (a) TO '/tmp/x'",
+    "PREPARE TRANSACTION 'a'",
+]
+
+
+@pytest.mark.parametrize("statement", BEYOND)
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_command_reaches_beyond_the_database(statement: str, end: str) -> None:
+    script = look_through([b"SELECT 1;\n", (statement + end).encode()], transcoded=False)
+
+    assert script.beyond
+    assert script.beyond[0] == 2
+
+
+@pytest.mark.parametrize("statement", BEYOND)
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "SELECT 'a''{}';",
+        "SELECT E'\\'\n{}\n';",
+        'SELECT "{}";',
+        "SELECT $${}$$;",
+        "SELECT $a$ $$ ' {} $a$;",
+        "-- {}\n",
+        "/* /* ' */ {} */",
+        "COPY t FROM stdin;\n{}\n\\.\n",
+        'copy t ("a") from STDIN with (format csv);\na\n{}\n\\.\n',
+        "SET standard_conforming_strings = off; SELECT 'a\\'\n{}\n';",
+        "INSERT INTO t VALUES (1, 'a\n{}\n');",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT '{}'; END;",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_quoted_text_is_no_command(statement: str, quoted: str, size: int) -> None:
+    single = statement.replace("'", "").replace("/*", "").replace("*/", "").replace("\n", " ")
+    if "E'" in quoted or "off" in quoted:
+        single = single.replace("\\", "\\\\")
+    text = f"{quoted.format(single)}\nDROP DATABASE last;".encode()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+
+    script = look_through(pieces, transcoded=False)
+
+    assert script.beyond == (text.count(b"\n") + 1, "DROP DATABASE last;")
+
+
+# --- text of other systems, packed files, folders ---------------------------------
+
+TEXT = "CREATE TABLE t (a text);\nINSERT INTO t VALUES ('grün\n€ 𝄞');\n"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        TEXT.encode(),
+        TEXT.encode("utf-8-sig"),
+        TEXT.replace("\n", "\r\n").encode(),
+        TEXT.replace("\n", "\r\n").encode("utf-16"),
+        b"\xfe\xff" + TEXT.encode("utf-16-be"),
+        gzip.compress(bz2.compress(TEXT.encode())),
+        lzma.compress(TEXT.encode("utf-16")),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1 << 20, 64])
+def test_text_of_other_systems_becomes_ours(
+    made: bytes, chunk: int, tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump_file, "CHUNK", chunk)
+    (tmp_path / "dump").write_bytes(made)
+
+    assert b"".join(examine(tmp_path / "dump").chunks()).decode() == TEXT
+
+
+def test_latin1_stays_as_it_is(tmp_path: Path) -> None:
+    made = b"SET client_encoding = 'LATIN1';\nCREATE TABLE \"gr\xfcn\" (a text);\n"
+    (tmp_path / "dump").write_bytes(made)
+
+    assert b"".join(examine(tmp_path / "dump").chunks()) == made
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_what_a_program_packed_is_unpacked(
+    name: str, tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program = programs / name
+    program.write_text('#!/bin/sh\ntail -c +5 "$2"\n')  # -dc FILE
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    start = {"zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x04\x22\x4d\x18"}[name]
+    (tmp_path / "dump").write_bytes(start + TEXT.encode())
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)  # of Python 3.14
+
+    assert b"".join(examine(tmp_path / "dump").chunks()).decode() == TEXT
+
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DataError, match=f"this machine has no {name}.*\n.*{name} -d"):
+        examine(tmp_path / "dump")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_edits_replace_bytes_wherever_a_chunk_ends(size: int) -> None:
+    text = b"0123456789abcdef"
+    edits = [(0, 2, b"A"), (2, 2, b"+"), (4, 11, b""), (4, 11, b""), (15, 16, b"Z")]
+
+    pieces = dump_file._edited(iter([text[n : n + size] for n in range(0, 16, size)]), edits)
+
+    assert b"".join(pieces) == b"A+23bcdeZ"
+
+
+def test_harmless_commands_and_drops_at_the_beginning_are_left_out(tmp_path: Path) -> None:
+    made = (
+        b"\\set ON_ERROR_STOP off\n\\echo hello\nDROP TABLE t;\nALTER TABLE t DROP CONSTRAINT a;\n"
+        b"COMMENT ON DATABASE d IS 'x';\nCREATE SCHEMA public;\nCREATE TABLE t ();\nDROP TABLE t;"
+    )
+    (tmp_path / "dump").write_bytes(made)
+
+    left = b"".join(examine(tmp_path / "dump").chunks()).split()
+
+    wanted = b"CREATE SCHEMA IF NOT EXISTS public; CREATE TABLE t (); DROP TABLE t;"
+    assert left == wanted.split()
+
+
+def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dump")
+
+    with pytest.raises(DataError, match="is a named pipe"):
+        examine(tmp_path / "dump")
+
+
+def test_a_folder_is_fed_as_a_tar_archive(tmp_path: Path) -> None:
+    files = {"toc.dat": b"PGDMP\x01\x0e", "1.dat.gz": b"rows", "blobs.toc": b""}
+    for name, contents in {**files, "notes.txt": b"mine"}.items():
+        (tmp_path / name).write_bytes(contents)
+
+    dump = examine(tmp_path)
+
+    assert (dump.kind, dump.unpack[:1]) == ("custom", ("sh",))
+    assert members(b"".join(dump.chunks())) == files
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_folder_in_a_tar_archive_is_fed_without_its_name(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    files = {"1.dat": b"x" * 5000, "toc.dat": b"PGDMP\x01\x0e"}
+    (tmp_path / "dump").write_bytes(pack(tar(files, "a/b/")))
+
+    dump = examine(tmp_path / "dump")
+
+    assert members(b"".join(dump.chunks())) == files
+    assert members(b"".join(dump.table_of_contents())) == {"toc.dat": files["toc.dat"]}
+
+
+def test_a_part_of_a_folder_without_permission_is_named(
+    tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    for name in ("toc.dat", "1.dat"):
+        (tmp_path / name).write_bytes(b"PGDMP\x01\x0e")
+    opened = Path.open
+
+    def refuse(file: Path, *words: str) -> IO[bytes]:
+        if file.name == "1.dat":
+            raise PermissionError(13, "Permission denied", str(file))
+        return cast("IO[bytes]", opened(file, *words))  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+    with pytest.raises(DataError, match=r"1\.dat cannot be read: Permission denied"):
+        examine(tmp_path)

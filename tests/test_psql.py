@@ -49,12 +49,12 @@ def test_an_error_has_the_exit_code_the_note_and_the_last_lines(gateway: Gateway
     assert error.value.hints == ("3", "4", "5", "6", "7", "8", "9", "10", "11", "12")
 
 
-def test_the_reason_is_shown_when_many_lines_follow(gateway: Gateway) -> None:
+def test_an_error_shows_the_lines_from_the_reason_on(gateway: Gateway) -> None:
     stderr = "\n".join(["NOTICE: a", "pg_restore: error: COPY failed: ERROR:  no", *"123456789012"])
 
     error = client(gateway).error("pg_restore", Answer(1, "", stderr))
 
-    assert error.hints == ("pg_restore: error: COPY failed: ERROR:  no", *"456789012")
+    assert error.hints == ("pg_restore: error: COPY failed: ERROR:  no", *"123456789")
 
 
 @pytest.mark.parametrize("secret", ["plain", "it's a 'secret'"])

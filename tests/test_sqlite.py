@@ -1,6 +1,8 @@
 """Snapshots and restores of SQLite, on real files, in local mode."""
 
 import contextlib
+import gzip
+import lzma
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -120,6 +122,17 @@ def test_rows_in_the_log_of_a_used_file_are_restored(live: Path, inv: Inv, tmp_p
         assert restore_from(inv, elsewhere) == 0
 
     assert count(live) == 8
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_packed_file_is_restored(
+    pack: Callable[[bytes], bytes], live: Path, inv: Inv, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed"
+    packed.write_bytes(pack(make(tmp_path / "plain.sqlite3", 5).read_bytes()))
+
+    assert restore_from(inv, packed) == 0
+    assert count(live) == 5
 
 
 def test_damaged_files_change_nothing(live: Path, inv: Inv, tmp_path: Path) -> None:

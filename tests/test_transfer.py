@@ -24,7 +24,7 @@ def client(gateway: Gateway, note: str = "", **scripts: str) -> Psql:
     """Return a client of a server where each program is a shell script with its arguments."""
 
     def inside(program: str, *args: str) -> list[str]:
-        return ["sh", "-c", scripts[program], program, *args]
+        return ["sh", "-c", scripts[program], program, *args]  # $0 is the program's name
 
     return Psql(gateway, inside, "anna", note=note)
 
@@ -32,7 +32,12 @@ def client(gateway: Gateway, note: str = "", **scripts: str) -> Psql:
 def test_a_dump_arrives_whole(gateway: Gateway, tmp_path: Path) -> None:
     source, target = client(gateway, pg_dump=LARGE), client(gateway, pg_restore="cat > restored")
 
-    assert transfer(source, ["pg_dump"], target, ["pg_restore"], "Copying").code == 0
+    assert (
+        transfer(
+            source, source.program("pg_dump"), target, target.program("pg_restore"), "Copying"
+        ).code
+        == 0
+    )
 
     assert (tmp_path / "restored").read_bytes() == bytes(10_000_000)
 
@@ -41,7 +46,9 @@ def test_a_program_in_the_middle_is_fed(gateway: Gateway, tmp_path: Path) -> Non
     psql = client(gateway, pg_restore="cat", psql="cat > restored")
     chunks = [b"ab" * 1_000_000, b"cd"]
 
-    transfer(psql, ["pg_restore"], psql, ["psql"], "Restoring", chunks=chunks)
+    transfer(
+        psql, psql.inside("pg_restore"), psql, psql.program("psql"), "Restoring", chunks=chunks
+    )
 
     assert (tmp_path / "restored").read_bytes() == b"".join(chunks)
 
@@ -64,7 +71,9 @@ def test_the_first_failure_is_named(dump: str, restore: str, first: str, gateway
     target = client(gateway, pg_restore=restore, note="note of pg_restore")
 
     def moved() -> str:
-        answer = transfer(source, ["pg_dump"], target, ["pg_restore"], "Copying")
+        answer = transfer(
+            source, source.inside("pg_dump"), target, target.program("pg_restore"), "Copying"
+        )
         return target.checked("pg_restore", answer)
 
     with pytest.raises(InputOutputError) as error:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from composed.calls import Calls
-from composed.data.dump_file import sql_version
+from composed.data import misfits
+from composed.data.dump_file import DumpFile, sql_version
 from composed.data.moment import FACTS, at_a_moment, of_moment, read_facts
-from composed.data.psql import BARE, Psql, last_lines
+from composed.data.psql import Psql, last_lines
 from composed.data.transfer import copy, say_second_try, search_path, transfer, with_search_path
 from composed.database import CHUNK, MADE_BY_MIGRATE, Database, Dump, Facts, identifier, literal
 from composed.errors import ComposedError, DataError, InputOutputError
@@ -18,7 +19,7 @@ from composed.terminal import Progress, say
 
 EVERY_CALL = "[0-9a-f]+"
 
-RESTORE = ("pg_restore", "--no-owner", "--exit-on-error")
+RESTORE = ("--no-owner", "--exit-on-error")
 
 DROP = "DROP DATABASE IF EXISTS {} WITH (FORCE);\n"
 
@@ -106,7 +107,7 @@ class PostgreSQL(Database):
     def commands(self) -> dict[str, list[str]]:
         return {
             "dump": self._pg_dump(),
-            "restore": self._psql.program(*RESTORE, "--dbname", "composed_new_dry"),
+            "restore": self._psql.program("pg_restore", *RESTORE, "--dbname", "composed_new_dry"),
         }
 
     def dump(self, file: Path) -> tuple[Facts, str]:
@@ -130,16 +131,24 @@ class PostgreSQL(Database):
         return f"sha256:{digest.hexdigest()}"
 
     def check(self, dump: Dump) -> None:
-        """Let ``pg_restore`` read the table of contents of a custom dump."""
-        if dump.kind == "sql":
+        """Let ``pg_restore`` read the table of contents; of SQL, see what the server misses.
+
+        The statements of a foreign script that need a role or a setting that the server does
+        not have are left out of the restore.
+        """
+        if isinstance(dump, DumpFile) and dump.script:
             self.check_version(sql_version(dump))
+            misfits.fit(dump, self._sql, self._knows_restrict)
             return
-        answer = self._psql.feed(self._psql.inside("pg_restore", "--list"), dump.chunks())
+        contents = dump.table_of_contents() if isinstance(dump, DumpFile) else dump.chunks()
+        answer = self._psql.feed(self._archive_reader(dump, "--list"), contents)
         if answer.code:
             raise _unreadable(dump, answer)
         version = re.search(r"Dumped from database version: (\S+)", answer.out)
         if dump.foreign and version:  # of a snapshot, the manifest has the version
             self.check_version(version[1])
+        if isinstance(dump, DumpFile):
+            misfits.check_contents(dump, answer.out, self._sql)
 
     @contextlib.contextmanager
     def prepared(self, dump: Dump | None) -> Iterator[Facts]:
@@ -250,25 +259,35 @@ class PostgreSQL(Database):
         return facts
 
     def _load(self, new: str, dump: Dump) -> Answer:
+        """Let the program that reads the dump fill the database ``new``."""
         if dump.kind == "sql":
-            command, total = self._psql.command(new, "--output", "/dev/null"), 0
+            command = self._psql.command(new, "--output", "/dev/null")
         else:
-            command = self._psql.program(*_pg_restore(dump), "--dbname", new)
-            total = dump.file.stat().st_size
-        return self._psql.feed(command, dump.chunks(), Progress("Restoring", total))
+            login = ("--username", self._psql.user)
+            command = self._archive_reader(dump, *login, *_restoring(dump), "--dbname", new)
+        return self._psql.feed(command, dump.chunks(), Progress("Restoring", dump.size))
 
     def _load_as_sql(self, new: str, dump: Dump, path: str) -> Answer:
         change, label = with_search_path(path), "Restoring"
-        psql = (*BARE, "--output", "/dev/null", "--dbname", new)
+        command = self._psql.command(new, "--output", "/dev/null")
         if dump.kind == "sql":
-            command = self._psql.program(*psql)
             return self._psql.feed(command, change(dump.chunks()), Progress(label))
-        to_sql = (*_pg_restore(dump), "--file", "-")
+        to_sql = self._archive_reader(dump, *_restoring(dump), "--file", "-")
         chunks = dump.chunks()
-        return transfer(self._psql, to_sql, self._psql, psql, label, chunks=chunks, change=change)
+        return transfer(
+            self._psql, to_sql, self._psql, command, label, chunks=chunks, change=change
+        )
 
     def _pg_dump(self, *options: str) -> list[str]:
         return self._psql.program("pg_dump", *options, "--format=custom", "--dbname", self._current)
+
+    def _archive_reader(self, dump: Dump, *words: str) -> list[str]:
+        return self._psql.inside(*dump.unpack, "pg_restore", *words)
+
+    def _knows_restrict(self) -> bool:
+        """Ask psql itself: the command came with minor versions."""
+        script = [b"\\restrict x\n\\unrestrict x\n"]
+        return self._psql.feed(self._psql.command(self._aside), script).code == 0
 
     def _sql(self, script: str) -> str:
         return self._psql.sql(script, self._aside)
@@ -276,14 +295,16 @@ class PostgreSQL(Database):
 
 def _unreadable(dump: Dump, answer: Answer) -> ComposedError:
     """Blame a foreign file; the checksum of a snapshot was right, so the server is to blame."""
-    kind = DataError if dump.foreign else InputOutputError
     name = dump.file if dump.foreign else dump.title
     problem = f"{name} cannot be restored; the database is as it was:"
-    return kind(problem, *last_lines(answer.err))
+    if isinstance(dump, DumpFile):
+        return DataError(problem, *last_lines(answer.err), *misfits.cures(dump, answer.err))
+    return InputOutputError(problem, *last_lines(answer.err))
 
 
-def _pg_restore(dump: Dump) -> tuple[str, ...]:
-    return (*RESTORE, "--no-privileges") if dump.foreign else RESTORE  # roles of another server
+def _restoring(dump: Dump) -> list[str]:
+    """Return the options of pg_restore, the same for a database and for a script."""
+    return [*RESTORE, *(misfits.options(dump) if dump.foreign else [])]
 
 
 def _texts(names: Iterable[str]) -> str:

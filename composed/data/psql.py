@@ -10,11 +10,7 @@ from composed.errors import InputOutputError
 from composed.gateway import Answer, Gateway
 from composed.terminal import Progress
 
-LAST_LINES = 10
-
-# A prompt for a password would read the script.
-_OPTIONS = ("--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
-BARE = ("psql", *_OPTIONS, "--set", "ON_ERROR_STOP=1")
+LAST_LINES, WIDTH = 10, 300
 
 # The words of a program before the reason; the server writes them in the language of its setting.
 _REASON = re.compile(r"\b(?:ERROR|FATAL|PANIC|error):")
@@ -41,7 +37,9 @@ class Psql:
 
     def command(self, database: str, *args: str) -> list[str]:
         """Return the command of a psql that prints bare rows and stops at the first error."""
-        return self.program(*BARE, "--dbname", database, *args)
+        # A prompt for a password would read the script.
+        bare = ("--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
+        return self.program("psql", *bare, "--set", "ON_ERROR_STOP=1", "--dbname", database, *args)
 
     def sql(self, script: str, database: str = "postgres") -> str:
         """Run a script and return the rows; raise :class:`InputOutputError` when it fails."""
@@ -83,10 +81,7 @@ def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> I
 
 
 def last_lines(text: str) -> list[str]:
-    """Return the lines in which a program says why it failed: the last lines, the reason first."""
-    lines = text.strip().splitlines()
-    last = lines[-LAST_LINES:]
-    reasons = [line for line in lines if _REASON.search(line)]
-    if reasons and not any(_REASON.search(line) for line in last):
-        return [reasons[-1], *last[1:]]
-    return last
+    """Return the lines in which a program says why it failed: from the first error on."""
+    lines = [line[:WIDTH] for line in text.strip().splitlines()]
+    first = next((n for n, line in enumerate(lines) if _REASON.search(line)), -LAST_LINES)
+    return lines[first:][:LAST_LINES]

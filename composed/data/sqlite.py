@@ -173,7 +173,9 @@ class SQLite(Database):
         """Copy a dump, check the copy, and return the facts."""
         with _errors(dump.file):
             copy.touch(mode=0o600)
-            for suffix in ("", *SIDE_FILES):
+            with copy.open("wb") as whole:
+                whole.writelines(dump.chunks())  # a foreign file may be packed
+            for suffix in SIDE_FILES:
                 if (part := _part(dump.file, suffix)).exists():
                     shutil.copyfile(part, _part(copy, suffix))
             with _connected(copy) as source:

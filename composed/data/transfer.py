@@ -8,7 +8,7 @@ a dump is loaded as SQL, with the path of its own database.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from composed.data.psql import BARE, Psql, last_lines
+from composed.data.psql import Psql, last_lines
 from composed.database import CHUNK, literal
 from composed.gateway import Answer
 from composed.terminal import Progress, say
@@ -19,26 +19,27 @@ _FIRST_OBJECT = re.compile(rb"^(?:CREATE (?!DATABASE )|COPY |INSERT ).*\n", re.M
 
 def transfer(
     source: Psql,
-    dump: Sequence[str],
+    dump: list[str],
     target: Psql,
-    restore: Sequence[str],
+    restore: list[str],
     label: str,
     *,
     chunks: Iterable[bytes] = (),
     change: Callable[[Iterable[bytes]], Iterator[bytes]] = iter,
 ) -> Answer:
-    """Pipe the program ``dump`` of one server into ``restore`` of another; return its answer.
+    """Pipe the command ``dump`` of one server into ``restore`` of another; return its answer.
 
     ``label`` stands before the progress; ``chunks`` are the stdin of ``dump``; ``change`` gets
     its output. Raises the error of a ``dump`` that failed first. A ``restore`` that ends before
     the output of ``dump`` does is the first: ``dump`` is killed. After the whole output the first
     is ``dump``: ``restore`` only misses the rest.
     """
-    with source.gateway.pipe(source.program(*dump), chunks) as pipe:
+    with source.gateway.pipe(dump, chunks) as pipe:
         output = iter(lambda: pipe.stdout.read1(CHUNK), b"")
-        answer = target.feed(target.program(*restore), change(output), Progress(label))
+        answer = target.feed(restore, change(output), Progress(label))
         if not answer.code or not next(output, b""):
-            source.checked(dump[0], pipe.end())
+            name = "pg_restore" if "pg_restore" in dump else "pg_dump"
+            source.checked(name, pipe.end())
     return answer
 
 
@@ -59,17 +60,18 @@ def copy(
     error of the program that failed.
     """
     empty()
-    custom = ("pg_dump", *of_dump, "--compress=0", "--format=custom", "--dbname", database)
-    restore = ("pg_restore", *of_restore, "--exit-on-error", "--dbname", place)
-    answer = transfer(source, custom, target, restore, label)
+    custom = (*of_dump, "--compress=0", "--format=custom", "--dbname", database)
+    dump = source.program("pg_dump", *custom)
+    restore = target.program("pg_restore", *of_restore, "--exit-on-error", "--dbname", place)
+    answer, program = transfer(source, dump, target, restore, label), "pg_restore"
     if answer.code:
         path = search_path(source, database)
         say_second_try(answer, path)
         empty()
-        sql = ("pg_dump", *of_dump, *of_restore, "--dbname", database)
-        restore = (*BARE, "--output", "/dev/null", "--dbname", place)
-        answer = transfer(source, sql, target, restore, label, change=with_search_path(path))
-    target.checked(restore[0], answer)
+        dump = source.program("pg_dump", *of_dump, *of_restore, "--dbname", database)
+        restore, program = target.command(place, "--output", "/dev/null"), "psql"
+        answer = transfer(source, dump, target, restore, label, change=with_search_path(path))
+    target.checked(program, answer)
 
 
 def search_path(psql: Psql, database: str) -> str:

@@ -45,7 +45,7 @@ def list_(c: Context, json: bool = False) -> None:
     help={
         "name": "The snapshot of this name.",
         "latest": "The newest snapshot of this stack.",
-        "from": "A file of pg_dump, custom or SQL, gzip or not; in local mode, of SQLite.",
+        "from": "A file or folder of pg_dump, or SQL, perhaps packed; in local mode, of SQLite.",
         "no-snapshot": NO_SNAPSHOT,
         "no-verify": NO_VERIFY,
         "yes": YES,

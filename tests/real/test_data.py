@@ -34,7 +34,6 @@ def dumps(stack: Copy, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     commands = {
         "custom": "pg_dump -Fc -U cp_user task_db",
         "sql": "pg_dump -U cp_user task_db",
-        "tar": "pg_dump -Ft -U cp_user task_db",
         "create": "pg_dump -U cp_user --create task_db",
         "cluster": "pg_dumpall -U cp_user",
     }
@@ -134,7 +133,6 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "zip": (lambda _: b"PK\x03\x04...", "is a zip archive"),
     "mysql": (lambda _: b"-- MySQL dump 10.13\n", "is a MySQL dump"),
     "sqlite": (lambda _: b"SQLite format 3\x00", "is of sqlite"),
-    "tar": (lambda d: d["tar"], "is a tar archive"),
     "cluster": (lambda d: d["cluster"], "of a whole cluster (pg_dumpall)"),
     "create": (lambda d: d["create"], 'reaches beyond its database: "CREATE DATABASE'),
     "sql cut": (lambda d: d["sql"][:-200], "is cut off"),
