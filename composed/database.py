@@ -19,7 +19,8 @@ MADE_BY_MIGRATE = ("django_migrations", "django_content_type", "auth_permission"
 class Facts:
     """The contents of a database at one moment: version, applied migrations, rows by table.
 
-    PostgreSQL alone has a ``search_path``, and ``roles`` beside the role of the settings.
+    PostgreSQL alone has a ``search_path``, and ``roles``: the commands that make the roles beside
+    the role of the settings; ``objects`` counts views, functions and the like, and the tables.
     """
 
     version: str
@@ -27,6 +28,7 @@ class Facts:
     rows: Mapping[str, int]
     search_path: str = ""
     roles: tuple[str, ...] = ()
+    objects: int = 0
 
     @property
     def count(self) -> str:

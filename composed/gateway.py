@@ -55,21 +55,45 @@ class Pipe:
 
     def __init__(self, child: subprocess.Popen[bytes], err: IO[bytes]) -> None:
         self._child, self._err = child, err
+        self._feeder: threading.Thread | None = None
+        self._fault: Exception | None = None  # of the chunks that were fed
         self.stdin = cast("IO[bytes]", child.stdin)
         self.stdout = cast("io.BufferedReader", child.stdout)
 
     def feed(self, chunks: Iterable[bytes]) -> None:
-        """Write the chunks to stdin, and close it; a process may end before the last chunk."""
-        with contextlib.suppress(BrokenPipeError):
-            for chunk in chunks:
-                self.stdin.write(chunk)
-            self.stdin.close()
+        """Write the chunks to stdin meanwhile; a process may end before the last chunk."""
+        self._feeder = threading.Thread(target=self._feed, args=[chunks])
+        self._feeder.start()
+
+    def _feed(self, chunks: Iterable[bytes]) -> None:
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                for chunk in chunks:
+                    self.stdin.write(chunk)
+        except Exception as error:  # noqa: BLE001  # raised where the answer is wanted
+            self._fault = error
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()
+
+    def join(self) -> None:
+        """Wait until the last chunk is written, or the process has ended."""
+        if self._feeder:
+            self._feeder.join()
 
     def end(self) -> Answer:
-        """Close stdin, wait, and return the exit code with the rest of stdout."""
-        with contextlib.suppress(BrokenPipeError):
-            self.stdin.close()
-        out, code = self.stdout.read(), self._child.wait()
+        """Close stdin, wait, and return the exit code with the rest of stdout.
+
+        Raises an error of the chunks that were fed.
+        """
+        if not self._feeder:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()
+        out = self.stdout.read()
+        self.join()
+        code = self._child.wait()
+        if self._fault:
+            raise self._fault
         self._err.seek(0)
         return Answer(code, out.decode(errors="replace"), self._err.read().decode(errors="replace"))
 
@@ -181,16 +205,14 @@ class Gateway:
             except OSError as error:
                 raise NotFoundError(f"{argv[0]}: {error.strerror}") from None
             pipe = Pipe(child, err)
-            feeder = threading.Thread(target=pipe.feed, args=[chunks])
             if chunks:
-                feeder.start()
+                pipe.feed(chunks)
             try:
                 yield pipe
             finally:
                 child.kill()  # without effect on a child that was waited for
                 child.wait()
-                if chunks:
-                    feeder.join()  # the death of the child has ended a write
+                pipe.join()  # the death of the child has ended a write
                 pipe.stdout.close()
                 with contextlib.suppress(BrokenPipeError):
                     pipe.stdin.close()

@@ -14,6 +14,7 @@ import pytest
 from composed.data.archive import UNPACK
 from composed.data.postgres import PostgreSQL
 from composed.data.psql import Psql
+from composed.docker.volume.server import TemporaryServer
 from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
@@ -351,8 +352,9 @@ def test_a_name_that_no_terminal_can_show_is_listed(inv: Inv, project: Project) 
 def test_list_prints_json(mine: Path, inv: Inv) -> None:
     assert inv("db.list", "--json") == 0
 
-    manifests = [json.loads(mine.read_text())]
-    assert json.loads(inv.out()) == {"snapshots": manifests, "damaged": [], "half_made": []}
+    written = json.loads(mine.read_text())
+    del written["roles"]  # they have the hashes of passwords
+    assert json.loads(inv.out()) == {"snapshots": [written], "damaged": [], "half_made": []}
 
 
 def test_an_empty_list_names_the_verb_that_makes_a_snapshot(inv: Inv) -> None:
@@ -426,6 +428,99 @@ def test_a_restore_swaps_in_a_filled_database(mine: Path, inv: Inv, recorder: Re
     assert inv.out().endswith(
         "Restored: 2 tables, 7 rows.\nPending migrations: a.0002_more\n  Type: inv migrate\n"
     )
+
+
+def test_the_roles_of_a_snapshot_are_made_before_its_data(
+    mine: Path, inv: Inv, recorder: Recorder
+) -> None:
+    change(mine, roles=["CREATE ROLE analyst WITH PASSWORD 'x'", "GRANT readers TO analyst"])
+
+    assert inv(*RESTORE) == 0
+
+    place = next(n for n, script in enumerate(recorder.fed) if "CREATE ROLE" in script)
+    end = "EXCEPTION WHEN duplicate_object THEN NULL; END"
+    assert recorder.fed[place] == (
+        f"DO 'BEGIN CREATE ROLE analyst WITH PASSWORD ''x''; {end}';\n"
+        f"DO 'BEGIN GRANT readers TO analyst; {end}';\n"
+    )
+    assert place < recorder.fed.index("the dump")
+
+
+def test_a_snapshot_of_another_database_is_restored_under_its_name(
+    mine: Path, inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    change(mine, database="analytics")
+    words = [word for word in RESTORE if word != "--no-snapshot"]
+
+    assert inv(*words) == 0
+    (safety,) = [name for name in snapshot_names(project) if name != "mine"]
+    assert manifest(project, safety)["database"] == "analytics"
+
+    assert any("CREATE DATABASE %I', name" in script for script in recorder.fed)
+    assert any('RENAME TO "analytics"' in script for script in recorder.fed)
+    assert not any('RENAME TO "task_db"' in script for script in recorder.fed)
+    assert "Pending migrations" not in inv.out()
+
+
+@pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
+def test_every_database_of_a_volume_is_saved(
+    verb: str, inv: Inv, recorder: Recorder, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TemporaryServer, "databases", lambda _: ["my shop", "empty", "task_db"])
+    recorder.on("--dbname", "my shop").say(f"00000 00-1\n{FACTS}")
+    recorder.on("--dbname", "empty").say('00000 00-1\n["version", "15.18"]\n["end", ""]\n')
+
+    assert inv(*verb.split(), "--yes") == 0
+
+    live, other = snapshot_names(project)
+    assert other == f"{live}-my-shop"
+    assert [manifest(project, name)["database"] for name in (live, other)] == ["", "my shop"]
+    assert inv.err().endswith(
+        f"inv db.restore --name {live}\nTo bring the data back: inv db.restore --name {other}\n"
+    )
+
+
+def test_the_newest_is_of_the_live_database_and_each_database_keeps_its_own(
+    mine: Path, inv: Inv, project: Project
+) -> None:
+    assert inv("db.snapshot", "--name", "old-other") == 0
+    assert inv("db.snapshot", "--name", "other") == 0
+    for name in ("old-other", "other"):
+        change(project.snapshots / name / "manifest.json", database="analytics")
+
+    assert inv("db.restore", "--latest") == 77
+    assert "with mine of 20" in inv.err()
+    assert inv("db.prune", "--keep", "1", "--yes") == 0
+    assert snapshot_names(project) == ["mine", "other"]
+
+
+@pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
+def test_a_database_that_no_dump_can_save_keeps_the_volume(
+    verb: str, inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TemporaryServer, "closed_databases", lambda _: ["archive"])
+
+    assert inv(*verb.split(), "--yes") == 77
+
+    assert "The database archive takes no connections, not even of pg_dump." in inv.err()
+    assert not any("down" in argv for argv in recorder.ran)
+
+
+@pytest.mark.parametrize("verb", ["db.reset", "down --volumes"])
+def test_a_snapshot_that_cannot_be_restored_guards_nothing(
+    verb: str, inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    recorder.on("--dbname", "composed_proof_…").say(code=1, err="ERROR:  no function plain\n")
+    recorder.on("--exit-on-error").say(code=1, err="pg_restore: error: ERROR:  no function\n")
+
+    assert inv(*verb.split(), "--yes") in (74, 77)
+
+    assert "The snapshot that guards the data cannot be restored." in (error := inv.err())
+    assert "Without the trial: the same command with --no-verify" in error
+    assert snapshot_names(project) == []
+    assert not any("down" in argv for argv in recorder.ran)
+    assert inv(*verb.split(), "--no-verify", "--yes") == 0
+    assert len(snapshot_names(project)) == 1
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,14 @@ def test_a_table_that_cannot_be_locked_is_tried_again(
     )
 
 
+@pytest.mark.parametrize("rest", ["", "\n", '["rows", "public.a"', '["version", "15.18"]\n'])
+def test_facts_that_break_off_are_an_error(rest: str, psql: Psql, recorder: Recorder) -> None:
+    recorder.on("psql").say(f"{LOCKED}{rest}", code=2, err="server closed the connection\n")
+
+    with pytest.raises(InputOutputError, match="server closed the connection"):
+        at_a_moment(psql, "shop", str)
+
+
 @pytest.mark.parametrize("out", ["42501 \n", ""])
 def test_another_error_ends_the_wait(out: str, psql: Psql, recorder: Recorder) -> None:
     recorder.on("psql").say(out, code=3, err="ERROR: permission denied for table a\n")

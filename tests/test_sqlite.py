@@ -192,6 +192,24 @@ def test_a_program_that_goes_on_writing_is_named(
     assert count(live) == 4
 
 
+def test_a_program_that_goes_on_reading_is_named(
+    live: Path, inv: Inv, monkeypatch: MonkeyPatch
+) -> None:
+    """Without a log of SQLite, a reader keeps out the last step of a restore."""
+    execute(live, "PRAGMA journal_mode = delete")
+    for seconds in ("SECONDS_TO_WAIT", "SECONDS_FOR_READERS"):
+        monkeypatch.setattr(f"composed.data.sqlite.{seconds}", 0.1)
+    monkeypatch.setattr("composed.data.sqlite.users_of", lambda _: {77: "python"})
+    with connected(live) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM task").fetchall()
+
+        assert inv("db.reset", "--no-snapshot", "--yes") == 74
+
+    assert "db.sqlite3 is used by python (PID 77). The database is as it was." in inv.err()
+    assert count(live) == 3
+
+
 def test_a_write_after_the_snapshot_forbids_the_swap(
     live: Path, inv: Inv, monkeypatch: MonkeyPatch
 ) -> None:

@@ -1,12 +1,13 @@
 """Transfers of databases: pipes of programs, and the second try with another search_path."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from composed.data.psql import Psql
 from composed.data.transfer import copy, transfer, with_search_path
-from composed.errors import InputOutputError
+from composed.errors import DataError, InputOutputError
 from composed.gateway import Gateway
 
 LARGE = "head -c 10000000 /dev/zero"  # does not fit into a pipe that nobody reads
@@ -89,15 +90,46 @@ def test_a_copy_that_fails_is_tried_again_as_sql(
     dump = 'case "$*" in *custom*) echo custom;; *) echo "$@"; cat head;; esac'
     (tmp_path / "head").write_bytes(EMPTIED)
     psql = 'case "$*" in *restored*) cat > restored;; *) echo "app, it\'s";; esac'
-    server = client(gateway, pg_dump=dump, pg_restore="echo ERROR: no >&2; exit 1", psql=psql)
+    server = client(
+        gateway, pg_dump=dump, pg_restore="echo 'ERROR: f does not exist' >&2; exit 1", psql=psql
+    )
     emptied = []
 
     copy(server, "shop", server, "restored", "Copying", empty=lambda: emptied.append(True))
 
     assert (tmp_path / "restored").read_bytes().endswith(OWN)
     assert len(emptied) == 2
-    said = "A first try failed (ERROR: no). Again, with search_path app, it's …\n"
+    said = "A first try failed (ERROR: f does not exist). Again, with search_path app, it's …\n"
     assert capsys.readouterr().err == said
+
+
+def test_a_full_disk_is_not_filled_twice(gateway: Gateway) -> None:
+    full = "echo 'ERROR:  could not extend file: No space left' >&2; exit 1"
+    server, emptied = client(gateway, pg_dump="echo dump", pg_restore=full), []
+
+    with pytest.raises(InputOutputError, match="No space left"):
+        copy(server, "shop", server, "new", "Copying", empty=lambda: emptied.append(True))
+
+    assert len(emptied) == 1
+
+
+def test_an_error_of_what_is_fed_is_raised(gateway: Gateway) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"first"
+        raise DataError("the file breaks off")
+
+    psql = client(gateway, pg_restore="cat", psql="cat > restored")
+    to_sql, load = psql.inside("pg_restore"), psql.inside("psql")
+
+    with pytest.raises(DataError, match="breaks off"):
+        transfer(psql, to_sql, psql, load, "Restoring", chunks=chunks())
+
+
+def test_a_program_may_print_more_than_a_pipe_holds_while_it_is_fed(gateway: Gateway) -> None:
+    argv = ["sh", "-c", "head -c 1000000 /dev/zero; cat > /dev/null"]
+
+    with gateway.pipe(argv, [bytes(1 << 20)] * 5) as pipe:
+        assert len(pipe.end().out) == 1_000_000
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])

@@ -32,17 +32,30 @@ def find(stack: Stack, name: str) -> Snapshot:
 
 def latest(stack: Stack) -> Snapshot:
     """Return the stack's newest snapshot; raise :class:`NotFoundError` without a snapshot."""
-    names = oldest(stack, keep=0)
+    names = [name for name, database in _ours(stack) if not database]
     if not names:
         raise NotFoundError(f"There is no snapshot of {stack.name}.", "See all: inv db.list")
     return find(stack, names[-1])
 
 
 def oldest(stack: Stack, *, keep: int) -> list[str]:
-    """Return the names of the stack's snapshots except the ``keep`` newest, oldest first."""
+    """Return the names of the stack's snapshots except the ``keep`` newest, oldest first.
+
+    Of another database of the volume, as many stay.
+    """
+    ours = _ours(stack)
+    kept: set[str] = set()
+    for wanted in {database for _, database in ours}:
+        names = [name for name, database in ours if database == wanted]
+        kept |= {*names[len(names) - min(keep, len(names)) :]}
+    return [name for name, _ in ours if name not in kept]
+
+
+def _ours(stack: Stack) -> list[tuple[str, str]]:
+    """Return the names of the stack's snapshots with their database, oldest first."""
     snapshots = Snapshots(stack.project.snapshots).all()  # of other stacks in this folder too
-    names = [snapshot.name for snapshot in snapshots if snapshot.manifest.project == stack.name]
-    return names[: max(0, len(names) - keep)]
+    manifests = [snapshot.manifest for snapshot in snapshots]
+    return [(m.name, m.database) for m in manifests if m.project == stack.name]
 
 
 def open_file(stack: Stack, name: str) -> DumpFile:
@@ -111,7 +124,8 @@ def _replace(
     guarded, taken = safety and stack.store.has_data(), None
     with database.prepared(dump) as facts, database.closed():
         if guarded and (not only_rows or database.has_rows()):
-            taken = _take(stack, database, "", f"before {verb}", verify=verify)
+            of = dump.database if dump else ""
+            taken = _take(stack, database, "", f"before {verb}", verify=verify, of=of)
         database.swap()
     _say_the_way_back(taken)
     return facts
@@ -244,7 +258,7 @@ def _take(
     name = name or _free_name(store, time, f"{reason} {of}")
     with store.draft(name) as file:
         facts, checksum = database.dump(file)
-        if reason and not facts.rows:
+        if reason and not facts.rows and not facts.objects:
             if not of:
                 say("The database has no tables: no snapshot.")
             return None
@@ -269,19 +283,19 @@ def _take(
         draft = Snapshot(manifest, file)
         database.check(draft)
         if verify:
-            _prove(database, draft, reason)
+            _prove(database, draft)
         kept = store.keep(manifest)
     if reason:
         say(f"Snapshot taken: {kept.name}")
     return kept
 
 
-def _prove(database: Database, draft: Snapshot, reason: str) -> None:
+def _prove(database: Database, draft: Snapshot) -> None:
     """Restore a snapshot on trial; raise the error with the option that leaves the trial out."""
     try:
         database.prove(draft)
     except ComposedError as error:
-        cure = f"Without the trial: inv {reason.removeprefix('before ')} --no-verify"
+        cure = "Without the trial: the same command with --no-verify"
         problem = f"The snapshot that guards the data cannot be restored. {error}"
         raise type(error)(problem, cure) from None
 

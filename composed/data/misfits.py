@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from composed.data.dump_file import DumpFile
 from composed.data.script_check import Need, Script
 from composed.data.unpacked import packing
-from composed.database import Dump, literal
+from composed.database import Dump, identifier, literal
 from composed.errors import DataError
 from composed.terminal import say
 
@@ -70,7 +70,8 @@ def cures(dump: DumpFile, errors: str) -> Iterator[str]:
         yield from _of_newer_program(dump)
     if role := re.search(r"role \"([^\"]+)\" does not exist", errors):
         yield "Make it again: pg_dump --no-owner --no-privileges --file FILE DATABASE"
-        yield f"Or make the role first: inv dbshell --command 'CREATE ROLE \"{role[1]}\"'"
+        command = shlex.quote(f"CREATE ROLE {identifier(role[1])}")
+        yield f"Or make the role first: inv dbshell --command {command}"
     if re.search(r"extension \".*\" is not available|extension control file", errors):
         yield "Use an image of PostgreSQL that has the extension."
     if "invalid byte sequence for encoding" in errors:

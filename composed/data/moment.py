@@ -19,12 +19,37 @@ from composed.terminal import say
 
 T = TypeVar("T")
 
-# The rows of every table in a dump. CREATE EXTENSION makes the tables of an extension anew.
+# The rows of every table in a dump, and the commands that make the roles, which no dump has.
+# CREATE EXTENSION makes the tables of an extension anew.
 FACTS = """\
+SET client_encoding = 'UTF8';
 SELECT json_build_array('version', current_setting('server_version'));
 SELECT json_build_array('search_path', current_setting('search_path'));
-SELECT json_build_array('role', rolname) FROM pg_roles
- WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY rolname;
+SELECT replace($roles$
+  SELECT json_build_array('role', format(
+           'CREATE ROLE %I WITH %s %s %s %s %s %s %s CONNECTION LIMIT %s PASSWORD %L', rolname,
+           CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END,
+           CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END,
+           CASE WHEN rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END,
+           CASE WHEN rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END,
+           CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END,
+           CASE WHEN rolreplication THEN 'REPLICATION' ELSE 'NOREPLICATION' END,
+           CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END,
+           rolconnlimit, nullif(rolpassword, '********')))
+    FROM the_roles WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY rolname
+$roles$, 'the_roles', CASE WHEN rolsuper THEN 'pg_authid' ELSE 'pg_roles' END)
+  FROM pg_roles WHERE rolname = current_user \\gexec
+SELECT json_build_array('role', format('GRANT %I TO %I', groups.rolname, members.rolname))
+  FROM pg_auth_members JOIN pg_roles groups ON groups.oid = roleid
+  JOIN pg_roles members ON members.oid = member
+ WHERE members.rolname !~ '^pg_' AND members.rolname <> current_user
+   AND groups.rolname <> current_user ORDER BY 1::text;
+SELECT json_build_array('objects', (
+  (SELECT count(*) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_')
+  + (SELECT count(*) FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+      WHERE nspname <> 'information_schema' AND nspname !~ '^pg_')
+  + (SELECT count(*) FROM pg_largeobject_metadata))::text);
 SELECT format('SELECT json_build_array(''rows'', %L, count(*)) FROM ONLY %I.%I',
               nspname || '.' || relname, nspname, relname)
   FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -79,7 +104,7 @@ ROLLBACK;
 SELECT pg_sleep({seconds}) \\g /dev/null
 SELECT format('%s (%s)', pid, left(regexp_replace(query, '[[:cntrl:][:space:]]+', ' ', 'g'), 60))
   FROM pg_stat_activity
- WHERE pid IN (SELECT pid FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'
+ WHERE pid IN (SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock'
                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()));
 \\echo
 """
@@ -110,6 +135,7 @@ def at_a_moment(psql: Psql, database: str, read: Callable[[str], T]) -> tuple[T,
                 result = read(snapshot)
             except ComposedError:
                 if _is_in_the_way(session):
+                    say("A change of a table came between: again …")
                     continue
                 raise
             _write(session, f"\\set ON_ERROR_STOP on\n{FACTS}")
@@ -130,7 +156,11 @@ def read_facts(lines: Iterable[str | bytes]) -> Facts | None:
     texts: dict[str, list[str]] = defaultdict(list)
     rows: dict[str, int] = {}
     for line in lines:
-        kind, name, *count = json.loads(line)
+        try:
+            text = line if isinstance(line, str) else line.decode(errors="replace")
+            kind, name, *count = json.loads(text)
+        except ValueError:  # psql has lost the server in the middle of a line
+            return None
         if kind == "end":  # psql waits for more
             break
         if kind == "rows":
@@ -140,7 +170,8 @@ def read_facts(lines: Iterable[str | bytes]) -> Facts | None:
     else:
         return None
     version, path = "".join(texts["version"]).split()[0], "".join(texts["search_path"])
-    return Facts(version, tuple(texts["migration"]), rows, path, tuple(texts["role"]))
+    roles, objects = tuple(texts["role"]), int("".join(texts["objects"]) or 0)
+    return Facts(version, tuple(texts["migration"]), rows, path, roles, objects)
 
 
 def _wait_for_snapshot(psql: Psql, session: Pipe) -> str:

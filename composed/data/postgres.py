@@ -11,11 +11,18 @@ from composed.data import misfits
 from composed.data.dump_file import DumpFile, sql_version
 from composed.data.moment import FACTS, at_a_moment, of_moment, read_facts
 from composed.data.psql import Psql, last_lines
-from composed.data.transfer import copy, say_second_try, search_path, transfer, with_search_path
+from composed.data.transfer import (
+    copy,
+    is_worth_a_second_try,
+    say_second_try,
+    search_path,
+    transfer,
+    with_search_path,
+)
 from composed.database import CHUNK, MADE_BY_MIGRATE, Database, Dump, Facts, identifier, literal
 from composed.errors import ComposedError, DataError, InputOutputError
 from composed.gateway import Answer
-from composed.terminal import Progress, say
+from composed.terminal import Progress
 
 EVERY_CALL = "[0-9a-f]+"
 
@@ -47,7 +54,8 @@ ALTER DATABASE {closed} WITH ALLOW_CONNECTIONS true;
 
 MAKE = """\
 SELECT format('CREATE DATABASE %I', name) FROM (SELECT {name} AS name) AS wanted
- WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name) \\gexec
+ WHERE NOT EXISTS (SELECT FROM pg_database
+                    WHERE datname = name OR datname ~ '^composed_closed_{tag}_') \\gexec
 """
 
 # The settings of `ALTER DATABASE … SET` stay with the name.
@@ -74,13 +82,8 @@ SELECT format('ALTER DATABASE %I RENAME TO %I', datname, {live_text})
 ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true;
 """
 
-# A line for each role that is missing.
-ROLES = """\
-CREATE TEMPORARY TABLE missing AS SELECT name FROM unnest(ARRAY[{names}]::text[]) AS name
- WHERE name NOT IN (SELECT rolname FROM pg_roles);
-SELECT name FROM missing;
-SELECT format('CREATE ROLE %I', name) FROM missing \\gexec
-"""
+# A role that is there stays as the role is.
+ROLE = "BEGIN {}; EXCEPTION WHEN duplicate_object THEN NULL; END"
 
 
 class PostgreSQL(Database):
@@ -141,7 +144,9 @@ class PostgreSQL(Database):
             misfits.fit(dump, self._sql, self._knows_restrict)
             return
         contents = dump.table_of_contents() if isinstance(dump, DumpFile) else dump.chunks()
-        answer = self._psql.feed(self._archive_reader(dump, "--list"), contents)
+        # The list may be longer than the pipes hold, while the dump is still written.
+        with self._psql.gateway.pipe(self._archive_reader(dump, "--list"), contents) as reader:
+            answer = reader.end()
         if answer.code:
             raise _unreadable(dump, answer)
         version = re.search(r"Dumped from database version: (\S+)", answer.out)
@@ -197,8 +202,8 @@ class PostgreSQL(Database):
         self._sql(HEAL.format(live=live, live_text=text, tag=self._tag, call=call))
 
     def make(self) -> None:
-        """Make the database, empty, where there is none."""
-        self._sql(MAKE.format(name=literal(self._name)))
+        """Make the database, empty, where there is none, and no killed restore has closed it."""
+        self._sql(MAKE.format(name=literal(self._name), tag=self._tag))
 
     def has_rows(self) -> bool:
         without = _texts(MADE_BY_MIGRATE)
@@ -223,7 +228,7 @@ class PostgreSQL(Database):
     @contextlib.contextmanager
     def _beside(self) -> Iterator[str]:
         """Yield the name for a new database; when the block raises, all is as before."""
-        with self._swaps.under_way(self._name, keep_failed=True) as self._call:
+        with self._swaps.under_way(self._name.encode().hex(), keep_failed=True) as self._call:
             # The holder of the data lock may remove the databases of every other call.
             self.heal()
             try:
@@ -243,10 +248,10 @@ class PostgreSQL(Database):
 
     def _filled(self, new: str, dump: Dump) -> Facts:
         """Load a dump into a new database, compare, and return the facts."""
-        if dump.roles and (made := self._sql(ROLES.format(names=_texts(dump.roles))).splitlines()):
-            say(f"Made the missing roles, without a login: {', '.join(made)}.")
+        if dump.roles:
+            self._sql("".join(f"DO {literal(ROLE.format(role))};\n" for role in dump.roles))
         answer = self._load(new, dump)
-        if answer.code:
+        if is_worth_a_second_try(answer):
             path = dump.search_path or search_path(self._psql, self._current)
             say_second_try(answer, path)
             self._empty(new)

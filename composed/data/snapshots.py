@@ -274,8 +274,11 @@ def as_table(store: Snapshots) -> str:
 
 def as_json(store: Snapshots) -> str:
     """Return the manifests, and the names of damaged and half-made snapshots, as JSON."""
+    manifests = [asdict(snapshot.manifest) for snapshot in store.all()]
+    for manifest in manifests:
+        del manifest["roles"]  # hashes of passwords
     lists = {
-        "snapshots": [asdict(snapshot.manifest) for snapshot in store.all()],
+        "snapshots": manifests,
         "damaged": list(store.damaged()),
         "half_made": store.half_made(),
     }

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -107,7 +108,19 @@ class SQLite(Database):
                 new.execute("CREATE TABLE composed (x)")
                 new.execute("DROP TABLE composed")
             with self._unchanged() as check:
-                _copy(new, live, "Restoring", check)
+                waits_until = time.monotonic() + SECONDS_TO_WAIT
+
+                def look(code: int, left: int) -> None:
+                    nonlocal waits_until
+                    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):  # tried again for ever
+                        if time.monotonic() > waits_until:
+                            raise self._in_use("used")
+                        return
+                    waits_until = time.monotonic() + SECONDS_TO_WAIT
+                    if left:
+                        check()
+
+                _copy(new, live, "Restoring", look)
 
     @contextlib.contextmanager
     def _unchanged(self) -> Iterator[Callable[[], None]]:
@@ -193,9 +206,9 @@ class SQLite(Database):
             with _connected(self._file) as live:
                 yield live
 
-    def _in_use(self) -> InputOutputError:
+    def _in_use(self, how: str = "written") -> InputOutputError:
         users = ", ".join(f"{name} (PID {pid})" for pid, name in users_of(self._file).items())
-        problem = f"{self._file} is written by {users or 'another program'}."
+        problem = f"{self._file} is {how} by {users or 'another program'}."
         return InputOutputError(f"{problem} The database is as it was.", "Stop the program first.")
 
 
@@ -239,17 +252,19 @@ def _copy(
     source: sqlite3.Connection,
     target: sqlite3.Connection,
     label: str,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Back up in one transaction of the target; ``check`` is called within, and may raise."""
+    """Back up in one transaction of the target.
+
+    ``check`` gets SQLite's code of each step and the number of pages left, and may raise.
+    """
     page = source.execute("PRAGMA page_size").fetchone()[0]
     # The last page ends the transaction.
     pages = max(1, min(PAGES_AT_ONCE, source.execute("PRAGMA page_count").fetchone()[0] - 1))
     with Progress(label) as progress:
 
-        def look(_: int, left: int, total: int) -> None:
-            if left:
-                check()
+        def look(code: int, left: int, total: int) -> None:
+            check(code, left)
             progress.reach((total - left) * page)
 
         source.backup(target, pages=pages, progress=look)

@@ -64,7 +64,7 @@ def copy(
     dump = source.program("pg_dump", *custom)
     restore = target.program("pg_restore", *of_restore, "--exit-on-error", "--dbname", place)
     answer, program = transfer(source, dump, target, restore, label), "pg_restore"
-    if answer.code:
+    if is_worth_a_second_try(answer):
         path = search_path(source, database)
         say_second_try(answer, path)
         empty()
@@ -77,6 +77,14 @@ def copy(
 def search_path(psql: Psql, database: str) -> str:
     """Return the ``search_path`` with which a session of the database begins."""
     return psql.sql("SHOW search_path;", database).strip()
+
+
+def is_worth_a_second_try(first: Answer) -> bool:
+    """Return whether ``search_path`` may be the reason of a failure: a name was not found.
+
+    A server in another language than English writes no ERROR.
+    """
+    return first.code != 0 and ("does not exist" in first.err or "ERROR:" not in first.err)
 
 
 def say_second_try(first: Answer, path: str) -> None:

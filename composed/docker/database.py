@@ -95,7 +95,7 @@ class DatabaseService:
         """Undo restores and upgrades of killed verbs."""
         for call, name in self.restores.abandoned().items():
             with contextlib.suppress(ComposedError):  # the database is down: later
-                self.postgresql("heal", name).heal(call)
+                self.postgresql("heal", _decoded(name)).heal(call)
                 self.restores.forget(call)
         for call, volume in self.upgrades.abandoned().items():
             current = self.volume_check().volume  # the upgrade may have written the env file
@@ -105,3 +105,11 @@ class DatabaseService:
             with contextlib.suppress(ComposedError):  # without an answer of the engine: later
                 if in_use or volume not in self._dc.volumes():
                     self.upgrades.forget(call)
+
+
+def _decoded(name: str) -> str:
+    """Return the name of a database from a record in hexadecimal digits: it may be any text."""
+    try:
+        return bytes.fromhex(name).decode()
+    except ValueError:  # of an earlier Composed
+        return ""

@@ -77,7 +77,9 @@ class ComposeRunner(Runner):
             raise start.error(code)
         if options.migrate:  # while the backend loads
             options.migrate()
-        return start.wait()
+        services = start.wait()
+        self._stack.clean_up()  # of a database that has only now recovered from a power cut
+        return services
 
 
 def parse_ps(lines: str, backend: str) -> list[Service]:

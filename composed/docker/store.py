@@ -71,7 +71,9 @@ class VolumeStore(Store):
                 yield
             except BaseException as error:
                 self._stack.clean_up()
-                if running and not isinstance(error, Interrupted):
+                # With the temporary server still there, a second one would ruin the data.
+                is_alone = not self._calls.abandoned()
+                if running and is_alone and not isinstance(error, Interrupted):
                     self._dc.run("start", *running)
                 raise
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -45,13 +45,15 @@ class LocalRunner(Runner):
         self._project, self._gateway = stack.project, stack.gateway
 
     def up(self, options: UpOptions) -> list[Service]:
-        return self._up(options)
+        return self.up_on(None, options)
 
-    def _up(self, options: UpOptions, listener: socket.socket | None = None) -> list[Service]:
+    def up_on(self, listener: socket.socket | None, options: UpOptions) -> list[Service]:
+        """Start on a socket of :meth:`kept_socket`, which this closes; see :meth:`Runner.up`."""
         self._inside.check_services(options.services)
         if problem := self._inside.problem():
             raise problem
-        if self._stack.settings["COMPOSED_MODE"] == "auto" and not self._daemon.last():
+        is_first = not listener and not self._daemon.last()
+        if is_first and self._stack.settings["COMPOSED_MODE"] == "auto":
             say(UNASKED)
         if options.migrate:
             options.migrate()
@@ -72,12 +74,16 @@ class LocalRunner(Runner):
         """Start again on the same socket: what clients ask meanwhile waits there."""
         self._inside.check_services(options.services)
         self._gateway.end_dry_run()
-        with contextlib.ExitStack() as stack:
-            listener = self._listener()
-            if listener:
-                stack.enter_context(listener)
+        with self._stack.locked(), self.kept_socket() as listener:
             self.down()
-            return self._up(options, listener)
+            return self.up_on(listener, options)
+
+    @contextlib.contextmanager
+    def kept_socket(self) -> Iterator[socket.socket | None]:
+        """Keep the socket of the running server open in the block, None where that cannot be."""
+        listener = self._listener()
+        with listener or contextlib.nullcontext():
+            yield listener
 
     def _listener(self) -> socket.socket | None:
         """Return the socket of the running server, if it has the port of the settings."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from composed import files
 from composed.calls import Calls
 from composed.env.settings import Settings
-from composed.errors import Interrupted
+from composed.errors import ComposedError, Interrupted
 from composed.findings import Finding
 from composed.gateway import Gateway
 from composed.local.daemon import LOG_BYTES, Daemon
@@ -21,6 +22,7 @@ from composed.local.runner import HOST, LocalRunner
 from composed.ports.published import Published
 from composed.project import Project
 from composed.stack import Report, Stack, Store, UpOptions, as_json, service_rows
+from composed.terminal import say
 
 if TYPE_CHECKING:  # few verbs need the data
     from composed.data.sqlite import SQLite
@@ -33,6 +35,7 @@ class LocalStack(Stack):
 
     mode = "local"
     database_engine = "sqlite"
+    runner: LocalRunner
     inside: LocalInside
     store: FileStore
 
@@ -73,18 +76,30 @@ class FileStore(Store):
 
     @contextlib.contextmanager
     def _server_stopped(self, *, for_good: bool = True) -> Iterator[None]:
-        """Stop the server; start the server again if the block raises, or is not ``for_good``."""
+        """Stop the server; start the server again if the block raises, or is not ``for_good``.
+
+        What clients ask meanwhile waits for the new server: see :meth:`LocalRunner.restart`.
+        """
         runner, runs = self._stack.runner, bool(self._stack.daemon.running())
-        with self._stack.locked():
+        with self._stack.locked(), runner.kept_socket() as listener:
             runner.down()
             try:
                 yield
-            except BaseException as error:
-                if runs and not isinstance(error, Interrupted):
-                    runner.up(UpOptions())
+            except Interrupted:
+                say("The server is stopped. Type: inv up")
                 raise
-            if runs and not for_good:
-                runner.up(UpOptions())
+            except BaseException:
+                self._start_again(listener, runs=runs)
+                raise
+            self._start_again(listener, runs=runs and not for_good)
+
+    def _start_again(self, listener: socket.socket | None, *, runs: bool) -> None:
+        """Start the server if it ran; a start that fails does not undo what is done to the data."""
+        try:
+            if runs:
+                self._stack.runner.up_on(listener, UpOptions())
+        except ComposedError as error:
+            say(f"The server is stopped: {error.problem}\n  See all: inv up")
 
     def pointed_at(self, place: str) -> dict[str, str]:
         return {"SQLITE_PATH": place}

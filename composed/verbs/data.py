@@ -67,9 +67,10 @@ def restore(
     stack = prepare_stack(c)
     dump, words = _chosen(stack, name, latest, from_)
     question = f"Replace all data of {stack.name} with {dump.title}?"
-    confirm(stack, question, f"db.restore {words}", yes, no_snapshot)
+    confirm(stack, question, f"db.restore {words}", yes, no_snapshot, no_verify)
     facts = data.restore(stack, dump, safety=not no_snapshot, verify=not no_verify)
-    print("\n".join([f"Restored: {facts.count}.", *differences(stack, facts.migrations)]))
+    lines = [] if dump.database else differences(stack, facts.migrations)
+    print("\n".join([f"Restored: {facts.count}.", *lines]))
 
 
 @task(help={"keep": "How many of this stack's snapshots stay: the newest.", "yes": YES})
@@ -100,7 +101,7 @@ def reset(
     from composed.data import actions as data
 
     stack = prepare_stack(c)
-    confirm(stack, f"Remove all data of {stack.name}?", "db.reset", yes, no_snapshot)
+    confirm(stack, f"Remove all data of {stack.name}?", "db.reset", yes, no_snapshot, no_verify)
     data.reset(stack, safety=not no_snapshot, verify=not no_verify)
     print("The database is empty. Fill it: inv migrate")
 
@@ -136,7 +137,7 @@ def destroy(
     stack = prepare_stack(c)
     names = ", ".join(stack.store.holdings())
     question = f"Remove {stack.name}, with all its data{names and f' ({names})'} and images?"
-    confirm(stack, question, "destroy", yes, no_snapshot)
+    confirm(stack, question, "destroy", yes, no_snapshot, no_verify)
     end_with(data.destroy(stack, safety=not no_snapshot, verify=not no_verify))
 
 
@@ -168,7 +169,15 @@ def _chosen(stack: Stack, name: str, latest: bool, file: str) -> tuple[Dump, str
     return data.open_file(stack, file), f"--from {shlex.quote(file)}"
 
 
-def confirm(stack: Stack, question: str, again: str, yes: bool, no_snapshot: bool = False) -> None:
+def confirm(
+    stack: Stack,
+    question: str,
+    again: str,
+    yes: bool,
+    no_snapshot: bool = False,
+    no_verify: bool = False,
+) -> None:
     """Ask the user; the error without a terminal names ``again``, the verb with its options."""
-    again = f"inv {again}{' --no-snapshot' if no_snapshot else ''} --yes"
+    omitted = f"{' --no-snapshot' * no_snapshot}{' --no-verify' * no_verify}"
+    again = f"inv {again}{omitted} --yes"
     terminal.ask(question, yes=yes or stack.gateway.dry, again=again)

@@ -77,7 +77,14 @@ def down(
     if volumes:
         from composed.data.actions import down_volumes
 
-        confirm(stack, f"Remove all data of {stack.name}?", "down --volumes", yes, no_snapshot)
+        confirm(
+            stack,
+            f"Remove all data of {stack.name}?",
+            "down --volumes",
+            yes,
+            no_snapshot,
+            no_verify,
+        )
         stop = partial(down_volumes, stack, safety=not no_snapshot, verify=not no_verify)
     end_with(stop())
     stack.forget()

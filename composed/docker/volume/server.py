@@ -15,8 +15,12 @@ from composed.gateway import Answer, Gateway
 NOTE = "the old volume stays"  # in every error
 SECONDS_TO_START, SECONDS_BETWEEN_LOOKS = 300, 0.1
 
-DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datallowconn ORDER BY 1;\n"
-CLOSED = "SELECT datname FROM pg_database WHERE NOT datistemplate AND NOT datallowconn;\n"
+# Of the templates, these two are PostgreSQL's own.
+DATABASES = """\
+SELECT datname FROM pg_database
+ WHERE datname NOT IN ('template0', 'template1') AND datallowconn ORDER BY 1;
+"""
+CLOSED = "SELECT datname FROM pg_database WHERE datname <> 'template0' AND NOT datallowconn;\n"
 SEQUENCES = """\
 SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequences ORDER BY 1;
 """
