@@ -104,8 +104,29 @@ def test_a_written_file_is_for_the_owner_alone(tmp_path: Path) -> None:
         assert list(file.parent.iterdir()) == [file]
 
 
+def test_a_file_system_without_hard_links_gets_a_file_too(
+    tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", fail)
+
+    edit_env(tmp_path / ".env", lambda _: "A=1\n")
+
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["A=1\n"]
+
+
+@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_change_by_another_program_meanwhile_stays(exists: bool, tmp_path: Path) -> None:
+def test_a_change_by_another_program_meanwhile_stays(
+    exists: bool, links: bool, tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", fail)
     file, seen = tmp_path / ".env", []
     if exists:
         file.write_text("A=1\n")

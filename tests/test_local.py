@@ -240,6 +240,20 @@ def test_a_restart_hands_the_socket_over_unless_the_port_changes(
     listener.close()
 
 
+def test_a_server_other_than_gunicorn_gets_no_socket(
+    inv: Inv, daemon: FakeDaemon, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    other = dataclasses.replace(project, serve=("python", "-m", "waitress"))
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+    assert inv("up") == 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(Gateway, "listening_socket", lambda *_: listener)
+
+        assert inv("restart") == 0
+
+    assert "GUNICORN_FD" not in daemon.env
+
+
 def test_a_taken_port_that_must_not_change_is_73(
     recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
 ) -> None:

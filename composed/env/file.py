@@ -1,6 +1,5 @@
 """Makes and completes ``.env``: project name, uid and gid, secrets. Values in the file stay."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -133,11 +132,16 @@ def _write(file: Path, before: str | None, after: str) -> bool:
         files.make_folder(file.parent)
         with files.draft(file, after) as draft:
             if before is None:
-                with contextlib.suppress(FileExistsError):
+                try:
                     file.hardlink_to(draft)  # unlike a rename, fails when the file exists by now
+                except FileExistsError:
+                    return False
+                except OSError:  # a file system without hard links
+                    if stands(file):
+                        return False
+                else:
                     return True
-                return False
-            if read_text(file) != before:
+            elif read_text(file) != before:
                 return False
             draft.replace(file)
             return True

@@ -51,9 +51,10 @@ class LocalInside(Inside):
         """
         self._gateway.make_file(self.database)
         if self.database.resolve().is_relative_to(self._project.root.resolve()):
-            data = self._project.snapshots.parent
+            data = self._project.snapshots.parent.resolve()
+            folders = [data] if self.database.resolve().is_relative_to(data) else []
             sides = [self.database.with_name(self.database.name + suffix) for suffix in SIDE_FILES]
-            self._gateway.make_private(data, self.database, *sides)
+            self._gateway.make_private(*folders, self.database, *sides)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
         argv = [*with_own_python(self._project.manage), *args]

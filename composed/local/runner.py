@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import NamedTuple
 
 from composed import files
@@ -88,6 +89,8 @@ class LocalRunner(Runner):
     def _listener(self) -> socket.socket | None:
         """Return the socket of the running server, if it has the port of the settings."""
         start = self._daemon.running()
+        if not any(Path(word).name == "gunicorn" for word in self._project.server):
+            return None  # another program would not know the socket
         if not start or int(self._stack.settings[self._project.backend_port]) not in (
             0,
             start.port,

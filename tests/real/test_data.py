@@ -139,7 +139,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "gzip cut": (lambda d: gzip.compress(d["custom"])[:-20], "is damaged or cut off"),
     "custom cut": (lambda d: d["custom"][: len(d["custom"]) // 2], "cannot be restored"),
     "custom head": (lambda d: d["custom"][:300], "cannot be restored"),
-    "sql wrong": (lambda d: d["sql"].replace(b"COPY ", b"COPPY ", 1), "cannot be restored"),
+    "sql wrong": (
+        lambda d: d["sql"].replace(b"CREATE TABLE", b"CREATE TABEL", 1),
+        "cannot be restored",
+    ),
     "newer": (
         lambda d: d["sql"].replace(b"database version 15", b"database version 99", 1),
         "The data is from PostgreSQL 99",
