@@ -135,9 +135,7 @@ class Gateway:
                     argv,
                     cwd=cwd or self.cwd,
                     env={**os.environ, **(env or {})},
-                    stdin={"all": None, "none": subprocess.DEVNULL, "answers": subprocess.PIPE}[
-                        typed
-                    ],
+                    stdin=_STDIN[typed],
                     stdout=subprocess.PIPE if without or typed == "answers" else None,
                     close_fds=False,  # a lock lasts as long as the child does
                 )

@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,12 +51,7 @@ def processes_from_ps(text: str) -> list[Process]:
 def listeners_from_proc(port: int) -> dict[int, str]:
     """Return PID and name of each visible process that listens on the port."""
     sockets = {f"socket:[{inode}]" for inode in owners(port)}
-    names = {}
-    for process in PROC.glob("[0-9]*") if sockets else ():
-        with contextlib.suppress(OSError):  # another user's process, or an ended process
-            if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
-                names[int(process.name)] = (process / "comm").read_text().strip()
-    return names
+    return _having_open(lambda link: str(link.readlink()) in sockets) if sockets else {}
 
 
 def listeners_from_lsof(text: str) -> dict[int, str]:
@@ -66,12 +61,9 @@ def listeners_from_lsof(text: str) -> dict[int, str]:
 
 def users_of(file: Path) -> dict[int, str]:
     """Return PID and name of each visible process, other than this one, that has the file open."""
-    path, names = str(file.resolve()), {}
-    for process in PROC.glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # another user's process, or an ended process
-            files = {str(link.readlink()) for link in (process / "fd").iterdir()}
-            if path in files and int(process.name) != os.getpid():
-                names[int(process.name)] = (process / "comm").read_text().strip()
+    path = str(file.resolve())
+    names = _having_open(lambda link: str(link.readlink()) == path)
+    names.pop(os.getpid(), None)
     return names
 
 
@@ -87,16 +79,26 @@ def is_alive(pid: int) -> bool:
 
 
 def lock_holders(file: Path) -> dict[int, str]:
-    """Return PID and name of each visible process that holds the flock(2) of the file.
+    """Return PID and name of each visible process that holds the flock(2) of the file."""
+    wanted = file.stat()
+
+    def holds(link: Path) -> bool:
+        info = link.parent.with_name("fdinfo") / link.name
+        return os.path.samestat(link.stat(), wanted) and "FLOCK" in info.read_text()
+
+    return _having_open(holds)
+
+
+def _having_open(is_wanted: Callable[[Path], bool]) -> dict[int, str]:
+    """Return PID and name of each visible process with such a descriptor, a link in ``/proc``.
 
     Where there is no ``/proc``, none is visible.
     """
-    wanted, names = file.stat(), {}
+    names = {}
     for link in PROC.glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):  # another user's process, or an ended process
-            info = link.parent.with_name("fdinfo") / link.name
-            if os.path.samestat(link.stat(), wanted) and "FLOCK" in info.read_text():
-                names[int(link.parts[2])] = (link.parent.with_name("comm")).read_text().strip()
+            if is_wanted(link):
+                names[int(link.parts[-3])] = link.parent.with_name("comm").read_text().strip()
     return names
 
 

@@ -1,6 +1,8 @@
 """Samples: settings, models of Compose, rows of ``docker compose ps``, containers, commands."""
 
 import json
+import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +91,17 @@ class Inv:
 
 def snapshot_names(project: Project) -> list[str]:
     return sorted(path.name for path in project.snapshots.glob("*"))
+
+
+def make_socket(file: Path) -> None:
+    """Bind a socket to a path; the socket stays in the file system."""
+    here = Path.cwd()
+    os.chdir(file.parent)  # the path of a socket has to be short
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(file.name)
+    finally:
+        os.chdir(here)
 
 
 def ps_answer(*rows: Mapping[str, object]) -> str:

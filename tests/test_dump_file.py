@@ -293,6 +293,18 @@ def test_what_a_program_packed_is_unpacked(
         examine(tmp_path / "dump")
 
 
+def test_a_packing_that_a_program_reads_is_not_unpacked_inside_another(
+    tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)  # of Python 3.14
+    (tmp_path / "dump").write_bytes(gzip.compress(b"\x28\xb5\x2f\xfd" + TEXT.encode()))
+
+    with pytest.raises(
+        DataError, match=r"packed twice, with zstd inside\.\n.*gzip -dc .*dump > inner"
+    ):
+        examine(tmp_path / "dump")
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 def test_edits_replace_bytes_wherever_a_chunk_ends(size: int) -> None:
     text = b"0123456789abcdef"

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,24 +10,14 @@ import pytest
 
 from composed import files
 from composed.errors import InputOutputError, RefusedError
-from tests.samples import MonkeyPatch
+from tests.samples import MonkeyPatch, make_socket
 
 Make = Callable[[Path], object]
 
 
-def listener(file: Path) -> None:
-    here = Path.cwd()
-    os.chdir(file.parent)  # the path of a socket has to be short
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(file.name)
-    finally:
-        os.chdir(here)
-
-
 THINGS: dict[str, tuple[Make, str]] = {
     "pipe": (os.mkfifo, "it is a pipe, not a file"),
-    "socket": (listener, "it is a socket, not a file"),
+    "socket": (make_socket, "it is a socket, not a file"),
     "folder": (Path.mkdir, "Is a directory"),
     "device": (lambda file: file.symlink_to("/dev/zero"), "it is a device, not a file"),
     "loop": (lambda file: file.symlink_to(file), os.strerror(errno.ELOOP)),

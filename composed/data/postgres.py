@@ -10,7 +10,7 @@ from composed.calls import Calls
 from composed.data import misfits
 from composed.data.dump_file import DumpFile, sql_version
 from composed.data.moment import FACTS, at_a_moment, of_moment, read_facts
-from composed.data.psql import Psql, last_lines
+from composed.data.psql import Psql, last_lines, unless_exists
 from composed.data.transfer import (
     copy,
     is_worth_a_second_try,
@@ -81,9 +81,6 @@ SELECT format('ALTER DATABASE %I RENAME TO %I', datname, {live_text})
    AND NOT EXISTS (SELECT FROM pg_database WHERE datname = {live_text}) LIMIT 1 \\gexec
 ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true;
 """
-
-# A role that is there stays as the role is.
-ROLE = "BEGIN {}; EXCEPTION WHEN duplicate_object THEN NULL; END"
 
 
 class PostgreSQL(Database):
@@ -249,7 +246,7 @@ class PostgreSQL(Database):
     def _filled(self, new: str, dump: Dump) -> Facts:
         """Load a dump into a new database, compare, and return the facts."""
         if dump.roles:
-            self._sql("".join(f"DO {literal(ROLE.format(role))};\n" for role in dump.roles))
+            self._sql("".join(map(unless_exists, dump.roles)))
         answer = self._load(new, dump)
         if is_worth_a_second_try(answer):
             path = dump.search_path or search_path(self._psql, self._current)

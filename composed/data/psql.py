@@ -71,6 +71,11 @@ class Psql:
         return failure(program, answer, self.note, self.secret)
 
 
+def unless_exists(command: str) -> str:
+    """Return SQL that runs a command such as CREATE ROLE; a role that exists stays as it is."""
+    return f"DO {literal(f'BEGIN {command}; EXCEPTION WHEN duplicate_object THEN NULL; END')};\n"
+
+
 def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> InputOutputError:
     """Return the error of a program: the exit code, the caller's note, the last lines."""
     hidden = answer.err

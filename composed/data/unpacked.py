@@ -7,6 +7,7 @@ import gzip
 import importlib
 import itertools
 import lzma
+import shlex
 import shutil
 import subprocess
 import zlib
@@ -40,10 +41,10 @@ def unpacked(file: Path, size: int) -> Iterator[bytes]:
     try:
         with contextlib.ExitStack() as stack:
             stream: Any = stack.enter_context(file.open("rb"))
-            for _ in range(LAYERS):
+            for layer in range(LAYERS):
                 if not (name := packing(stream.peek(8))):
                     break
-                stream = stack.enter_context(_opened(name, stream, file))
+                stream = stack.enter_context(_opened(name, stream, file, inside=layer > 0))
             while chunk := stream.read(size):
                 yield chunk
     except PermissionError as error:
@@ -101,7 +102,7 @@ def _our_line_ends(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def _opened(name: str, stream: IO[bytes], file: Path) -> Iterator[IO[bytes]]:
+def _opened(name: str, stream: IO[bytes], file: Path, *, inside: bool) -> Iterator[IO[bytes]]:
     if opener := _OPENERS.get(name):
         with opener(stream) as inner:
             yield inner
@@ -111,6 +112,10 @@ def _opened(name: str, stream: IO[bytes], file: Path) -> Iterator[IO[bytes]]:
             with importlib.import_module("compression.zstd").open(stream) as inner:
                 yield inner
             return
+    if inside:  # the program reads the file itself
+        with file.open("rb") as outer:
+            unpack = f"{packing(outer.read(8))} -dc {shlex.quote(str(file))} > inner"
+        raise DataError(f"{file} is packed twice, with {name} inside.", f"Unpack it: {unpack}")
     if not shutil.which(name):
         problem = f"{file} is compressed with {name}, and this machine has no {name}."
         raise DataError(problem, f"Install {name}, or unpack the file elsewhere: {name} -d FILE")

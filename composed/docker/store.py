@@ -23,6 +23,8 @@ KINDS = (
     (("image", "ls", "--quiet"), ("image", "rm", "--force")),
 )
 
+NOTE = "nothing was removed"  # in the errors of a last snapshot
+
 
 class VolumeStore(Store):
     """The volume of the database service, and everything on the engine with the stack's label."""
@@ -51,7 +53,7 @@ class VolumeStore(Store):
         with (
             self._stopped(),
             self._calls.under_way(keep_failed=True) as call,
-            temporary_server(self._dc, self._database.name, user, call) as server,
+            temporary_server(self._dc, self._database.name, user, call, NOTE) as server,
         ):
             server.database(live).heal()  # a killed restore may have left copies
             if closed := server.closed_databases():

@@ -15,7 +15,7 @@ from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
 from composed.health.waiting import Look, log_of_this_start, not_ready, settled, wait
 from composed.local.daemon import Daemon, Start
-from composed.local.inside import LocalInside, with_own_python
+from composed.local.inside import SIDE_FILES, LocalInside, with_own_python
 from composed.machine import free_port
 from composed.ports.published import Published, in_the_way
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
@@ -28,7 +28,6 @@ UNASKED = (
 HOST = "127.0.0.1"
 PORT_LOST = "has lost its port to another process"
 STARTS = 5  # while other processes take the port
-SIDE_FILES = ("", "-wal", "-shm", "-journal", MIGRATE_LOCK)
 
 
 class Log(NamedTuple):
@@ -103,7 +102,7 @@ class LocalRunner(Runner):
         with self._stack.locked():
             self._stop()
             file = self._inside.database
-            for suffix in SIDE_FILES if volumes else ():
+            for suffix in ("", *SIDE_FILES, MIGRATE_LOCK) if volumes else ():
                 self._gateway.remove(file.with_name(file.name + suffix))
         return 0
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
+
+from tests.samples import make_socket
 
 Mangle = Callable[[Random, Path], object]
 
@@ -105,13 +106,7 @@ def pipe(_: Random, file: Path) -> None:
 
 def listener(_: Random, file: Path) -> None:
     _away(file)
-    here = Path.cwd()
-    os.chdir(file.parent)  # the path of a socket has to be short
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(file.name)
-    finally:
-        os.chdir(here)
+    make_socket(file)
 
 
 def folder(random: Random, file: Path) -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from composed.calls import Calls
-from composed.data.psql import Psql
+from composed.data.psql import Psql, unless_exists
 from composed.data.transfer import copy
 from composed.database import identifier
 from composed.docker.compose import LABEL, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.volume import volume
 from composed.docker.volume.credentials import Credentials, Misfit, Server
-from composed.docker.volume.server import NOTE, TemporaryServer, output, temporary_server
+from composed.docker.volume.server import TemporaryServer, output, temporary_server
 from composed.docker.volume.volume import DataVolume, VolumeCheck
 from composed.env.file import edit_env, with_values
 from composed.errors import (
@@ -32,13 +32,13 @@ from composed.errors import (
 )
 from composed.stack import Stack, Volume
 
+NOTE = "the old volume stays"  # in every error
 PROJECT = "${COMPOSE_PROJECT_NAME}"
 
 # Lines for the protection of psql, which an older psql may not know.
 _RESTRICTED = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
 # The new server has roles already: the superuser, and the roles of init scripts.
-_ROLE = re.compile(r"^(CREATE ROLE .*;)$", re.MULTILINE)
-_UNLESS_EXISTS = r"DO $do$ BEGIN \1 EXCEPTION WHEN duplicate_object THEN NULL; END $do$;"
+_ROLE = re.compile(r"^(CREATE ROLE .*);\n", re.MULTILINE)
 
 
 class Plan(NamedTuple):
@@ -168,8 +168,8 @@ class VolumeChanges(Volume):
         ):
             old.database(wanted.database).heal()  # a killed restore may have left copies
             answer = self._gateway.ask(old.psql.program("pg_dumpall", "--globals-only"))
-            roles = _RESTRICTED.sub("", output("pg_dumpall", answer))
-            new.psql.sql(_ROLE.sub(_UNLESS_EXISTS, roles))
+            roles = _RESTRICTED.sub("", output("pg_dumpall", answer, NOTE))
+            new.psql.sql(_ROLE.sub(lambda role: unless_exists(role[1]), roles))
             for name in old.databases():
                 _copy_database(old.psql, new.psql, name)
                 if old.contents(name) != new.contents(name):
@@ -213,7 +213,7 @@ class VolumeChanges(Volume):
     def _server(
         self, user: str, call: str, env: Mapping[str, str]
     ) -> AbstractContextManager[TemporaryServer]:
-        return temporary_server(self._dc, self._database.name, user, call, env)
+        return temporary_server(self._dc, self._database.name, user, call, NOTE, env)
 
     def _check_settings(self, settings: DataVolume, wanted: DataVolume) -> None:
         """Raise :class:`SettingError` if the shell or the Compose file overrides the env file."""
@@ -234,7 +234,7 @@ class VolumeChanges(Volume):
     def _check_unused(self, name: str) -> None:
         """Raise :class:`RefusedError` while a container uses the volume: two servers ruin data."""
         listing = ["docker", "ps", "--quiet", "--filter", f"volume={name}"]
-        ids = output("docker ps", self._gateway.ask(listing)).split()
+        ids = output("docker ps", self._gateway.ask(listing), NOTE).split()
         # On a busy machine, `docker ps` lists a container for a moment after its end.
         running = "{{if .State.Running}}{{slice .Name 1}}{{end}}"
         # The answer for a container that is gone by then is an error, beside the names.

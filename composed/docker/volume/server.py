@@ -12,7 +12,6 @@ from composed.docker.compose import LABEL, Compose
 from composed.errors import NotReadyError
 from composed.gateway import Answer, Gateway
 
-NOTE = "the old volume stays"  # in every error
 SECONDS_TO_START, SECONDS_BETWEEN_LOOKS = 300, 0.1
 
 # Of the templates, these two are PostgreSQL's own.
@@ -26,28 +25,12 @@ SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequence
 """
 
 
-@contextlib.contextmanager
-def temporary_server(
-    dc: Compose, service: str, user: str, call: str, env: Mapping[str, str] | None = None
-) -> Iterator["TemporaryServer"]:
-    """Start the service once more, without ports and without a name on the network.
-
-    ``user`` is the superuser; ``call`` labels the container; ``env`` wins over the env files.
-    """
-    options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}")
-    answer = dc.gateway.ask(dc.argv("run", *options, service), env=env)
-    server = TemporaryServer(dc.gateway, output("docker compose run", answer).split()[-1], user)
-    server.wait()
-    yield server
-    server.stop()
-
-
 class TemporaryServer:
     """A server in the container ``id_``, with the superuser ``user``."""
 
-    def __init__(self, gateway: Gateway, id_: str, user: str) -> None:
-        self._gateway, self._id = gateway, id_
-        self.psql = Psql(gateway, self._inside, user, note=NOTE)
+    def __init__(self, gateway: Gateway, id_: str, user: str, note: str) -> None:
+        self._gateway, self._id, self._note = gateway, id_, note
+        self.psql = Psql(gateway, self._inside, user, note=note)
 
     def database(self, name: str) -> PostgreSQL:
         """Return a database, for dumps and counts: no restore is recorded."""
@@ -81,14 +64,32 @@ class TemporaryServer:
         """Shut the server down in order, with every write on disk, and remove the container."""
         for words in (("stop", "--time", "300"), ("rm", "--force", "--volumes")):
             answer = self._gateway.ask(["docker", *words, self._id])
-            output(f"docker {words[0]}", answer)
+            output(f"docker {words[0]}", answer, self._note)
 
     def _inside(self, *argv: str) -> list[str]:
         return ["docker", "exec", "--interactive", self._id, *argv]
 
 
-def output(program: str, answer: Answer) -> str:
+@contextlib.contextmanager
+def temporary_server(
+    dc: Compose, service: str, user: str, call: str, note: str, env: Mapping[str, str] | None = None
+) -> Iterator[TemporaryServer]:
+    """Start the service once more, without ports and without a name on the network.
+
+    ``user`` is the superuser; ``call`` labels the container; ``note`` stands in every error;
+    ``env`` wins over the env files.
+    """
+    options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}")
+    answer = dc.gateway.ask(dc.argv("run", *options, service), env=env)
+    id_ = output("docker compose run", answer, note).split()[-1]
+    server = TemporaryServer(dc.gateway, id_, user, note)
+    server.wait()
+    yield server
+    server.stop()
+
+
+def output(program: str, answer: Answer, note: str) -> str:
     """Return the stdout of a program; raise :class:`InputOutputError` when it failed."""
     if answer.code:
-        raise failure(program, answer, NOTE)
+        raise failure(program, answer, note)
     return answer.out
