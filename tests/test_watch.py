@@ -9,9 +9,9 @@ import pytest
 
 from composed.contract import SERVER_ENDED
 from composed.docker.start import STARTS
-from composed.gateway import Gateway
+from composed.gateway import Answer, Gateway
 from composed.health.waiting import names_in
-from tests.recorder import Recorder
+from tests.recorder import Call, Recorder
 from tests.samples import DB_ROW, PS_ROW, Inv, MonkeyPatch, container, model, probe, ps_answer
 
 Looks = Callable[..., None]
@@ -145,6 +145,24 @@ def test_up_tries_again_when_a_database_that_answers_is_healthy_again(
     inv("up")
 
     assert len([argv for argv in recorder.ran if "up" in argv]) == STARTS
+
+
+@pytest.mark.parametrize(("before", "ups"), [("unhealthy", 2), ("healthy", 1)])
+def test_up_tries_again_when_the_database_became_healthy_since_compose_looked(
+    before: str, ups: int, inv: Inv, looks: Looks, recorder: Recorder
+) -> None:
+    recorder.on("ps", "--all").say(ps_answer(PS_ROW, {**DB_ROW, "Health": before}))
+
+    def refuse(_: Call) -> Answer:
+        recorder.on("ps", "--all").say(ps_answer(PS_ROW, {**DB_ROW, "Health": "healthy"}))
+        return Answer(1, "", "")
+
+    recorder.on("up").do(refuse)
+    looks(container("db", Health="healthy"))
+
+    inv("up")
+
+    assert len([argv for argv in recorder.ran if "up" in argv]) == ups
 
 
 def test_a_log_can_end_the_wait(inv: Inv, looks: Looks, recorder: Recorder) -> None:

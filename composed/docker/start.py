@@ -53,14 +53,20 @@ class Start:
         The volume is compared with the settings before a container is started.
         """
         self._model, services = self._dc.model(), self._options.services
-        self._give_way(self._model)
+        before = self._seen()
+        self._give_way(self._model, before)
         self._database.check(self._model, services)
         current = recipe(self._model)
         words = ("up", "--detach", *self._build(current), *recreate, *services)
         for _ in range(STARTS):
             code = self._dc.run(*words, services=services, env=current.label)
-            if not code or not (self._give_way(self._dc.model()) or self._is_healthy_again()):
+            if not code:
                 break
+            now = self._seen()
+            again = self._give_way(self._dc.model(), now) or self._is_healthy_again(before, now)
+            if not again:
+                break
+            before = now
         return code
 
     def wait(self) -> list[Service]:
@@ -90,22 +96,28 @@ class Start:
         names = {*self._model.services, *self._options.services}
         return [service for service in services if service.service in names]
 
+    def _seen(self) -> list[Service]:
+        return [] if self._gateway.dry else self._ours(self._stack.runner.ps())
+
     def _watch(self, services: list[Service]) -> Watch:
         return Watch(self._stack, self._dc, self._database, services, self._began)
 
-    def _is_healthy_again(self) -> bool:
+    def _is_healthy_again(self, before: Sequence[Service], now: Sequence[Service]) -> bool:
         """Return whether a database that answers became healthy: Compose trusts the old status."""
-        found = [s for s in self._stack.runner.ps() if s.service == self._database.name]
+        name = self._database.name
+        was = [service.health for service in before if service.service == name]
+        found = [service for service in now if service.service == name]
+        if any(service.health == "healthy" for service in found):  # since Compose looked
+            return "unhealthy" in was
         if not any(s.health == "unhealthy" and self._database.answers() for s in found):
             return False
         return self._watch(found).becomes_healthy(self._options.timeout)
 
-    def _give_way(self, model: Model) -> bool:
+    def _give_way(self, model: Model, services: Sequence[Service]) -> bool:
         """Return whether ports were taken and replaced; raise when a port may not change."""
         if self._gateway.dry:
             return False
         self._dc.check([self._stack.project.backend], model.services)
-        services = self._ours(self._stack.runner.ps())
         ours = {host for service in services for host in service.ports.values()}
         wanted = model.published(self._options.services)
         foreign = [port for port in wanted if f"{port.host}:{port.port}" not in ours]

@@ -17,7 +17,7 @@ services:
         - "pg_isready --quiet --host 127.0.0.1 || exit 1;
           sleep ${SECONDS_OF_A_PROBE:-0}; test ! -e /dev/shm/busy || sleep 9"
       interval: 1s
-      timeout: 1s
+      timeout: 2s
       retries: 1
       start_period: 30s
       start_interval: 1s
