@@ -1,4 +1,4 @@
-"""The plan of every query that the API makes: by an index, and without a sort."""
+"""The plan of every query that the API makes: by an index, and few rows are read."""
 
 import re
 from collections.abc import Callable
@@ -56,8 +56,8 @@ def test_every_list_is_read_from_an_index(client: Client, is_done: Callable[[int
         given = {name: value for name, value in query.items() if value}
         [plan] = plans(client.get, "/api/tasks", given)
         assert_by_index(plan)
-        if done and rows.count(done == "true") < ROWS // 2:
-            assert read_in_vain(plan) < ROWS // 10, plan
+        if connection.vendor == "sqlite" and done and rows.count(done == "true") < ROWS // 2:
+            assert "task_done_page" in plan, plan  # SQLite does not count the rows
 
 
 def test_a_task_is_found_by_its_key(client: Client, is_done: object) -> None:
@@ -89,13 +89,13 @@ def explain(sql: str) -> str:
         return "\n".join(row[column] for row in cursor.fetchall())
 
 
-def read_in_vain(plan: str) -> int:
-    """Return how many rows are read and left out; SQLite does not count."""
-    if connection.vendor == "sqlite":
-        return 0 if "task_done_page" in plan else ROWS
-    return sum(map(int, re.findall(r"Rows Removed by Filter: (\d+)", plan)))
-
-
 def assert_by_index(plan: str) -> None:
+    """Refuse each plan that grows with the table.
+
+    PostgreSQL may sort the few rows that an index has found: the choice changes with the size
+    of the table on disk, which autovacuum changes at any time.
+    """
     assert "INDEX" in plan.upper(), plan
-    assert not any(word in plan for word in ("Sort", "Seq Scan", "TEMP B-TREE")), plan
+    assert not any(word in plan for word in ("Seq Scan", "TEMP B-TREE")), plan
+    rows = re.findall(r"\brows=(\d+)|Rows Removed by \w.*: (\d+)", plan)
+    assert sum(int(found or removed) for found, removed in rows) < ROWS // 10, plan
