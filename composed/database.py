@@ -20,7 +20,8 @@ class Facts:
     """The contents of a database at one moment: version, applied migrations, rows by table.
 
     PostgreSQL alone has a ``search_path``, and ``roles``: the commands that make the roles beside
-    the role of the settings; ``objects`` counts views, functions and the like, and the tables.
+    the role of the settings; ``objects`` counts views, functions and the like, and the tables;
+    ``locale`` are the options of CREATE DATABASE.
     """
 
     version: str
@@ -29,6 +30,7 @@ class Facts:
     search_path: str = ""
     roles: tuple[str, ...] = ()
     objects: int = 0
+    locale: str = ""
 
     @property
     def count(self) -> str:
@@ -62,6 +64,7 @@ class Dump:
     search_path: str = ""
     roles: Sequence[str] = ()
     database: str = ""
+    locale: str = ""
     unpack: tuple[str, ...] = ()
 
     @property
@@ -122,8 +125,8 @@ class Database(ABC):
         """Restore a dump, compare the rows, and remove the copy; raise when that fails."""
 
     @abstractmethod
-    def make(self) -> None:
-        """Make the database, empty, where there is none."""
+    def make(self, dump: Dump) -> None:
+        """Make the database of a dump, empty, where there is none."""
 
     @abstractmethod
     def has_rows(self) -> bool:

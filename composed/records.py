@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 from composed import files
 
 Record = TypeVar("Record")
+NameInDatabase: TypeAlias = Annotated[str, "any text that PostgreSQL takes for a name"]
 
 MOST = (1 << 53) - 1  # as far as every reader of JSON counts
 
@@ -23,7 +24,7 @@ def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
 
     Raises :class:`ValueError` that names the first field that is missing or of another type.
     """
-    hints, found = get_type_hints(kind), {}
+    hints, found = get_type_hints(kind, include_extras=True), {}
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
         if field.name in values:
             found[field.name] = _checked(field.name, values[field.name], hints[field.name])
@@ -99,6 +100,7 @@ def _is_table(value: object) -> bool:
 
 _KINDS: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
     str: (_is_text, "a text"),
+    NameInDatabase: (_is_name, "a text"),
     int: (_is_count, "a whole number from 0"),
     float: (_is_number, "a number"),
     tuple[str, ...]: (_is_list, "a list of texts"),

@@ -55,7 +55,6 @@ def postgres(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder.on("--dbname", "composed_closed_…").say(f"00000 00-1\n{FACTS}")
     recorder.on("run", "--detach").say("c1\n")  # a server that no other program can reach
     monkeypatch.setattr(TemporaryServer, "databases", lambda _: ["task_db"])
-    monkeypatch.setattr(TemporaryServer, "closed_databases", lambda _: [])
     recorder.on("{{.State.Running}}").say("true\n")
     recorder.on("pg_restore", "--list").say("; Dumped from database version: 15.18 (Debian)\n")
     recorder.on("pg_dump").say("the dump")

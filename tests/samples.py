@@ -65,6 +65,7 @@ PG_RESTORE = f"{EXEC_DB} pg_restore --username cp_user --no-owner --exit-on-erro
 FACTS = """\
 ["version", "15.18 (Debian 15.18-0)"]
 ["search_path", "public"]
+["locale", "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"]
 ["rows", "public.a", 3]
 ["rows", "public.b", 4]
 ["migration", "a.0001_initial"]

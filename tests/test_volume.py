@@ -96,7 +96,7 @@ def _fitting_volume(recorder: Recorder) -> None:
     recorder.on("volume", "ls").say("shop_db-data shop\n")
     recorder.on("image", "inspect", "--format", "{{json .Config}}").say(json.dumps(TO_17))
     recorder.on("docker", "run").say(FIFTEEN)
-    recorder.on("--no-psqlrc", "--quiet").say("postgres\ntask_db\n")
+    recorder.on("--no-psqlrc", "--quiet").say('["postgres", "task_db"]')
     recorder.on("image", "inspect", "--format", "json").say("[]")
 
 
@@ -276,7 +276,7 @@ WAYS = "inv down --volumes && inv up && inv db.restore --latest\n"
             "",
         ),
         (
-            {"--no-psqlrc --quiet": out("postgres\nold\ntest_old\n")},
+            {"--no-psqlrc --quiet": out('["postgres", "old", "test_old"]')},
             "POSTGRES_DB is 'task_db': there is no such database in volume shop_db-data.\n"
             "  Write the old value into .env: POSTGRES_DB=old\n",
             "POSTGRES_DB=old ",
@@ -388,7 +388,7 @@ def test_a_rename_that_fails_drops_the_helper(inv: Inv, recorder: Recorder, mend
 
 
 def test_one_of_several_databases_is_not_guessed(inv: Inv, recorder: Recorder) -> None:
-    recorder.on("--no-psqlrc", "--quiet").say("a\nb\npostgres\n")
+    recorder.on("--no-psqlrc", "--quiet").say('["a", "b", "postgres"]')
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
 
     assert inv("db.credentials") == 78
@@ -433,13 +433,36 @@ def newer(recorder: Recorder, monkeypatch: MonkeyPatch) -> Recorder:
     return recorder
 
 
-def databases(monkeypatch: MonkeyPatch, *names: str) -> None:
+def databases(monkeypatch: MonkeyPatch, *names: str, closed: str = "") -> None:
     original = Psql.sql
+    rows = "".join(json.dumps({name: name != closed}) + "\n" for name in names)
 
     def sql(self: Psql, script: str, database: str = "postgres") -> str:
-        return "\n".join(names) if script == DATABASES else original(self, script, database)
+        return rows if script == DATABASES else original(self, script, database)
 
     monkeypatch.setattr(Psql, "sql", sql)
+
+
+def test_an_upgrade_leaves_no_database_out(
+    inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    databases(monkeypatch, "it's", "task_db", closed="it's")
+
+    assert inv("db.upgrade") == 77
+
+    told = inv.err()
+    assert "The database it's takes no connections, not even of pg_dump." in told
+    assert "inv dbshell --command 'ALTER DATABASE \"it'" in told
+    assert not any("pg_dump" in argv for argv in newer.piped)
+
+
+def test_a_database_may_have_any_name(inv: Inv, newer: Recorder, monkeypatch: MonkeyPatch) -> None:
+    databases(monkeypatch, "two\nlines", "next\u2028line", "task_db")
+
+    assert inv("db.upgrade") == 0
+
+    copied = [argv[-1] for argv in newer.piped if "pg_dump" in argv]
+    assert copied == ["two\nlines", "next\u2028line", "task_db"]
 
 
 def test_an_upgrade_copies_each_database_and_names_the_new_volume(
@@ -647,7 +670,7 @@ def test_the_error_hides_the_password(inv: Inv, recorder: Recorder, mend: Mend) 
 
 def test_doctor_shows_volume_credentials_and_test_database(inv: Inv, recorder: Recorder) -> None:
     recorder.on("--env", "PGPASSWORD").give(REFUSED)
-    recorder.on("…datname ^@ 'test_task_db'…").say("test_task_db\n")
+    recorder.on("…datname ^@ 'test_task_db'…").say('["test_task_db"]')
 
     inv("doctor", "--json")
 

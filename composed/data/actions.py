@@ -99,7 +99,7 @@ def restore(stack: Stack, dump: Dump, *, safety: bool = True, verify: bool = Tru
             database.check_version(dump.manifest.version)
         else:  # a snapshot was checked when it was made, and its checksum a moment ago
             database.check(dump)
-        database.make()
+        database.make(dump)
         return _replace(stack, database, dump, "db.restore", safety=safety, verify=verify)
 
 
@@ -286,6 +286,7 @@ def _take(
             search_path=facts.search_path,
             roles=facts.roles,
             database=of,
+            locale=facts.locale,
         )
         draft = Snapshot(manifest, file)
         database.check(draft)

@@ -101,7 +101,7 @@ def _missing(wanted: set[tuple[str, str]], sql: Callable[[str], str]) -> set[tup
     for kind, missing in _MISSING.items():
         if names := ", ".join(sorted(literal(name) for has, name in wanted if has == kind)):
             script += _ASK.format(kind=literal(kind), names=names, missing=missing)
-    rows = sql(script).splitlines() if script else []
+    rows = sql(script).split("\n") if script else []
     return {(kind, name) for kind, name in (json.loads(row) for row in rows if row[:1] == "[")}
 
 

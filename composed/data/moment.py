@@ -19,12 +19,25 @@ from composed.terminal import say
 
 T = TypeVar("T")
 
+# The options of CREATE DATABASE that no dump has, of a row of pg_database. The names of the columns
+# for a locale of ICU or of PostgreSQL itself changed from version to version.
+LOCALE = """\
+format('ENCODING %L LC_COLLATE %L LC_CTYPE %L', pg_encoding_to_char(encoding), datcollate, datctype)
+  || (SELECT CASE found ->> 'datlocprovider'
+        WHEN 'i' THEN format(' LOCALE_PROVIDER icu ICU_LOCALE %L', locale)
+                      || coalesce(' ICU_RULES ' || quote_literal(found ->> 'daticurules'), '')
+        WHEN 'b' THEN format(' LOCALE_PROVIDER builtin BUILTIN_LOCALE %L', locale)
+        ELSE '' END
+        FROM to_jsonb(pg_database) AS found,
+             coalesce(found ->> 'datlocale', found ->> 'daticulocale') AS locale)"""
+
 # The rows of every table in a dump, and the commands that make the roles, which no dump has.
 # CREATE EXTENSION makes the tables of an extension anew.
-FACTS = """\
+FACTS = f"""\
 SET client_encoding = 'UTF8';
 SELECT json_build_array('version', current_setting('server_version'));
 SELECT json_build_array('search_path', current_setting('search_path'));
+SELECT json_build_array('locale', {LOCALE}) FROM pg_database WHERE datname = current_database();
 SELECT replace($roles$
   SELECT json_build_array('role', format(
            'CREATE ROLE %I WITH %s %s %s %s %s %s %s CONNECTION LIMIT %s PASSWORD %L', rolname,
@@ -62,7 +75,7 @@ SELECT 'SELECT json_build_array(''migration'', app || ''.'' || name)
           FROM django_migrations ORDER BY id'
  WHERE to_regclass('django_migrations') IS NOT NULL \\gexec
 SELECT json_build_array('end', '');
-"""
+"""  # noqa: S608  # no value of a user
 
 # The session is idle on purpose while pg_dump reads the same snapshot.
 BEGIN = """\
@@ -171,7 +184,8 @@ def read_facts(lines: Iterable[str | bytes]) -> Facts | None:
         return None
     version, path = "".join(texts["version"]).split()[0], "".join(texts["search_path"])
     roles, objects = tuple(texts["role"]), int("".join(texts["objects"]) or 0)
-    return Facts(version, tuple(texts["migration"]), rows, path, roles, objects)
+    locale = "".join(texts["locale"])
+    return Facts(version, tuple(texts["migration"]), rows, path, roles, objects, locale)
 
 
 def _wait_for_snapshot(psql: Psql, session: Pipe) -> str:

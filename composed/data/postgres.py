@@ -9,7 +9,7 @@ from pathlib import Path
 from composed.calls import Calls
 from composed.data import misfits
 from composed.data.dump_file import DumpFile, sql_version
-from composed.data.moment import FACTS, at_a_moment, of_moment, read_facts
+from composed.data.moment import FACTS, LOCALE, at_a_moment, of_moment, read_facts
 from composed.data.psql import Psql, last_lines, unless_exists
 from composed.data.transfer import (
     copy,
@@ -22,13 +22,31 @@ from composed.data.transfer import (
 from composed.database import CHUNK, MADE_BY_MIGRATE, Database, Dump, Facts, identifier, literal
 from composed.errors import ComposedError, DataError, InputOutputError
 from composed.gateway import Answer
-from composed.terminal import Progress
+from composed.terminal import Progress, say
 
-EVERY_CALL = "[0-9a-f]+"
+EVERY_CALL = "[0-9a-f]{12}"
+NO_CALL = "0" * 12
 
 RESTORE = ("--no-owner", "--exit-on-error")
 
-DROP = "DROP DATABASE IF EXISTS {} WITH (FORCE);\n"
+# A subscription keeps its database; without its slot, it needs no answer of the other server.
+DROP = """\
+SELECT EXISTS (SELECT FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid
+                WHERE datname = {text}) AS subscribes \\gset
+\\if :subscribes
+ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true;
+\\connect {name}
+SELECT format(command, subname)
+  FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid,
+       unnest(ARRAY['ALTER SUBSCRIPTION %I DISABLE', 'ALTER SUBSCRIPTION %I SET (slot_name = NONE)',
+                    'DROP SUBSCRIPTION %I']) WITH ORDINALITY AS commands (command, step)
+ WHERE datname = current_database() ORDER BY subname, step \\gexec
+\\connect {aside}
+\\endif
+SELECT format('ALTER DATABASE %I WITH IS_TEMPLATE false', datname)
+  FROM pg_database WHERE datname = {text} AND datistemplate \\gexec
+DROP DATABASE IF EXISTS {name} WITH (FORCE);
+"""
 
 HAS_ROWS = """\
 SELECT format('SELECT true WHERE EXISTS (SELECT FROM %I.%I)', schemaname, tablename)
@@ -37,12 +55,12 @@ SELECT format('SELECT true WHERE EXISTS (SELECT FROM %I.%I)', schemaname, tablen
 \\gexec
 """
 
-CREATE = """\
-SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LC_COLLATE %L'
-              ' LC_CTYPE %L CONNECTION LIMIT %s', {new}, pg_get_userbyid(datdba),
-              pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit)
-  FROM pg_database WHERE datname = {live} \\gexec
-"""
+CREATE = f"""\
+SELECT format('CREATE DATABASE %I TEMPLATE template0 OWNER %I %s CONNECTION LIMIT %s',
+              {{new}}, pg_get_userbyid(datdba), {LOCALE}, datconnlimit)
+    || CASE WHEN datistemplate THEN ' IS_TEMPLATE true' ELSE '' END
+  FROM pg_database WHERE datname = {{live}} \\gexec
+"""  # noqa: S608  # no value of a user
 
 # A database that is renamed has no other sessions. psql and pg_dump know the new name.
 CLOSE = """\
@@ -53,7 +71,7 @@ ALTER DATABASE {closed} WITH ALLOW_CONNECTIONS true;
 """
 
 MAKE = """\
-SELECT format('CREATE DATABASE %I', name) FROM (SELECT {name} AS name) AS wanted
+SELECT format('CREATE DATABASE %I %s', name, {locale}) FROM (SELECT {name} AS name) AS wanted
  WHERE NOT EXISTS (SELECT FROM pg_database
                     WHERE datname = name OR datname ~ '^composed_closed_{tag}_') \\gexec
 """
@@ -70,12 +88,12 @@ ALTER DATABASE {new} RENAME TO {live};
 COMMIT;
 """
 
-# A closed database is never dropped: beside it, someone may have made the live database anew.
+# The rows name the databases to be dropped. A closed database is never dropped: beside it,
+# someone may have made the live database anew.
 HEAL = """\
-SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', datname)
-  FROM pg_database WHERE datname ~ '^composed_(new|old|proof)_{call}$' \\gexec
+SELECT datname FROM pg_database WHERE datname ~ '^composed_(new|old|proof)_{call}$';
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
- WHERE datname ~ '^composed_closed_{tag}_{call}$';
+ WHERE datname ~ '^composed_closed_{tag}_{call}$' \\g /dev/null
 SELECT format('ALTER DATABASE %I RENAME TO %I', datname, {live_text})
   FROM pg_database WHERE datname ~ '^composed_closed_{tag}_{call}$'
    AND NOT EXISTS (SELECT FROM pg_database WHERE datname = {live_text}) LIMIT 1 \\gexec
@@ -91,7 +109,7 @@ class PostgreSQL(Database):
     def __init__(self, psql: Psql, name: str, swaps: Calls) -> None:
         self._psql, self._name, self._swaps = psql, name, swaps
         self._current = name  # a closed database has another name
-        self._call = "0"
+        self._call = NO_CALL
         self._tag = hashlib.sha256(name.encode()).hexdigest()[:8]  # a name may be long
         # Where a script runs while the live database is restored and renamed.
         self._aside = "template1" if name == "postgres" else "postgres"
@@ -194,13 +212,19 @@ class PostgreSQL(Database):
         raise self._psql.error("psql", answer)
 
     def heal(self, call: str = EVERY_CALL) -> None:
-        """Drop the databases that killed restores left, and open the live database."""
+        """Open the live database, and drop the databases that killed restores left."""
         live, text = identifier(self._name), literal(self._name)
-        self._sql(HEAL.format(live=live, live_text=text, tag=self._tag, call=call))
+        left = self._sql(HEAL.format(live=live, live_text=text, tag=self._tag, call=call))
+        for database in re.findall(r"^composed_\w+$", left, re.MULTILINE):
+            try:
+                self._drop(database)
+            except ComposedError as error:  # it is in nobody's way
+                say(f"The database {database}, a copy, could not be dropped: {error}")
 
-    def make(self) -> None:
+    def make(self, dump: Dump) -> None:
         """Make the database, empty, where there is none, and no killed restore has closed it."""
-        self._sql(MAKE.format(name=literal(self._name), tag=self._tag))
+        locale = literal(f"TEMPLATE template0 {dump.locale}" if dump.locale else "")
+        self._sql(MAKE.format(name=literal(self._name), tag=self._tag, locale=locale))
 
     def has_rows(self) -> bool:
         without = _texts(MADE_BY_MIGRATE)
@@ -237,11 +261,15 @@ class PostgreSQL(Database):
 
     def _empty(self, new: str) -> None:
         """Make a new database like the live database, without the contents."""
-        new_name, live = literal(new), literal(self._current)
-        self._sql(f"{DROP.format(identifier(new))}{CREATE.format(new=new_name, live=live)}")
+        create = CREATE.format(new=literal(new), live=literal(self._current))
+        self._sql(self._dropping(new) + create)
 
     def _drop(self, database: str) -> None:
-        self._sql(DROP.format(identifier(database)))
+        self._sql(self._dropping(database))
+
+    def _dropping(self, database: str) -> str:
+        """Return SQL for a database of ours: its name has no character to be quoted."""
+        return DROP.format(name=database, text=literal(database), aside=self._aside)
 
     def _filled(self, new: str, dump: Dump) -> Facts:
         """Load a dump into a new database, compare, and return the facts."""

@@ -15,7 +15,7 @@ from composed import files
 from composed.database import Dump, Facts
 from composed.errors import DataError, NotFoundError, ValueWrongError
 from composed.gateway import folder_lock
-from composed.records import MOST, read_object, record
+from composed.records import MOST, NameInDatabase, read_object, record
 from composed.terminal import Progress, shown, size, table
 
 HEADINGS = ("NAME", "MADE (UTC)", "SIZE", "ROWS", "ENGINE", "COMMIT", "PROJECT", "WHY")
@@ -50,9 +50,10 @@ class Manifest:
     checksum: str
     format: int = FORMAT
     number: int = 0
-    search_path: str = ""
+    search_path: NameInDatabase = ""
     roles: tuple[str, ...] = ()
-    database: str = ""
+    database: NameInDatabase = ""
+    locale: NameInDatabase = ""
 
 
 class Snapshot(Dump):
@@ -62,10 +63,10 @@ class Snapshot(Dump):
         kind = "sqlite" if manifest.engine == "sqlite" else "custom"
         title = f"{manifest.name} of {manifest.created}"
         if manifest.database:
-            title += f" (the database {manifest.database})"
+            title += f" (the database {shown(manifest.database)})"
         super().__init__(file, kind, title, manifest.rows, foreign=False)
         self.search_path, self.roles = manifest.search_path, manifest.roles
-        self.database = manifest.database
+        self.database, self.locale = manifest.database, manifest.locale
         self.manifest, self.name = manifest, manifest.name
 
     @property
@@ -158,6 +159,7 @@ class Snapshots:
             handle = os.open(half / MANIFEST, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  # a file of 0600
                 json.dump(asdict(manifest), file, indent=2)
+            _manifest(manifest.name, half / MANIFEST)  # the data may go because of it
             for path in (half / MANIFEST, half / DUMP, half):
                 _sync(path)
             half.rename(folder)
@@ -262,7 +264,7 @@ def as_table(store: Snapshots) -> str:
             f"{manifest.engine} {manifest.version}",
             manifest.commit[:10] or "-",
             manifest.project,
-            " ".join(filter(None, (manifest.reason, manifest.database))) or "-",
+            " ".join(filter(None, (manifest.reason, shown(manifest.database)))) or "-",
         )
         for manifest in (snapshot.manifest for snapshot in store.all())
     ]

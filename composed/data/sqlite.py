@@ -143,7 +143,7 @@ class SQLite(Database):
         with _errors(dump.file), _connected(dump.file) as copy:
             _facts(copy).check(dump.rows)
 
-    def make(self) -> None:
+    def make(self, dump: Dump) -> None:
         """Do nothing: SQLite makes a missing file."""
 
     def has_rows(self) -> bool:

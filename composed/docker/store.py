@@ -56,9 +56,6 @@ class VolumeStore(Store):
             temporary_server(self._dc, self._database.name, user, call, NOTE) as server,
         ):
             server.database(live).heal()  # a killed restore may have left copies
-            if closed := server.closed_databases():
-                problem = f"The database {closed[0]} takes no connections, not even of pg_dump."
-                raise RefusedError(problem)
             others = [name for name in server.databases() if name != live]
             yield {"": server.database(live), **{name: server.database(name) for name in others}}
 

@@ -220,15 +220,15 @@ def test_a_restore_that_was_cut_off_in_the_closed_window_is_healed(filled: Copy)
     swaps = filled.own / "swaps"
     swaps.mkdir(exist_ok=True)
     inside = ("dc", "--", "exec", "-T", "db", "psql", "-qU", "cp_user", "-d", "postgres")
-    script = "CREATE DATABASE composed_new_00c0ffee; ALTER DATABASE task_db ALLOW_CONNECTIONS "
+    script = "CREATE DATABASE composed_new_00c0ffee0000; ALTER DATABASE task_db ALLOW_CONNECTIONS "
     filled.ok(*inside, text=f"{script} false; CREATE DATABASE composed_new_of_somebody;")
 
-    (swaps / "00c0ffee").touch()  # the inv of this record lives no more
+    (swaps / "00c0ffee0000").touch()  # the inv of this record lives no more
 
     filled.ok("ps")
 
     assert databases(filled) >= {"task_db", "composed_new_of_somebody"}
-    assert "composed_new_00c0ffee" not in databases(filled)
+    assert "composed_new_00c0ffee0000" not in databases(filled)
     sql(filled, "DROP DATABASE composed_new_of_somebody")
     assert list(swaps.iterdir()) == []
     assert tasks(filled) == 3

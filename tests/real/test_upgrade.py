@@ -34,6 +34,7 @@ def old(stack: Copy) -> Copy:
     add_views(stack)
     stack.ok("dbshell", text=FILL)
     stack.ok("dbshell", "--command", "CREATE DATABASE other")
+    sql(stack, "CREATE TABLE t AS SELECT 7 AS n", database="template1")
     stack.append(".env", f"POSTGRES_IMAGE={NEW}\n")
     return stack
 
@@ -116,6 +117,7 @@ def test_an_upgrade_moves_everything(old: Copy) -> None:
     assert sql(old, SEEN) == "2000|42|t|5MB"
     assert old.ask("/api/tasks").status == 200
     assert "other" in sql(old, "SELECT datname FROM pg_database").split()
+    assert sql(old, "SELECT n FROM t", database="template1") == "7"
     assert old.ok("db.upgrade") == "The data is of this version: nothing was changed.\n"
 
 

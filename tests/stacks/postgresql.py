@@ -17,10 +17,10 @@ SELECT gen_random_uuid(), 'task ' || n, '', false, now(), now() FROM generate_se
 """
 
 
-def sql(stack: Copy, command: str, container: str = "") -> str:
+def sql(stack: Copy, command: str, container: str = "", database: str = "task_db") -> str:
     """Return the rows, a line each; no verb is asked, which would clean up."""
     psql = ("psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only")
-    user = ("--username", "cp_user", "--dbname", "task_db", "--command", command)
+    user = ("--username", "cp_user", "--dbname", database, "--command", command)
     done = stack.run("docker", "exec", container or f"{stack.project}-db-1", *psql, *user)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -1,6 +1,7 @@
 """The credentials of the settings, compared with the credentials in the volume."""
 
 import contextlib
+import json
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -17,8 +18,9 @@ VARIABLES: tuple[Variable, ...] = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGR
 # A superuser that exists while the superuser of the volume is renamed: no role renames itself.
 HELPER = "composed_credentials"
 
-DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1;"
-TESTS = "SELECT datname FROM pg_database WHERE datname ^@ {prefix} ORDER BY 1;"
+# In JSON, for a name may hold any character.
+DATABASES = "SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE NOT datistemplate;"
+TESTS = "SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datname ^@ {prefix};"
 
 # A server may log statements: no log may hold the password.
 ALTER_ROLE = """\
@@ -84,7 +86,7 @@ class Server:
         answer = self._ask(DATABASES)
         if answer.code:
             return Misfit("POSTGRES_USER") if "does not exist" in answer.err else None
-        names = tuple(answer.out.splitlines())
+        names = tuple(json.loads(answer.out or "[]"))
         if self.wanted.database not in names:
             return Misfit("POSTGRES_DB", names)
         is_refused = "authentication failed" in login.err
@@ -112,7 +114,7 @@ class Server:
     def test_databases(self) -> list[str]:
         """Return the databases that test runs of Django left."""
         answer = self._ask(TESTS.format(prefix=literal(f"test_{self.wanted.database}")))
-        return answer.out.splitlines() if answer.code == 0 else []
+        return list(json.loads(answer.out or "[]")) if answer.code == 0 else []
 
     def set_password(self) -> None:
         """Give the role the password of the settings."""

@@ -1,6 +1,8 @@
 """A PostgreSQL server on a volume, in a container that no other program can reach."""
 
 import contextlib
+import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,18 +10,19 @@ from pathlib import Path
 from composed.calls import Calls
 from composed.data.postgres import PostgreSQL
 from composed.data.psql import LAST_LINES, Psql, failure
+from composed.database import identifier
 from composed.docker.compose import LABEL, Compose
-from composed.errors import NotReadyError
+from composed.errors import NotReadyError, RefusedError
 from composed.gateway import Answer, Gateway
+from composed.terminal import shown
 
 SECONDS_TO_START, SECONDS_BETWEEN_LOOKS = 300, 0.1
 
-# Of the templates, these two are PostgreSQL's own.
+# In JSON, for a name may hold any character. The other template is PostgreSQL's own for ever.
 DATABASES = """\
-SELECT datname FROM pg_database
- WHERE datname NOT IN ('template0', 'template1') AND datallowconn ORDER BY 1;
+SELECT json_build_object(datname, datallowconn) FROM pg_database
+ WHERE datname <> 'template0' ORDER BY datname;
 """
-CLOSED = "SELECT datname FROM pg_database WHERE datname <> 'template0' AND NOT datallowconn;\n"
 SEQUENCES = """\
 SELECT format('%I.%I %s', schemaname, sequencename, last_value) FROM pg_sequences ORDER BY 1;
 """
@@ -37,12 +40,18 @@ class TemporaryServer:
         return PostgreSQL(self.psql, name, Calls(self._gateway, Path()))
 
     def databases(self) -> list[str]:
-        """Return the names of the databases that take connections."""
-        return self.psql.sql(DATABASES).splitlines()
-
-    def closed_databases(self) -> list[str]:
-        """Return the names of the databases that take no connections, and so can have no dump."""
-        return self.psql.sql(CLOSED).splitlines()
+        """Return the names of the databases; raise :class:`RefusedError` when one has no dump."""
+        names = []
+        for row in self.psql.sql(DATABASES).split("\n"):
+            for name, takes_connections in json.loads(row or "{}").items():
+                if not takes_connections:
+                    command = f"ALTER DATABASE {identifier(name)} ALLOW_CONNECTIONS true"
+                    raise RefusedError(
+                        f"The database {shown(name)} takes no connections, not even of pg_dump.",
+                        f"Open the database: inv dbshell --command {shlex.quote(command)}",
+                    )
+                names.append(name)
+        return names
 
     def contents(self, database: str) -> tuple[Mapping[str, int], str]:
         """Return the number of rows by table, and the state of the sequences."""
