@@ -21,6 +21,7 @@ from tests.stacks.dumps import members, tar
 
 SQL = b"--\n-- PostgreSQL database dump\n--\n"
 COMPLETE = b"--\n-- PostgreSQL database dump complete\n--\n"
+END = b"\n\\.\n\n\n"
 ROWS = b"COPY public.t (a) FROM stdin;\n\\\\N\n\\connect x\nDROP DATABASE x;\n\\.\n"
 
 
@@ -41,7 +42,8 @@ def test_the_contents_decide_the_kind(
 
     dump = examine(tmp_path / "dump")
 
-    assert (dump.kind, b"".join(dump.chunks())) == (kind, contents)
+    restricts = re.compile(rb"^\\(un)?restrict k$", re.MULTILINE)  # the restore has its own
+    assert (dump.kind, b"".join(dump.chunks())) == (kind, restricts.sub(b"", contents))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,6 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: Monke
             "function",
             "pg_restore_relation_stats",
         ),
-        ("\\restrict key", "restrict", ""),
     ],
 )
 def test_what_a_statement_needs_of_the_server_is_found(
@@ -194,6 +195,10 @@ BEYOND = [
     "REASSIGN OWNED BY a TO b",
     "COPY t FROM PROGRAM 'ls'",
     "COPY t (a) TO '/tmp/x'",
+    "COPY t TO E'/tmp/x'",
+    "COPY t TO $$/tmp/x$$",
+    "COPY t TO U&'/tmp/x'",
+    'GRANT a TO "x ON y"',
     "PREPARE TRANSACTION 'a'",
 ]
 
@@ -336,7 +341,7 @@ def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_fed_as_a_tar_archive(tmp_path: Path) -> None:
-    files = {"toc.dat": b"PGDMP\x01\x0e", "1.dat.gz": b"rows", "blobs.toc": b""}
+    files = {"toc.dat": b"PGDMP\x01\x0e", "1.dat.gz": b"rows", "blob_2.dat": b"", "blobs.toc": b""}
     for name, contents in {**files, "notes.txt": b"mine"}.items():
         (tmp_path / name).write_bytes(contents)
 
@@ -350,7 +355,7 @@ def test_a_folder_is_fed_as_a_tar_archive(tmp_path: Path) -> None:
 def test_a_folder_in_a_tar_archive_is_fed_without_its_name(
     pack: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    files = {"1.dat": b"x" * 5000, "toc.dat": b"PGDMP\x01\x0e"}
+    files = {"1.dat": b"x" * 5000 + END, "toc.dat": b"PGDMP\x01\x0e"}
     (tmp_path / "dump").write_bytes(pack(tar(files, "a/b/")))
 
     dump = examine(tmp_path / "dump")
@@ -375,3 +380,192 @@ def test_a_part_of_a_folder_without_permission_is_named(
 
     with pytest.raises(DataError, match=r"1\.dat cannot be read: Permission denied"):
         examine(tmp_path)
+
+
+# --- what hides a command, or how psql reads quotes -------------------------------------
+
+LONG = "x" * 70_000
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"DROP /* {LONG} */ DATABASE x;",
+        f"DROP /* /* {LONG} */ ' */ DATABASE x;",
+        f"DROP -- {LONG}\n DATABASE x;",
+        "DROP " + "-- a line\n" * 9000 + " DATABASE x;",
+        f"COPY (SELECT '{LONG}') TO PROGRAM 'ls';",
+        f"COPY (SELECT {'1,' * 3000} 1) TO PROGRAM 'ls';",
+        "COPY (SELECT E'\\'') TO PROGRAM 'ls'; --'",
+        f"GRANT /* ON {LONG} */ a TO b;",
+    ],
+)
+@pytest.mark.parametrize("size", [999, 1 << 20])
+def test_a_long_or_quoted_text_hides_no_command(statement: str, size: int) -> None:
+    text = f"SELECT 1;\n{statement}\nSELECT 2;".encode()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+
+    script = look_through(pieces, transcoded=False)
+
+    assert script.beyond
+    assert script.beyond[0] == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT set_config('standard_conforming_strings', 'off', false)",
+        "select pg_catalog . \"set_config\"('Standard_Conforming_Strings','off',false)",
+        "SELECT set_config('standard_' || 'conforming_strings', 'off', false)",
+        "SELECT U&\"set\\005fconfig\"('standard_conforming_strings', 'off', false)",
+        "INSERT INTO t VALUES (set_config('standard_conforming_strings', 'off', false))",
+        "INSERT INTO t VALUES ('a');INSERT INTO t SELECT set_config(name, 'off', false) FROM s",
+        "UPDATE pg_catalog.pg_settings SET setting = 'off' WHERE name LIKE 'standard%'",
+        "SET LOCAL standard_conforming_strings = off",
+        "SET standard_conforming_strings TO DEFAULT",
+        'SET "standard_conforming_strings" = off',
+        'SET U&"standard\\005fconforming_strings" = off',
+        "ALTER FUNCTION f() SET standard_conforming_strings = off",
+        "RESET standard_conforming_strings",
+        "SET standard_conforming_strings = off; RESET ALL",
+        "SET standard_conforming_strings = off; DISCARD ALL",
+        "BEGIN; SET standard_conforming_strings = off; ROLLBACK",
+        "SET standard_conforming_strings = off; BEGIN; SET standard_conforming_strings = on; ABORT",
+        "DO $$ BEGIN SET standard_conforming_strings = off; END $$",
+    ],
+)
+def test_how_psql_reads_quotes_changes_only_in_the_form_of_pg_dump(statement: str) -> None:
+    script = look_through([f"\n{statement};\n".encode()], transcoded=False)
+
+    assert script.beyond
+    assert script.beyond[0] == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET standard_conforming_strings = on",
+        "SET SESSION standard_conforming_strings TO 'off'",
+        "SELECT pg_catalog.set_config('search_path', '', false)",
+        "INSERT INTO t VALUES ('SELECT set_config(''standard_conforming_strings'')')",
+        "COPY t FROM stdin;\nSET LOCAL standard_conforming_strings = off;\n\\.\n",
+        "CREATE FUNCTION f() RETURNS text BEGIN ATOMIC SELECT set_config(a, b, true); END",
+        "CREATE FUNCTION f() RETURNS int AS $$CREATE ROLE x; SELECT set_config(a, b)$$",
+        "COMMENT ON TABLE t IS 'set_config(standard_conforming_strings)'",
+        "RESET ALL",
+        "BEGIN; ROLLBACK",
+        "GRANT SELECT ON t TO PUBLIC",
+    ],
+)
+def test_a_usual_statement_is_not_refused(statement: str) -> None:
+    assert not look_through([f"{statement};".encode()], transcoded=False).beyond
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "COPY a TO STDOUT /* /* */ from stdin */;",
+        "COPY a TO STDOUT -- from stdin\n;",
+        "COPY a TO STDOUT \\echo '\n WITH (NULL $$ from stdin $$);",
+        "COPY a TO STDOUT WITH (NULL E'\\' from stdin ');",
+        "COPY (SELECT $$ x) from stdin ($$) TO STDOUT;",
+        "COPY a FROM '/dev/null' WHERE a IS DISTINCT FROM stdin;",
+        'COPY "from stdin" TO STDOUT;',
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_what_looks_like_copy_from_stdin_has_no_data(copy: str, size: int) -> None:
+    text = f"{copy}\n\\! touch x\n\\.\n".encode()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+
+    script = look_through(pieces, transcoded=False)
+
+    assert script.beyond
+    assert script.beyond[1] == "\\! touch x"
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "COPY a /* TO */ FROM /* x */ STDIN;",
+        "COPY a FROM STDOUT;",
+        'copy "to" (b, "from") from -- x\n stdin WITH (NULL E\'\\\'\');',
+        "COPY a \\echo '\n FROM stdin;",
+        f"COPY a /* {LONG} */ FROM stdin;",
+    ],
+)
+def test_data_of_copy_are_no_commands(copy: str) -> None:
+    script = look_through([f"{copy}\n'\n\\! ls\n\\.\nDROP ROLE x;".encode()], transcoded=False)
+
+    assert script.beyond
+    assert script.beyond[1] == "DROP ROLE x;"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "$$ BEGIN CREATE ROLE r SUPERUSER; EXCEPTION WHEN others THEN NULL; END $$",
+        "LANGUAGE plpgsql $a$ BEGIN\n  create /* x */\n  user r; END $a$",
+        "'BEGIN EXECUTE ''ALTER ROLE r SUPERUSER''; END'",
+        "E'BEGIN\\nDROP\\nDATABASE x; END'",
+        "$$ BEGIN EXECUTE $x$ CREATE $x$ || 'GROUP g'; END $$",
+        "$$ BEGIN PERFORM '/*'; ALTER SYSTEM SET a = 1; PERFORM '*/'; END $$",
+        "$$ BEGIN DROP TABLESPACE x; END $$",
+        "$$ BEGIN GRANT a TO b; GRANT SELECT ON t TO b; END $$",
+        "$$ BEGIN COPY t TO PROGRAM 'ls'; END $$",
+        f"$$ BEGIN PERFORM '{LONG}'; CREATE ROLE x; END $$",
+    ],
+)
+def test_the_body_of_do_reaches_not_beyond_the_database(body: str) -> None:
+    script = look_through([f"SELECT 1;\nDO {body};".encode()], transcoded=False)
+
+    assert script.beyond
+    assert script.beyond[0] == 2
+
+
+def test_other_bodies_of_do_are_restored() -> None:
+    body = "BEGIN CREATE TABLE t (); GRANT SELECT ON t TO a; CREATE TYPE role_kind AS ENUM (); END"
+
+    assert not look_through([f"DO $${body}$$;".encode()], transcoded=False).beyond
+
+
+def test_the_encoding_of_psql_is_set_in_sql() -> None:
+    script = look_through([b"\\encoding LATIN1\n"], transcoded=False)
+
+    assert script.edits == [(0, 16, b"SET client_encoding = 'LATIN1';")]
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("12.dat", b""),
+        ("12.dat.gz", b""),
+        ("12.dat.zst", b""),
+        ("12.dat", b"1\n2\n"),
+        ("12.dat", b"\n\n\n"),
+        ("12.dat", b"INSERT INTO t VALUES (1);\n"),
+        ("blob_12.dat.gz", b""),
+    ],
+)
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_part_that_is_cut_off_is_named(
+    name: str, contents: bytes, packed: bool, tmp_path: Path
+) -> None:
+    files = {"toc.dat": b"PGDMP\x01\x0e", name: contents}
+    for part, written in files.items():
+        (tmp_path / part).write_bytes(written)
+    (tmp_path / "x.tar").write_bytes(tar(files))
+
+    with pytest.raises(DataError, match=rf"{name}.* is cut off"):
+        examine(tmp_path / "x.tar" if packed else tmp_path)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [b"\\.\n\n\n", b"1\n\\.\n\n\n", b"\n\n", b"INSERT INTO t VALUES (1);\n\n\n"],
+)
+def test_a_part_with_its_end_is_whole(contents: bytes, tmp_path: Path) -> None:
+    blobs = {"blob_2.dat": b"", "blob_3.dat": b"x", "blobs.toc": b"2 blob_2.dat\n"}
+    (tmp_path / "x.tar").write_bytes(tar({"toc.dat": b"PGDMP\x01", "1.dat": contents, **blobs}))
+
+    assert examine(tmp_path / "x.tar").kind == "custom"

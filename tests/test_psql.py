@@ -1,9 +1,12 @@
 """The PostgreSQL client, with shell scripts as programs."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from composed.calls import Calls
+from composed.data.postgres import PostgreSQL
 from composed.data.psql import Psql
 from composed.database import identifier, literal
 from composed.errors import InputOutputError
@@ -75,3 +78,19 @@ def test_a_program_may_end_before_the_end_of_the_input(gateway: Gateway) -> None
 def test_quotes_are_doubled_in_sql() -> None:
     assert identifier('a"b') == '"a""b"'
     assert literal("it's") == "'it''s'"
+
+
+OLD = "read line; case $line in *restrict*) exit 3;; esac"
+
+
+@pytest.mark.parametrize(
+    ("program", "guard"), [("cat", rb"\\restrict [0-9a-f]{32}\n"), (OLD, b"")], ids=["new", "old"]
+)
+def test_a_foreign_script_runs_restricted_where_psql_can(
+    program: str, guard: bytes, gateway: Gateway, tmp_path: Path
+) -> None:
+    database = PostgreSQL(client(gateway, psql=program), "shop", Calls(gateway, tmp_path))
+
+    script = b"".join(database._restricted([b"SELECT 1;"]))
+
+    assert re.fullmatch(guard + rb"SET standard_conforming_strings = on;\nSELECT 1;", script)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 MAGIC = b"PGDMP"
+TAIL = 16  # bytes that show the end of a part
 TABLE_OF_CONTENTS, SCRIPT = "toc.dat", "restore.sql"
 
 # pg_restore reads a folder only as a folder: the words stand before its command.
@@ -25,6 +26,12 @@ _VERSION = re.compile(
     rb"(\d+(?:\.\d+|devel|beta\d+|rc\d+)[^\0]{0,60}|\d+(?:beta|rc|devel)[^\0]*)\0"
 )
 _BLOCK = 512
+# A table's rows have an end, of COPY or INSERT, also where the table has none. A large object
+# may have any bytes.
+_ROWS = re.compile(r"\d+\.dat")
+_NEVER_EMPTY = re.compile(r"\d+\.dat.*|.*\.gz")
+_ROWS_END = (b"\\.\n\n\n", b";\n\n\n")
+_NO_INSERTS = b"\n\n"
 
 
 class Header(NamedTuple):
@@ -49,6 +56,13 @@ def parts(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: (file.name != TABLE_OF_CONTENTS, file.name))
 
 
+def is_cut_off(name: str, length: int, tail: bytes) -> bool:
+    """Say whether a part with these last bytes lacks its end; pg_restore would not notice."""
+    if not _ROWS.fullmatch(name):
+        return length == 0 and _NEVER_EMPTY.fullmatch(name) is not None
+    return not tail.endswith(_ROWS_END) and (length, tail) != (len(_NO_INSERTS), _NO_INSERTS)
+
+
 def packed(files: Iterable[Path], size: int) -> Iterator[bytes]:
     """Yield files as a tar archive."""
     for file in files:
@@ -70,18 +84,24 @@ def repacked(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     yield bytes(2 * _BLOCK)
 
 
-def contents_in(chunks: Iterable[bytes]) -> tuple[bytes, bool]:
+def contents_in(chunks: Iterable[bytes], size: int) -> tuple[bytes, bool, str]:
     """Read a tar archive to its end; return the table of contents of the dump in it.
 
     The second value says whether pg_dump wrote the tar archive itself: it adds a script.
-    Raises :class:`tarfile.TarError` when the archive is cut off.
+    The third is the name of a part that is cut off. Raises :class:`tarfile.TarError` when
+    the archive is cut off.
     """
-    contents, own = b"", False
+    contents, own, cut_off = b"", False, ""
     for name, length, member in _members(chunks):
         if name == TABLE_OF_CONTENTS:
             contents = member.read(length)
         own = own or name == SCRIPT
-    return contents, own
+        tail = b""
+        while _ROWS.fullmatch(name) and (chunk := member.read(size)):
+            tail = (tail + chunk)[-TAIL:]
+        if is_cut_off(name, length, tail):
+            cut_off = cut_off or name
+    return contents, own, cut_off
 
 
 def _members(chunks: Iterable[bytes]) -> Iterator[tuple[str, int, IO[bytes]]]:

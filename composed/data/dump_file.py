@@ -1,5 +1,6 @@
 """Dumps for ``db.restore --from``: the kind, and the check that a restore can go well."""
 
+import os
 import re
 import shlex
 import stat
@@ -160,24 +161,32 @@ def sql_version(dump: DumpFile) -> str:
 
 def _folder(folder: Path) -> DumpFile:
     try:
-        parts = archive.parts(folder)
+        parts, cut_off = archive.parts(folder), []
         for part in parts:
-            part.open("rb").close()  # a file that cannot be read is named before the restore
+            with part.open("rb") as file:  # one that cannot be read is named before the restore
+                length = file.seek(0, os.SEEK_END)
+                file.seek(-min(length, archive.TAIL), os.SEEK_END)
+                cut_off += [part] if archive.is_cut_off(part.name, length, file.read()) else []
         contents = parts[0].read_bytes() if parts else b""
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
     if not contents.startswith(archive.MAGIC):
         raise DataError(f"{folder} is a folder, and no dump of pg_dump.", _WANTED)
+    if cut_off:
+        raise DataError(f"{cut_off[0]} is cut off: its rows have no end.", "Make the dump again.")
     return DumpFile(folder, "custom", str(folder), contents=contents, unpack=archive.UNPACK)
 
 
 def _tar(file: Path) -> DumpFile:
     try:
-        contents, own = archive.contents_in(unpacked(file, CHUNK))
+        contents, own, cut_off = archive.contents_in(unpacked(file, CHUNK), CHUNK)
     except tarfile.TarError as error:
         raise damaged(file, error) from None
     if not contents.startswith(archive.MAGIC):
         raise DataError(f"{file} is a tar archive without a dump of pg_dump.", _WANTED)
+    if cut_off:
+        problem = f"{cut_off} in {file} is cut off: its rows have no end."
+        raise DataError(problem, "Make the dump again.")
     return DumpFile(
         file, "custom", str(file), contents=contents, unpack=() if own else archive.UNPACK
     )

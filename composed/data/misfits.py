@@ -28,7 +28,7 @@ _EXTENSION = re.compile(r"^\d+; \d+ \d+ EXTENSION - (\S+)", re.MULTILINE)
 _SCHEMA_PUBLIC = re.compile(r"^\d+; \d+ \d+ SCHEMA - public ", re.MULTILINE)
 
 
-def fit(dump: DumpFile, sql: Callable[[str], str], knows_restrict: Callable[[], bool]) -> None:
+def fit(dump: DumpFile, sql: Callable[[str], str]) -> None:
     """Leave out of a script all that the server does not know, and say so.
 
     Raises :class:`DataError` for an extension: without it, tables would be missing.
@@ -43,8 +43,7 @@ def fit(dump: DumpFile, sql: Callable[[str], str], knows_restrict: Callable[[], 
     missing = _missing({(need.kind, need.name) for need in needs}, sql)
     _check_extensions(dump, [name for kind, name in missing if kind == "extension"])
     unfit = [need for need in needs if (need.kind, need.name) in missing]
-    commands = [need for need in needs if need.kind == "restrict"]
-    dump.leave_out(unfit + (commands if commands and not knows_restrict() else []))
+    dump.leave_out(unfit)
     for line in _left_out(unfit):
         say(line)
 

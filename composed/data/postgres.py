@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import itertools
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -156,7 +158,7 @@ class PostgreSQL(Database):
         """
         if isinstance(dump, DumpFile) and dump.script:
             self.check_version(sql_version(dump))
-            misfits.fit(dump, self._sql, self._knows_restrict)
+            misfits.fit(dump, self._sql)
             return
         contents = dump.table_of_contents() if isinstance(dump, DumpFile) else dump.chunks()
         # The list may be longer than the pipes hold, while the dump is still written.
@@ -292,16 +294,19 @@ class PostgreSQL(Database):
         """Let the program that reads the dump fill the database ``new``."""
         if dump.kind == "sql":
             command = self._psql.command(new, "--output", "/dev/null")
+            chunks = self._restricted(dump.chunks())
         else:
             login = ("--username", self._psql.user)
             command = self._archive_reader(dump, *login, *_restoring(dump), "--dbname", new)
-        return self._psql.feed(command, dump.chunks(), Progress("Restoring", dump.size))
+            chunks = dump.chunks()
+        return self._psql.feed(command, chunks, Progress("Restoring", dump.size))
 
     def _load_as_sql(self, new: str, dump: Dump, path: str) -> Answer:
         change, label = with_search_path(path), "Restoring"
         command = self._psql.command(new, "--output", "/dev/null")
         if dump.kind == "sql":
-            return self._psql.feed(command, change(dump.chunks()), Progress(label))
+            script = self._restricted(change(dump.chunks()))
+            return self._psql.feed(command, script, Progress(label))
         to_sql = self._archive_reader(dump, *_restoring(dump), "--file", "-")
         chunks = dump.chunks()
         return transfer(
@@ -313,6 +318,13 @@ class PostgreSQL(Database):
 
     def _archive_reader(self, dump: Dump, *words: str) -> list[str]:
         return self._psql.inside(*dump.unpack, "pg_restore", *words)
+
+    def _restricted(self, script: Iterable[bytes]) -> Iterable[bytes]:
+        """Return a foreign script so that psql refuses a command which the look has missed."""
+        guard = f"\\restrict {secrets.token_hex(16)}\n" if self._knows_restrict() else ""
+        # As the look assumes, whatever the setting of the role is.
+        guard += "SET standard_conforming_strings = on;\n"
+        return itertools.chain([guard.encode()], script)
 
     def _knows_restrict(self) -> bool:
         """Ask psql itself: the command came with minor versions."""

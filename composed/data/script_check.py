@@ -2,37 +2,54 @@
 
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from composed.data.sql_script import Statement, statements
+from composed.data.sql_script import KEPT, STANDARD, Statement, statements, tokens
 
-# The longest statements are of data or functions; the beginning tells.
-_ENOUGH = 4096
 _CAPITALS = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _NAME = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^\s;]+)"""
-_TOKEN = re.compile(
-    r"""\s+|--[^\n\r]*|/\*.*?\*/|(?P<token>"(?:[^"]|"")*"|[eE]?'(?:[^']|'')*'|[\w$]+|.)""",
-    re.DOTALL,
-)
-_WORDS = re.compile(r""""[^"]*"|'[^']*'|(\w+)""")
-# Without effect on the data: an answer on the screen, or how psql ends at an error.
+_WORD = re.compile(r"[^\W\d][\w$]*")
+_SHORT = re.compile(r"[^\W\d][\w$]*|\d+|'[\w.]*'|.", re.DOTALL)
+_KNOWN = {'"set_config"', '"pg_settings"', '"standard_conforming_strings"'}
+# Without effect on the data: an answer on the screen, or how psql ends at an error. The
+# restriction of psql is set by the restore itself.
 _TALK = re.compile(
-    r"\\(?:echo|qecho|warn|timing|pset|x|a|t"
+    r"\\(?:echo|qecho|warn|timing|pset|x|a|t|restrict|unrestrict"
     r"|set +(?:ON_ERROR_STOP|ON_ERROR_ROLLBACK|QUIET|VERBOSITY|ECHO|SHOW_CONTEXT)"
     r"|unset +(?:ON_ERROR_STOP|ON_ERROR_ROLLBACK|QUIET|ECHO))(?: [^\\`]*)?"
 )
-_HARMLESS = re.compile(r"\\encoding +\w+|\\(?:un)?restrict +\w+")
-_BEYOND = re.compile(
+_ENCODING = re.compile(r"\\encoding +(\w+)")
+_CLUSTER = (
     r"(?:CREATE|ALTER|DROP) (?:DATABASE|ROLE|USER (?!MAPPING )|GROUP|TABLESPACE|SYSTEM)\b"
     r"|(?:DROP|REASSIGN) OWNED\b|PREPARE TRANSACTION\b|(?:COMMIT|ROLLBACK) PREPARED\b"
-    r"|COPY .*\b(?:TO|FROM) PROGRAM\b|COPY .*\bTO '"
-    r"|(?:GRANT|REVOKE) (?!.*\bON\b)"
 )
+_BEYOND = re.compile(
+    rf"{_CLUSTER}|COPY .*\b(?:TO|FROM) PROGRAM\b|COPY .*\bTO '|(?:GRANT|REVOKE) (?!.*\bON\b)"
+)
+_SETTINGS = r"\bUPDATE (?:ONLY )?(?:\S+ \. )?\"?PG_SETTINGS\b"
+_IN_DO = re.compile(
+    rf"\b(?:{_CLUSTER})|\bCOPY [^;]*(?:TO|FROM) PROGRAM\b|{_SETTINGS}|STANDARD_CONFORMING_STRINGS"
+    r"|\b(?:GRANT|REVOKE) (?:(?!\bON\b)[^;])*\b(?:TO|FROM)\b"
+)
+# These change how psql reads quotes, or may do so: where a text ends would be a guess.
+_QUOTES = re.compile(
+    r"(?:SET|ALTER|RESET) .*\bSTANDARD_CONFORMING_STRINGS\b|(?:SET|RESET) (?:\w+ )?U & \""
+    rf"|(?!CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE) ).*(?:{_SETTINGS}|\bU & \"\" \("
+    r"|\bSET_CONFIG\"? \( (?!'(?!STANDARD_CONFORMING_STRINGS')[\w.]+' ,))"
+)
+_AS_BEFORE = re.compile(r"(?:RESET|DISCARD) ALL\b|(?:ROLLBACK|ABORT)\b")
+# The look sees the beginning of a long statement; of the other statements, the end tells too.
+_LONG = ("INSERT ", "CREATE ", "COMMENT ", "SELECT ", "UPDATE ")
+_DEPTH = 9  # of quoted texts in quoted texts
 # What pg_restore too leaves out without --create.
 _OF_THE_DATABASE = re.compile(
     r"(?:COMMENT|SECURITY LABEL) (?:FOR \S+ )?ON (?:DATABASE|ROLE|TABLESPACE)\b"
     r"|(?:GRANT|REVOKE) .*\bON (?:DATABASE|TABLESPACE|PARAMETER)\b"
+)
+_TEXT = re.compile(
+    r"(?:(?P<escaped>[eE])|[uU]&)?'(?P<text>.*?)'?|(?P<tag>\$\w*\$)(?P<dollars>.*?)(?P=tag)",
+    re.DOTALL,
 )
 _SETTING = re.compile(r"SET (?:SESSION |LOCAL )?(\w+) (?:=|TO) (.*?) ?;?$")
 _SESSION = re.compile(
@@ -58,7 +75,7 @@ _EVERYBODY = {"PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE", "DEFAULT
 class Need:
     """Bytes of a script that need something of the server: a ``kind`` and a name.
 
-    The kinds: setting, role, tablespace, extension, function, restrict.
+    The kinds: setting, role, tablespace, extension, function.
     """
 
     kind: str
@@ -72,6 +89,7 @@ class Script:
     """What a look through a script found; ``edits`` are bytes to be replaced in any case."""
 
     empty: bool = True
+    escapes: bool = False  # somewhere a backslash has a meaning in every string
     beyond: tuple[int, str] | None = None  # the line and the statement
     open_since: int = 0  # the line of a transaction without end
     makes: bool = False  # tables, schemas, anything
@@ -88,10 +106,11 @@ def look_through(chunks: Iterable[bytes], *, transcoded: bool) -> Script:
     """
     script = Script()
     for statement in statements(chunks):
+        script.escapes = script.escapes or statement.escapes
         if not statement.text:
             script.empty, script.fills = False, True
         elif statement.text.startswith(b"\\"):
-            _look_at_command(script, statement)
+            _look_at_command(script, statement, transcoded)
         else:
             _look_at_statement(script, statement, transcoded)
         if script.beyond:
@@ -99,25 +118,24 @@ def look_through(chunks: Iterable[bytes], *, transcoded: bool) -> Script:
     return script
 
 
-def _look_at_command(script: Script, statement: Statement) -> None:
+def _look_at_command(script: Script, statement: Statement, transcoded: bool) -> None:
     line = statement.text.decode(errors="replace").strip().replace("\t", " ")
+    span = (statement.start, statement.end)
     if _TALK.fullmatch(line):
-        script.edits.append((statement.start, statement.end, b""))
-    elif not _HARMLESS.fullmatch(line):
+        script.edits.append((*span, b""))
+    elif found := _ENCODING.fullmatch(line):  # in SQL, which a restricted psql runs too
+        name = "UTF8" if transcoded else found[1]
+        script.edits.append((*span, f"SET client_encoding = '{name}';".encode()))
+    else:
         script.beyond = (statement.line, line)
-    elif "restrict" in line:
-        script.needs.append(Need("restrict", "", statement.start, statement.end))
 
 
 def _look_at_statement(script: Script, statement: Statement, transcoded: bool) -> None:
-    raw = statement.text.decode(errors="replace")
-    if not raw[:6].upper().startswith(("ALTER", "GRANT", "REVOKE")):
-        raw = raw[:_ENOUGH]
-    text = " ".join(found["token"] for found in _TOKEN.finditer(raw) if found["token"])
-    upper = _WORDS.sub(lambda found: found[0].translate(_CAPITALS) if found[1] else found[0], text)
+    raw, found = statement.text.decode(errors="replace"), statement.tokens()
+    text, upper = " ".join(found), " ".join(map(_capitals, found))
     span = (statement.start, statement.end)
     script.empty = script.empty and text == ";"
-    if _BEYOND.match(upper):
+    if _reaches_beyond(script, statement, found):
         script.beyond = (statement.line, raw)
     elif _OF_THE_DATABASE.match(upper) or (_DROP.match(upper) and not script.makes):
         script.edits.append((*span, b""))
@@ -133,6 +151,47 @@ def _look_at_statement(script: Script, statement: Statement, transcoded: bool) -
         script.needs += [Need(kind, name, *span) for kind, name in _needs(text, upper)]
         if transcoded and re.match(r"SET CLIENT_ENCODING\b", upper):
             script.edits.append((*span, b"SET client_encoding = 'UTF8';"))
+
+
+def _reaches_beyond(script: Script, statement: Statement, found: list[str]) -> bool:
+    """Say whether a statement changes more than its database, or how psql reads quotes."""
+    bare = " ".join(map(_bare, found))
+    if len(statement.text) >= KEPT and not bare.startswith(_LONG):
+        return True
+    if bare.startswith("DO "):
+        inner = _inner(found, escapes=statement.escapes)
+        # 'CREATE ' || 'ROLE' too
+        return _IN_DO.search(" ".join(_capitals(word) for word in inner if word != "|")) is not None
+    if _BEYOND.match(bare) or (script.escapes and _AS_BEFORE.match(bare)):
+        return True
+    return _QUOTES.match(bare) is not None and not STANDARD.fullmatch(" ".join(found))
+
+
+def _capitals(token: str) -> str:
+    return token.translate(_CAPITALS) if _WORD.fullmatch(token) else token
+
+
+def _bare(token: str) -> str:
+    """Return a token in capital letters, and of a quoted text the quotes alone.
+
+    Of quoted texts, only a short name of a setting or of what changes settings stays.
+    """
+    if _SHORT.fullmatch(token) or token.lower() in _KNOWN:
+        return token.upper()
+    return '""' if token.startswith('"') else "''"
+
+
+def _inner(found: Iterable[str], *, escapes: bool, depth: int = _DEPTH) -> Iterator[str]:
+    """Yield tokens, and in the place of a quoted text the tokens in the text."""
+    for token in found:
+        quoted = _TEXT.fullmatch(token) if depth else None
+        if not quoted:
+            yield token
+            continue
+        text = quoted["dollars"] or (quoted["text"] or "").replace("''", "'")
+        if quoted["escaped"] or (escapes and not quoted["dollars"]):
+            text = re.sub(r"\\(.)", lambda sign: " " if sign[1] in "nrt" else sign[1], text)
+        yield from _inner(tokens(text, escapes=escapes), escapes=escapes, depth=depth - 1)
 
 
 def _needs(text: str, upper: str) -> list[tuple[str, str]]:

@@ -24,30 +24,40 @@ _TAG = re.compile(rf"\$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$".encode("latin-1"))
 _WHOLE_WORD = re.compile(rf"{_WORD}(?=.)".encode("latin-1"), re.DOTALL)
 _IN_ESCAPED = re.compile(rb"(?:[^'\\]++|\\.|'')*+", re.DOTALL)
 _NESTED = re.compile(rb"/\*|\*/")
+_COMMENTS = (b"--", b"/*")
 _LINE_END = re.compile(rb"[\n\r]")
 _DATA_END = re.compile(rb"\\\.\r?\n")
 _REST_OF_LINE = re.compile(rb"[ \t\r\f\v]*(?:--.*)?")
 
 # Such a function may have a body of statements: BEGIN ATOMIC … END.
 _FUNCTION = re.compile("create (or replace )?(function|procedure) ")
-_COPY = re.compile(rb"copy\b.*\bfrom\s+stdin\b", re.DOTALL | re.IGNORECASE)
-_QUOTED = re.compile(rb"""'[^']*'|"[^"]*"|--[^\n\r]*|/\*.*?\*/|\([^()]*\)""", re.DOTALL)
-_STANDARD = re.compile(
-    rb"SET\s+(?:SESSION\s+)?standard_conforming_strings\s*(?:=|\bTO\b)\s*'?(\w+)", re.IGNORECASE
+# The only form in which a change of how psql reads quotes is followed: that of pg_dump.
+STANDARD = re.compile(
+    "SET (?:SESSION )?standard_conforming_strings (?:=|TO) "
+    + "'?(on|off|true|false|yes|no|0|1)'?(?: ;)?",
+    re.IGNORECASE,
 )
+_OFF = {"off", "false", "no", "0"}
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement or a meta-command: bytes ``start`` to ``end``, the first ``KEPT`` as ``text``.
+    """A statement or a meta-command: bytes ``start`` to ``end``.
 
-    INSERT statements in a row are a single one, without text.
+    ``text`` is the statement without comments and meta-commands, up to ``KEPT`` bytes.
+    INSERT statements in a row are a single one, without text if none can call set_config.
+    ``escapes``: a backslash has a meaning in every string.
     """
 
     start: int
     end: int
     line: int
     text: bytes
+    escapes: bool = False
+
+    def tokens(self) -> list[str]:
+        """Return the words, signs and quoted texts of the statement."""
+        return list(tokens(self.text.decode(errors="replace"), escapes=self.escapes))
 
 
 class CutOffError(Exception):
@@ -63,19 +73,46 @@ def statements(chunks: Iterable[bytes]) -> Iterator[Statement]:
     yield from scanner.end()
 
 
+def tokens(text: str, *, escapes: bool) -> Iterator[str]:
+    """Yield the words, signs and quoted texts of a text that may be cut off at its end."""
+    place = 0
+    while found := _token(escapes=escapes).match(text, place):
+        place, depth = found.end(), int(found[0] == "/*")
+        while depth:
+            edge = re.compile(r"/\*|\*/|\Z").search(text, place)
+            place = edge.end() if edge else len(text)
+            depth = depth + {"/*": 1, "*/": -1}[edge[0]] if edge and edge[0] else 0
+        if found["token"]:
+            yield found["token"]
+
+
 @cache
-def _tokens(*, words: bool, escapes: bool) -> re.Pattern[bytes]:
+def _token(*, escapes: bool) -> re.Pattern[str]:
+    letter = r"A-Za-z_\x80-\U0010ffff"
+    escaped = r"'(?:[^'\\]|\\.|'')*+(?:'|\Z)"
+    plain = r"'(?:[^']|'')*+(?:'|\Z)"
+    tag = rf"(?P<tag>\$(?:[{letter}][{letter}0-9]*+)?\$)"
+    return re.compile(
+        rf"\s+|--[^\n\r]*+|/\*|(?P<token>[eE]{escaped}|(?:[uU]&)?{escaped if escapes else plain}"
+        + rf'|"(?:[^"]|"")*+(?:"|\Z)|{tag}(?:(?!(?P=tag)).)*+(?:(?P=tag)|\Z)'
+        + rf"|[{letter}][{letter}0-9$]*+|[0-9]++|.)",
+        re.DOTALL,
+    )
+
+
+@cache
+def _tokens(*, words: bool, escapes: bool, comments: bool = False) -> re.Pattern[bytes]:
     """Return the pattern of tokens that are whole, so that the next byte begins another token.
 
-    Without ``words`` the match ends before a word; ``escapes`` gives the backslash a meaning
-    in every string.
+    Without ``words`` the match ends before a word, without ``comments`` before a comment;
+    ``escapes`` gives the backslash a meaning in every string.
     """
     flat = (
         r"[^A-Za-z_\x80-\xff:'\"$;\\/()\-]++"
         + rf"|::|:[{_LETTER}0-9]*+(?=.)"
         + (rf"|(?![eE]'){_WORD}(?=.)" if words else "")
         + rf"|{_ESCAPED if escapes else _STRING}|[eE]{_ESCAPED}|\"[^\"]*+\""
-        + rf"|/(?=[^*])|-(?=[^-])|{_COMMENT}"
+        + rf"|/(?=[^*])|-(?=[^-]){f'|{_COMMENT}' if comments else ''}"
         + rf"|\$(?=[^{_LETTER}$])|\$(?=[{_LETTER}][{_LETTER}0-9]*+[^{_LETTER}0-9$])"
     )
     if not words:
@@ -85,11 +122,15 @@ def _tokens(*, words: bool, escapes: bool) -> re.Pattern[bytes]:
     return re.compile(rf"(?:{flat}|{outer}|{_DOLLAR})*+".encode("latin-1"), re.DOTALL)
 
 
+def _insert(*, escapes: bool) -> bytes:
+    rest = _tokens(words=True, escapes=escapes, comments=True).pattern.decode("latin-1")
+    insert = rf"[Ii][Nn][Ss][Ee][Rr][Tt](?=[ \t\n]){rest};"
+    return rf"(?:[ \t\n\r\f\v]++|{_COMMENT})*+({insert})".encode("latin-1")
+
+
 @cache
 def _inserts(*, escapes: bool) -> re.Pattern[bytes]:
-    tokens = _tokens(words=True, escapes=escapes).pattern.decode("latin-1")
-    insert = rf"(?:[ \t\n\r\f\v]++|{_COMMENT})*+[Ii][Nn][Ss][Ee][Rr][Tt](?=[ \t\n]){tokens};"
-    return re.compile(rf"(?:{insert})++".encode("latin-1"), re.DOTALL)
+    return re.compile(rb"(?:" + _insert(escapes=escapes) + rb")++", re.DOTALL)
 
 
 class _Scanner:
@@ -104,6 +145,7 @@ class _Scanner:
 
     def _begin(self) -> None:
         self._start, self._start_line, self._text = -1, 0, b""
+        self._kept = 0  # the place up to which the text is kept
         self._words: list[str] = []
         self._parentheses = self._blocks = 0
 
@@ -124,16 +166,18 @@ class _Scanner:
                 if self._inside:
                     return place
             if self._start < 0:
-                if found := _inserts(escapes=self._escapes).match(buffer, place):
-                    yield self._statement(buffer, place, found.end(), b"")
-                    place = found.end()
+                for rows in self._rows(buffer, place):
+                    yield rows
+                    place = rows.end - self._base
                 place = self._begin_statement(buffer, place)
             place = self._skip(buffer, place)
             if buffer[place : place + 1] == b"\\":
+                self._keep(buffer, place)
                 command = self._command(buffer, place)
                 if not command:
                     return place
                 yield command
+                self._leave_out(command.end)
                 place = command.end - self._base
                 continue
             before, place = place, self._step(buffer, place)
@@ -141,6 +185,16 @@ class _Scanner:
                 return place
             if buffer[before:place] == b";" and not (self._parentheses or self._blocks):
                 yield self._finish(buffer, place)
+
+    def _rows(self, buffer: bytes, place: int) -> Iterator[Statement]:
+        """Yield the INSERT statements in a row: all as one, or each with its text."""
+        found = _inserts(escapes=self._escapes).match(buffer, place)
+        lower = found[0].lower() if found else b""
+        if found and b"set_config" not in lower and b'u&"' not in lower:
+            yield self._statement(buffer, place, found.end(), b"")
+        elif found:
+            for one in re.compile(_insert(escapes=self._escapes), re.DOTALL).finditer(found[0]):
+                yield self._statement(buffer, place + one.start(1), place + one.end(), one[1])
 
     def _command(self, buffer: bytes, place: int) -> Statement | None:
         """Return the meta-command at ``place``, which ends with its line; None for a part."""
@@ -153,7 +207,7 @@ class _Scanner:
 
     def _statement(self, buffer: bytes, place: int, end: int, text: bytes) -> Statement:
         line = self._line_at(buffer, place)
-        return Statement(self._base + place, self._base + end, line, text)
+        return Statement(self._base + place, self._base + end, line, text, self._escapes)
 
     def _skip(self, buffer: bytes, place: int) -> int:
         """Return the place after tokens without a meaning here."""
@@ -185,6 +239,7 @@ class _Scanner:
                 self._parentheses = max(0, self._parentheses + (1 if sign == b"(" else -1))
             return place + 1
         if opener := self._opener(buffer, place):
+            self._keep(buffer, place)
             self._inside, self._since = opener, self._line_at(buffer, place)
             self._depth = 1
             escaped = opener == b"E" and sign != b"'"
@@ -221,19 +276,27 @@ class _Scanner:
 
     def _finish(self, buffer: bytes, end: int) -> Statement:
         self._keep(buffer, end)
-        done = Statement(self._start, self._base + end, self._start_line, self._text)
-        if self._words[:1] == ["copy"] and _copies_in(self._text):
+        done = Statement(self._start, self._base + end, self._start_line, self._text, self._escapes)
+        if self._words[:1] == ["copy"] and _copies_in(done.tokens()):
             self._inside, self._since = b"COPY", self._line_at(buffer, end)
             self._line_begins = False
-        elif self._words[:1] == ["set"] and (standard := _STANDARD.match(self._text)):
-            self._escapes = standard[1].lower() in {b"off", b"false", b"no", b"0"}
+        elif self._words[:1] == ["set"] and (found := STANDARD.fullmatch(" ".join(done.tokens()))):
+            self._escapes = found[1].lower() in _OFF
         self._begin()
         return done
 
     def _keep(self, buffer: bytes, end: int) -> None:
-        if self._start >= 0:
-            begin = max(0, self._start - self._base)
+        """Keep the text up to ``end``, without the comment that is open."""
+        if self._start >= 0 and self._inside not in _COMMENTS:
+            begin = max(self._start, self._kept) - self._base
             self._text += buffer[begin : min(end, begin + KEPT - len(self._text))]
+        self._kept = self._base + end
+
+    def _leave_out(self, end: int) -> None:
+        """Have a blank in the text for what ends at the place ``end`` of the script."""
+        self._kept = end
+        if 0 < len(self._text) < KEPT:
+            self._text += b" "
 
     def _line_at(self, buffer: bytes, place: int) -> int:
         self._line += buffer.count(b"\n", self._counted - self._base, place)
@@ -242,6 +305,13 @@ class _Scanner:
 
     def _leave(self, buffer: bytes, place: int) -> int:
         """Return the place after the open text, or the place from which more is needed."""
+        comment = self._inside in _COMMENTS
+        place = self._after_text(buffer, place)
+        if comment and not self._inside:
+            self._leave_out(self._base + place)
+        return place
+
+    def _after_text(self, buffer: bytes, place: int) -> int:
         if self._inside == b"COPY":
             return self._leave_data(buffer, place)
         if self._inside == b"E":
@@ -288,9 +358,14 @@ class _Scanner:
         return max(place, len(buffer) - 2)
 
 
-def _copies_in(text: bytes) -> bool:
-    """Say whether a statement that begins with COPY reads the lines that follow."""
-    before = b""
-    while before != text:
-        before, text = text, _QUOTED.sub(b" ", text)
-    return _COPY.match(text) is not None
+def _copies_in(words: list[str]) -> bool:
+    """Say whether a statement that begins with COPY reads the lines that follow.
+
+    The first FROM or TO outside parentheses tells; STDOUT too means the client.
+    """
+    depth = 0
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if not depth and word.lower() in {"from", "to"}:
+            return word.lower() == "from" and following.lower() in {"stdin", "stdout"}
+    return False
