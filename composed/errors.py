@@ -1,8 +1,17 @@
 """The errors of verbs, each with an exit code from sysexits(3)."""
 
+import re
 import signal
 
 from invoke.exceptions import Exit
+
+# Characters that change the terminal, or the direction of the text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return lines that a terminal can show: a path or a value in them may hold any character."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class ComposedError(Exit):
@@ -15,7 +24,7 @@ class ComposedError(Exit):
     exit_code = 1
 
     def __init__(self, problem: str, *hints: str) -> None:
-        super().__init__("\n  ".join((problem, *hints)), self.exit_code)
+        super().__init__(printable("\n  ".join((problem, *hints))), self.exit_code)
         self.problem, self.hints = problem, hints
 
     def __str__(self) -> str:

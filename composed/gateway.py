@@ -325,6 +325,11 @@ class Gateway:
             with _in_our_words(file):
                 files.replace(file, text)
 
+    def check_file(self, file: Path) -> None:
+        """Raise the errors of :meth:`write` where a thing stands that is no file."""
+        with _in_our_words(file):
+            files.check(file, writes=True)
+
     def remove(self, file: Path) -> None:
         """Remove a file; a missing file is fine. Raises OSError, also for a folder."""
         if not self.dry:

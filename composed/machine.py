@@ -61,8 +61,8 @@ def listeners_from_lsof(text: str) -> dict[int, str]:
 
 def users_of(file: Path) -> dict[int, str]:
     """Return PID and name of each visible process, other than this one, that has the file open."""
-    path = str(file.resolve())
-    names = _having_open(lambda link: str(link.readlink()) == path)
+    wanted = file.stat()  # a container has the file under another name
+    names = _having_open(lambda link: os.path.samestat(link.stat(), wanted))
     names.pop(os.getpid(), None)
     return names
 

@@ -10,7 +10,7 @@ from invoke import Program
 from invoke.exceptions import Exit, ParseError
 
 from composed import __version__
-from composed.errors import InputOutputError
+from composed.errors import InputOutputError, printable
 from composed.signals import end_quietly, open_closed_streams
 from composed.terminal import say, write_results
 
@@ -72,7 +72,7 @@ class Inv(Program):
     def _in_our_words(self, error: ParseError) -> ParseError:
         match = re.fullmatch(r"No idea what '(.+)' is!", str(error))
         if not match:
-            return error
+            return ParseError(printable(str(error)), error.context)
         word, context = match[1], error.context
         if word.startswith("-"):
             verb = f" {context.name}" if context and context.name else ""

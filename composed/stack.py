@@ -224,7 +224,8 @@ class Store(ABC):
         """Yield every database that the removal of the data would lose, by name; "" is the live.
 
         Nobody else can write: the services are stopped. They start again if the block raises,
-        unless the user ended the verb.
+        unless the user ended the verb. At the end of the block, local mode removes the data, while
+        nobody can write.
         """
 
     @abstractmethod

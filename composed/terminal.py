@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from composed.errors import RefusedError
+from composed.errors import RefusedError, printable
 
 ERASE_LINE = "\x1b[2K"
 UNITS = ("KiB", "MiB", "GiB", "TiB")
@@ -18,6 +18,10 @@ SECONDS_ON_A_TERMINAL, SECONDS_IN_A_LOG = 0.2, 5.0  # between two lines of progr
 
 def say(text: str, end: str = "\n") -> None:
     """Print a message to stderr at once: stdout is kept for results, which can be piped."""
+    _write(printable(text), end)
+
+
+def _write(text: str, end: str = "") -> None:
     print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201  # the only print to stderr
 
 
@@ -78,6 +82,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
     In a terminal too narrow for the columns each row becomes a block of lines.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     if not 0 < columns() < max(map(len, lines)):
@@ -116,7 +121,7 @@ class StatusLine:
         if self.seconds < SECONDS_OF_SILENCE:
             return
         if self.rewrites:
-            say(f"\r{ERASE_LINE}{text}{suffix}", end="")
+            _write(f"\r{ERASE_LINE}{printable(text)}{suffix}")
         elif text != self._shown:
             say(text)
         self._shown = text
@@ -126,7 +131,7 @@ class StatusLine:
         if last:
             self.show(last, suffix="\n")
         elif self.rewrites and self._shown:
-            say(f"\r{ERASE_LINE}", end="")
+            _write(f"\r{ERASE_LINE}")
 
 
 class Progress:

@@ -15,6 +15,7 @@ import pytest
 from composed.data.archive import UNPACK
 from composed.data.postgres import PostgreSQL
 from composed.data.psql import Psql
+from composed.data.snapshots import Snapshots
 from composed.docker.volume.server import TemporaryServer
 from composed.gateway import Answer
 from composed.project import Project
@@ -269,6 +270,33 @@ def test_a_half_made_snapshot_is_listed_and_then_removed(inv: Inv, project: Proj
 
     assert "Removed .old.half-made, which an inv that was killed" in inv.err()
     assert snapshot_names(project) == ["new"]
+
+
+def test_a_snapshot_that_another_stack_makes_now_is_left_alone(inv: Inv, project: Project) -> None:
+    with Snapshots(project.snapshots).draft("theirs") as draft:
+        assert inv("db.snapshot", "--name", "other") == 0
+        assert inv("db.prune", "--keep", "0", "--yes") == 0
+        assert inv("db.snapshot", "--name", "theirs") == 64
+        assert draft.exists()
+
+    assert "Removed ." not in inv.err()
+    assert Snapshots(project.snapshots).half_made() == []
+
+
+def test_a_snapshot_that_another_stack_has_just_ended_is_no_error(
+    inv: Inv, project: Project, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Snapshots, "half_made", lambda _: [".gone.half-made"])
+
+    assert inv("db.snapshot", "--name", "other") == 0
+
+    assert "Removed" not in inv.err()
+
+
+def test_a_path_cannot_change_the_terminal(inv: Inv) -> None:
+    assert inv("db.restore", "--from", "/no/\x1b[2J\x9b31m\u202e", "--yes") == 66
+
+    assert "There is no file /no/\\x1b[2J\\x9b31m\\u202e to be read" in inv.err()
 
 
 # --- list and prune ----------------------------------------------------------

@@ -4,7 +4,10 @@ import contextlib
 import gzip
 import lzma
 import os
+import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +15,8 @@ import pytest
 
 from composed.calls import Calls
 from composed.data.sqlite import SQLite
-from composed.errors import NotFoundError
+from composed.database import Facts
+from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Gateway
 from composed.project import Project
 from tests.samples import Inv, MonkeyPatch
@@ -189,7 +193,8 @@ def test_a_program_that_goes_on_writing_is_named(
 
         assert inv(*verb.split(), "--yes") == (77 if verb == "down --volumes" else 74)
 
-    assert "db.sqlite3 is written by python (PID 77). The database is as it was." in inv.err()
+    how = "used" if verb == "down --volumes" else "written"
+    assert f"db.sqlite3 is {how} by python (PID 77). The database is as it was." in inv.err()
     assert count(live) == 4
 
 
@@ -248,6 +253,102 @@ def test_a_verb_that_empties_or_removes_the_file_keeps_a_snapshot(
 
     way_back = inv.err().splitlines()[-1]
     assert inv(*way_back.partition("inv ")[2].split(), "--yes") == 0
+    assert count(live) == 3
+
+
+# Writes rows one by one, and prints the number of each when SQLite has confirmed it.
+WRITER = """\
+import itertools, sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
+for number in itertools.count():
+    connection.execute("INSERT INTO task VALUES (?)", [f"written {number}"])
+    print(number, flush=True)
+    time.sleep(0.005)
+"""
+
+each_removal = pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
+each_journal = pytest.mark.parametrize("journal", ["delete", "wal"])
+
+
+@each_removal
+@each_journal
+def test_no_file_is_removed_that_another_process_has_open(
+    journal: str, verb: str, live: Path, inv: Inv
+) -> None:
+    execute(live, f"PRAGMA journal_mode = {journal}")
+    command = [sys.executable, "-c", WRITER, str(live)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout
+        writer.stdout.readline()
+
+        assert inv(*verb.split(), "--yes") == 77
+
+        writer.stdout.readline()
+        writer.kill()
+        confirmed = 2 + len(writer.stdout.readlines())
+    assert re.search(rf"db.sqlite3 is used by \S+ \(PID {writer.pid}\)\.", inv.err())
+    assert count(live) >= 3 + confirmed
+
+
+@each_removal
+@each_journal
+def test_a_program_that_comes_during_the_removal_confirms_no_row(
+    journal: str, verb: str, live: Path, inv: Inv, monkeypatch: MonkeyPatch
+) -> None:
+    execute(live, f"PRAGMA journal_mode = {journal}")
+    dump, late = SQLite.dump, list[sqlite3.Connection]()
+
+    def come(self: SQLite, file: Path) -> tuple[Facts, str]:
+        late.append(sqlite3.connect(live, isolation_level=None))
+        return dump(self, file)
+
+    monkeypatch.setattr(SQLite, "dump", come)
+
+    assert inv(*verb.split(), "--yes") == 0
+
+    with contextlib.closing(late[0]):
+        for statement in ("INSERT INTO task VALUES ('late')", "CREATE TABLE late (x)"):
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                late[0].execute(statement)
+    assert list(live.parent.glob("db*")) == []
+
+
+@each_removal
+def test_a_database_made_right_after_the_removal_stays(
+    verb: str, live: Path, inv: Inv, monkeypatch: MonkeyPatch
+) -> None:
+    given_up = SQLite.given_up
+
+    @contextlib.contextmanager
+    def followed(self: SQLite, remove: Callable[[], None]) -> Iterator[None]:
+        with given_up(self, remove):
+            yield
+        make(live, 5)
+
+    monkeypatch.setattr(SQLite, "given_up", followed)
+
+    assert inv(*verb.split(), "--yes") == 0
+
+    assert count(live) == 5
+
+
+@each_removal
+def test_a_removal_that_is_cut_off_leaves_every_row_in_the_snapshot(
+    verb: str, live: Path, inv: Inv, monkeypatch: MonkeyPatch
+) -> None:
+    remove = Gateway.remove
+
+    def cut_off(self: Gateway, file: Path) -> None:
+        if file.name == live.name:
+            raise Interrupted
+        remove(self, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gateway, "remove", cut_off)
+        assert inv(*verb.split(), "--yes") == 130
+
+    assert count(live) == 3
+    assert inv("db.restore", "--latest", "--yes") == 0
     assert count(live) == 3
 
 
@@ -337,3 +438,23 @@ def test_a_database_that_is_no_file_is_neither_filled_nor_removed(
     assert inv.err().count("Is a directory" if path == "data/folder" else "not a file") == 7
     assert (project.root / "data/pipe").is_fifo()
     assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize("make_thing", [Path.mkdir, os.mkfifo])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal", ".migrate.lock"])
+def test_a_thing_in_place_of_a_side_file_is_named_by_every_verb_at_once(
+    suffix: str, make_thing: Callable[[Path], None], live: Path, inv: Inv
+) -> None:
+    thing = live.with_name(live.name + suffix)
+    make_thing(thing)
+    verbs = ["up", "up --migrate", "restart", "manage -- check", "migrate", "dbshell"]
+    verbs += ["db.snapshot", "db.reset --yes", "db.rehearse", "down --volumes --yes"]
+    verbs += ["down --volumes --no-snapshot --yes", "destroy --yes"]
+
+    for verb in verbs:
+        assert (verb, inv(*verb.split())) == (verb, 77)
+        assert f"{thing} cannot be written: " in inv.err()
+
+    assert (inv("ps"), inv("down")) == (0, 0)
+    thing.unlink() if thing.is_fifo() else thing.rmdir()
+    assert count(live) == 3

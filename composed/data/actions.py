@@ -318,7 +318,7 @@ def _preview(stack: Stack, database: Database, *names: str) -> None:
 def _free_name(store: Snapshots, time: datetime, reason: str) -> str:
     words = [f"{time:%Y-%m-%dT%H-%M-%SZ}", *reason.replace("-", "").split()]
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(words))[:90]
-    taken = store.names()
+    taken = {*store.names(), *store.names_under_way()}  # of another stack in this folder
     return next(n for n in (name, *(f"{name}-{i}" for i in range(2, 99))) if n not in taken)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from composed import files
 from composed.database import Dump, Facts
 from composed.errors import DataError, NotFoundError, ValueWrongError
-from composed.gateway import folder_lock
+from composed.gateway import folder_lock, is_free
 from composed.records import MOST, NameInDatabase, read_object, record
 from composed.terminal import Progress, shown, size, table
 
@@ -124,6 +124,10 @@ class Snapshots:
         """Return the folders of snapshots that are under way, or were when ``inv`` was killed."""
         return sorted(path.name for path in self._folder.glob(f".*{HALF_MADE}"))
 
+    def names_under_way(self) -> list[str]:
+        """Return the names that the half-made snapshots are going to have."""
+        return [folder.removeprefix(".").removesuffix(HALF_MADE) for folder in self.half_made()]
+
     def get(self, name: str) -> Snapshot:
         """Return a snapshot; raise :class:`NotFoundError`, :class:`DataError` for the manifest."""
         _check_name(name)
@@ -136,20 +140,26 @@ class Snapshots:
         """Raise :class:`ValueWrongError` when the name is not valid, or taken."""
         _check_name(name)
         if (self._folder / name).exists():
-            problem = f"There is a snapshot {name!r} already, and none is overwritten."
-            raise ValueWrongError(problem, "See all: inv db.list")
+            raise _taken(name)
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[Path]:
         """Yield an empty file for a dump; without :meth:`keep` the file is removed."""
         self.check_free(name)
         half = self._half(name)
-        half.mkdir(mode=0o700, parents=True)
-        try:
-            os.close(os.open(half / DUMP, os.O_CREAT | os.O_EXCL, 0o600))
-            yield half / DUMP
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as lock:
+            with folder_lock(self._folder, "writes a snapshot"):  # see remove_half_made
+                try:
+                    half.mkdir(mode=0o700)
+                except FileExistsError:
+                    raise _taken(name) from None
+                lock.enter_context(folder_lock(half, "removes a snapshot"))
+            try:
+                os.close(os.open(half / DUMP, os.O_CREAT | os.O_EXCL, 0o600))
+                yield half / DUMP
+            finally:
+                shutil.rmtree(half, ignore_errors=True)
 
     def keep(self, manifest: Manifest) -> Snapshot:
         """Make a snapshot of a draft: number it, write the manifest, then rename the folder."""
@@ -193,14 +203,28 @@ class Snapshots:
 
     def remove(self, name: str) -> None:
         """Remove a snapshot; an interrupted removal leaves a half-made snapshot."""
-        _remove((self._folder / name).rename(self._half(name)))
+        folder = self._folder / name
+        with folder_lock(folder, "removes a snapshot"):  # the lock stays with the folder
+            _remove(folder.rename(self._half(name)))
 
     def remove_half_made(self) -> list[str]:
-        """Remove the half-made snapshots and return their names; the caller holds the data lock."""
-        names = self.half_made()
-        for name in names:
-            _remove(self._folder / name)
-        return names
+        """Remove the half-made snapshots of an ``inv`` that was killed, and return their names.
+
+        Another stack in this folder may be making one now: a living ``inv`` has the lock of the
+        folder that it makes. It makes and locks the folder in one step for all who hold the lock
+        of the folder above.
+        """
+        removed = []
+        with folder_lock(self._folder, "writes a snapshot"):
+            for name in self.half_made():
+                with (
+                    contextlib.suppress(FileNotFoundError),  # its inv has ended in between
+                    _locked_if_free(self._folder / name) as is_left,
+                ):
+                    if is_left:
+                        _remove(self._folder / name)
+                        removed.append(name)
+        return removed
 
     def _half(self, name: str) -> Path:
         return self._folder / f".{name}{HALF_MADE}"
@@ -212,6 +236,21 @@ class Snapshots:
 
 def _age(snapshot: Snapshot) -> tuple[int, str, str]:
     return snapshot.manifest.number, snapshot.manifest.created, snapshot.name
+
+
+@contextlib.contextmanager
+def _locked_if_free(folder: Path) -> Iterator[bool]:
+    """Yield whether no living ``inv`` has the lock of the folder; hold the lock then.
+
+    A thing that is no folder, or a file system without locks, counts as free.
+    """
+    with contextlib.ExitStack() as stack:
+        free = True
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            stack.callback(os.close, handle)
+            free = is_free(handle)
+        yield free
 
 
 def _remove(path: Path) -> None:
@@ -238,6 +277,11 @@ def _manifest(name: str, file: Path) -> Manifest:
         fault = error.strerror if isinstance(error, OSError) else error
         problem = f"its manifest cannot be read ({MANIFEST}: {fault})"
         raise _damaged(name, problem) from None
+
+
+def _taken(name: str) -> ValueWrongError:
+    problem = f"There is a snapshot {name!r} already, and none is overwritten."
+    return ValueWrongError(problem, "See all: inv db.list")
 
 
 def _damaged(name: str, reason: str) -> DataError:

@@ -19,6 +19,7 @@ Stopped = AbstractContextManager[None]
 
 SECONDS_TO_WAIT = 20.0  # for a lock, as long as the server's own connections
 SECONDS_FOR_READERS = 1.0  # to close the file: the server has ended
+SECONDS_BETWEEN_LOOKS = 0.05
 PAGES_AT_ONCE = 4096
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
@@ -75,15 +76,9 @@ class SQLite(Database):
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Keep all others from writing; raise :class:`InputOutputError` while one of them does."""
-        with self._open() as live:
-            live.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the next lock to the end
-            if _begins(live, "EXCLUSIVE", SECONDS_FOR_READERS):
-                live.execute("COMMIT")
-                self._live = live
-                try:
-                    yield
-                finally:
-                    self._live = None
+        with self._exclusive() as live:
+            if live:
+                yield
                 return
         # In WAL mode a program that only has the file open forbids the exclusive lock.
         with self._open() as guard:
@@ -94,6 +89,45 @@ class SQLite(Database):
                 yield
             finally:
                 self._guard = None
+
+    @contextlib.contextmanager
+    def given_up(self, remove: Callable[[], None]) -> Iterator[None]:
+        """Keep all others out, and call ``remove`` at the end of the block, before they get in.
+
+        A program that has the file open could go on writing to the removed file, without an
+        error: raise :class:`InputOutputError` when there is one.
+        """
+        with self._exclusive() as live:
+            if not live:
+                raise self._in_use("used")
+            self._wait_for_users()
+            yield
+            # A program that opens the file in the block waits for the lock. Then SQLite forbids it
+            # to write, since the file is gone: a file with a log (WAL) it would go on writing.
+            live.execute("PRAGMA journal_mode = DELETE")
+            remove()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[sqlite3.Connection | None]:
+        """Yield the only connection that reads or writes; None while others forbid that."""
+        with self._open() as live:
+            live.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the next lock to the end
+            if _begins(live, "EXCLUSIVE", SECONDS_FOR_READERS):
+                live.execute("COMMIT")
+                self._live = live
+                try:
+                    yield live
+                finally:
+                    self._live = None
+                return
+        yield None
+
+    def _wait_for_users(self) -> None:
+        end = time.monotonic() + SECONDS_FOR_READERS
+        while users_of(self._file):
+            if time.monotonic() > end:
+                raise self._in_use("used")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def swap(self) -> None:
         source = self._scratch if self._scratch.exists() else Path(":memory:")

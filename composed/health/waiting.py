@@ -17,6 +17,7 @@ SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_RELOAD = 1.5  # a correction saved a moment ago is not served yet
 LINES_OF_LOG = 20
 LINES_OF_HEALTH_CHECK = 6  # the end of a traceback
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _EARLIER_START = re.compile(r"^reload: .*|Starting gunicorn|Shutting down: Master", re.MULTILINE)
 
 
@@ -73,7 +74,7 @@ def not_ready(
 ) -> NotReadyError:
     """Return the error of a step that began at ``began``, a ``time.monotonic``."""
     output = [line for line in look.output.splitlines() if line.strip()][-LINES_OF_HEALTH_CHECK:]
-    lines = log.splitlines()[-LINES_OF_LOG:]
+    lines = _COLOUR.sub("", log).splitlines()[-LINES_OF_LOG:]
     show_more = f"See more: inv logs --service {look.service}"
     return NotReadyError(
         f"{step}, {int(time.monotonic() - began)} s: it {look.state}.",

@@ -5,8 +5,9 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
-from composed import files
+from composed.contract import MIGRATE_LOCK
 from composed.errors import EngineError, NotFoundError
 from composed.gateway import Answer
 from composed.stack import Inside, Stack, url_of
@@ -49,12 +50,26 @@ class LocalInside(Inside):
         SQLite gives the side files the rights of the database file. A database outside of the
         project keeps the rights that it has.
         """
+        self.check_files()
         self._gateway.make_file(self.database)
         if self.database.resolve().is_relative_to(self._project.root.resolve()):
             data = self._project.snapshots.parent.resolve()
             folders = [data] if self.database.resolve().is_relative_to(data) else []
-            sides = [self.database.with_name(self.database.name + suffix) for suffix in SIDE_FILES]
-            self._gateway.make_private(*folders, self.database, *sides)
+            self._gateway.make_private(*folders, *self.files)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the database, the database itself last."""
+        suffixes = (*SIDE_FILES, MIGRATE_LOCK, "")
+        return [self.database.with_name(self.database.name + suffix) for suffix in suffixes]
+
+    def check_files(self) -> None:
+        """Raise :class:`RefusedError` where a thing stands that is no file.
+
+        SQLite would fail without the name of that thing, or write to a device.
+        """
+        for file in self.files:
+            self._gateway.check_file(file)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
         argv = [*with_own_python(self._project.manage), *args]
@@ -69,7 +84,7 @@ class LocalInside(Inside):
         return self._run([*with_own_python(argv[:1]), *argv[1:]])
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
-        files.check(self.database, writes=True)
+        self.check_files()
         if not self.database.exists():
             raise NotFoundError(f"There is no {self.database}.", "Type: inv migrate")
         client = ["sqlite3"] if shutil.which("sqlite3") else [sys.executable, "-m", "sqlite3"]

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from composed import files
-from composed.contract import MIGRATE_LOCK, SERVER_ENDED
+from composed.contract import SERVER_ENDED
 from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
 from composed.health.waiting import Look, log_of_this_start, not_ready, settled, wait
 from composed.local.daemon import Daemon, Start
-from composed.local.inside import SIDE_FILES, LocalInside, with_own_python
+from composed.local.inside import LocalInside, with_own_python
 from composed.machine import free_port
 from composed.ports.published import Published, in_the_way
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
@@ -43,6 +43,7 @@ class LocalRunner(Runner):
     def __init__(self, stack: Stack, inside: LocalInside, daemon: Daemon) -> None:
         self._stack, self._inside, self._daemon = stack, inside, daemon
         self._project, self._gateway = stack.project, stack.gateway
+        self._is_removed = False  # the data, by this verb
 
     def up(self, options: UpOptions) -> list[Service]:
         return self.up_on(None, options)
@@ -52,6 +53,7 @@ class LocalRunner(Runner):
         self._inside.check_services(options.services)
         if problem := self._inside.problem():
             raise problem
+        self._inside.check_files()
         is_first = not listener and not self._daemon.last()
         if is_first and self._stack.settings["COMPOSED_MODE"] == "auto":
             say(UNASKED)
@@ -73,6 +75,7 @@ class LocalRunner(Runner):
     def restart(self, options: UpOptions) -> list[Service]:
         """Start again on the same socket: what clients ask meanwhile waits there."""
         self._inside.check_services(options.services)
+        self._inside.check_files()  # before the server is stopped
         self._gateway.end_dry_run()
         with self._stack.locked(), self.kept_socket() as listener:
             self.down()
@@ -101,10 +104,21 @@ class LocalRunner(Runner):
         self._gateway.end_dry_run()
         with self._stack.locked():
             self._stop()
-            file = self._inside.database
-            for suffix in ("", *SIDE_FILES, MIGRATE_LOCK) if volumes else ():
-                self._gateway.remove(file.with_name(file.name + suffix))
+            if volumes:
+                self.remove_data()
         return 0
+
+    def remove_data(self) -> None:
+        """Remove the database; a second call leaves what another program has made since.
+
+        The database goes last: files that are left beside it would be taken for those of the next.
+        """
+        if self._is_removed:
+            return
+        self._inside.check_files()  # all of them go, or none
+        for file in self._inside.files:
+            self._gateway.remove(file)
+        self._is_removed = True
 
     def ps(self) -> list[Service]:
         """Return the backend, running or exited by itself; nothing before the first start."""

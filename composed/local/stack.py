@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from composed import files
 from composed.calls import Calls
 from composed.env.settings import Settings
 from composed.errors import ComposedError, Interrupted
@@ -66,12 +65,13 @@ class FileStore(Store):
     @contextlib.contextmanager
     def database(self, name: str = "") -> Iterator[SQLite]:  # noqa: ARG002  # a file has no other
         self._stack.gateway.make_folder(self._file.parent)
-        files.check(self._file, writes=True)  # SQLite would write to a device
+        self._stack.inside.check_files()  # SQLite would write to a device
         yield self._sqlite()
 
     @contextlib.contextmanager
     def retired(self) -> Iterator[Mapping[str, SQLite]]:
-        with self.database() as database, self._server_stopped(), database.alone():
+        remove = self._stack.runner.remove_data
+        with self.database() as database, self._server_stopped(), database.given_up(remove):
             yield {"": database}
 
     @contextlib.contextmanager

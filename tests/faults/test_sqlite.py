@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
@@ -28,6 +29,15 @@ class Migration(migrations.Migration):
         migrations.RunSQL("UPDATE task_api_task SET description = 'half'"),
         migrations.RunPython(lambda apps, editor: [print("half", flush=True), time.sleep(3)]),
     ]
+"""
+
+SHELL = """\
+import itertools, time
+from task_api.models import Task
+for number in itertools.count():
+    Task.objects.create(title=f"shell {number}")
+    print("confirmed", number, flush=True)
+    time.sleep(0.01)
 """
 
 
@@ -122,6 +132,26 @@ def test_a_killed_server_loses_nothing_that_it_confirmed(local: Copy) -> None:
     execute(local, f"DELETE {written}")
     assert 50 <= confirmed <= found
     assert confirmed < 400
+    check_whole(local)
+
+
+def test_no_database_is_removed_that_a_shell_writes_to(local: Copy) -> None:
+    with local.start("manage", "--", "shell", "--command", SHELL) as shell:
+        output = shell.stdout
+        assert output
+        wait_until(lambda: "confirmed" in output.readline(), "a row of the shell")
+        for words in ("down --volumes", "destroy"):
+            done = local.inv(*words.split(), "--yes")
+            assert done.returncode == 77, done.stderr
+            assert re.search(r"db.sqlite3 is used by \S+ \(PID \d+\)", done.stderr)
+        assert local.ask("/api/tasks").status == 200  # the server is started again
+        os.killpg(shell.pid, signal.SIGKILL)
+        confirmed = 1 + output.read().count("confirmed")
+
+    written = "FROM task_api_task WHERE title LIKE 'shell %'"
+    ((found,),) = rows(local, f"SELECT count(*) {written}")
+    execute(local, f"DELETE {written}")
+    assert 10 < confirmed <= found
     check_whole(local)
 
 
