@@ -267,6 +267,19 @@ def test_a_taken_port_that_must_not_change_is_73(
     assert daemon.started == []
 
 
+def test_a_restart_to_a_taken_port_stops_nothing(
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch
+) -> None:
+    assert inv("up") == 0
+    stops = daemon.stops
+    take(recorder, 8077)
+    monkeypatch.setenv("BACKEND_PORT", "8077")
+
+    assert inv("restart") == 73
+
+    assert (len(daemon.started), daemon.stops) == (1, stops)
+
+
 def test_port_0_is_any_free_port(inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("BACKEND_PORT", "0")
 

@@ -52,6 +52,14 @@ def test_an_error_has_the_exit_code_the_note_and_the_last_lines(gateway: Gateway
     assert error.value.hints == ("3", "4", "5", "6", "7", "8", "9", "10", "11", "12")
 
 
+def test_a_user_who_is_not_in_the_volume_gets_the_ways_out(gateway: Gateway) -> None:
+    fatal = 'psql: error: connection failed: FATAL:  role "other" does not exist'
+
+    error = client(gateway).error("psql", Answer(2, "", fatal))
+
+    assert error.hints == (fatal, "The volume was made for another user. For the ways out: inv up")
+
+
 def test_an_error_shows_the_lines_from_the_reason_on(gateway: Gateway) -> None:
     stderr = "\n".join(["NOTICE: a", "pg_restore: error: COPY failed: ERROR:  no", *"123456789012"])
 

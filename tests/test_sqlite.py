@@ -154,7 +154,8 @@ def test_damaged_files_change_nothing(live: Path, inv: Inv, tmp_path: Path) -> N
     [
         (b"SQLite format 3\x00 and then something else" * 99, "is damaged: "),
         (b"PGDMP...", "is of postgresql; this stack, in local mode, has sqlite"),
-        (b"SELECT 1;\n", "is no SQLite database: local mode restores no SQL script"),
+        (b"SELECT 1;\n", "is no SQLite database: local mode restores no SQL script.\n"),
+        (b"PRAGMA foreign_keys=OFF;\n", "is a text dump of SQLite.\n"),
     ],
 )
 def test_a_file_that_is_no_sqlite_is_65(

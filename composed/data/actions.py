@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,11 +63,7 @@ def open_file(stack: Stack, name: str) -> DumpFile:
     # Unlike Path.expanduser, this never raises.
     file = examine(Path(os.path.expanduser(name)).absolute())  # noqa: PTH111
     if file.kind == "sql" and stack.database_engine == "sqlite":
-        text = shlex.quote(str(file.file))
-        raise DataError(
-            f"{name} is no SQLite database: local mode restores no SQL script.",
-            f"Make a database of the script: sqlite3 new.sqlite3 < {text}",
-        )
+        raise DataError(f"{name} is no SQLite database: local mode restores no SQL script.")
     _check_engine(stack, "sqlite" if file.kind == "sqlite" else "postgresql", name)
     return file
 

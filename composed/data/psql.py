@@ -15,6 +15,9 @@ LAST_LINES, WIDTH = 10, 300
 # The words of a program before the reason; the server writes them in the language of its setting.
 _REASON = re.compile(r"\b(?:ERROR|FATAL|PANIC|error):")
 
+_NO_ROLE = re.compile(r'FATAL: +role ".*" does not exist')
+_OTHER_USER = "The volume was made for another user. For the ways out: inv up"
+
 
 @dataclass
 class Psql:
@@ -82,7 +85,8 @@ def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> I
     for form in (secret, literal(secret)[1:-1]) if secret else ():
         hidden = hidden.replace(form, "[secret]")
     problem = f"{program} ended with {answer.code}{note and f'; {note}'}:"
-    return InputOutputError(problem, *last_lines(hidden))
+    cures = [_OTHER_USER] if _NO_ROLE.search(answer.err) else []
+    return InputOutputError(problem, *last_lines(hidden), *cures)
 
 
 def last_lines(text: str) -> list[str]:

@@ -78,6 +78,9 @@ class LocalRunner(Runner):
         self._inside.check_files()  # before the server is stopped
         self._gateway.end_dry_run()
         with self._stack.locked(), self.kept_socket() as listener:
+            running = self._daemon.running()
+            if running and not self._keeps_port(running):
+                self._port(strict=options.strict_ports)  # a taken port stops nothing
             self.down()
             return self.up_on(listener, options)
 
@@ -93,12 +96,12 @@ class LocalRunner(Runner):
         start = self._daemon.running()
         if not any(Path(word).name == "gunicorn" for word in self._project.server):
             return None  # another program would not know the socket
-        if not start or int(self._stack.settings[self._project.backend_port]) not in (
-            0,
-            start.port,
-        ):
+        if not start or not self._keeps_port(start):
             return None
         return self._gateway.listening_socket(self._daemon.pids(), start.port)
+
+    def _keeps_port(self, start: Start) -> bool:
+        return int(self._stack.settings[self._project.backend_port]) in (0, start.port)
 
     def down(self, *, volumes: bool = False) -> int:
         self._gateway.end_dry_run()
