@@ -13,7 +13,7 @@ from typing import IO, cast
 import pytest
 
 from composed.data import dump_file
-from composed.data.dump_file import examine
+from composed.data.dump_file import examine, sql_version
 from composed.data.script_check import look_through
 from composed.errors import DataError, NotFoundError
 from tests.samples import MonkeyPatch
@@ -569,3 +569,10 @@ def test_a_part_with_its_end_is_whole(contents: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(tar({"toc.dat": b"PGDMP\x01", "1.dat": contents, **blobs}))
 
     assert examine(tmp_path / "x.tar").kind == "custom"
+
+
+def test_the_version_is_read_past_a_command_that_is_left_out(tmp_path: Path) -> None:
+    head = b"-- PostgreSQL database dump\n\n\\restrict a\n\n-- Dumped from database version 99.1\n"
+    (tmp_path / "dump").write_bytes(head + b"CREATE TABLE a (b int);\n" + COMPLETE)
+
+    assert sql_version(examine(tmp_path / "dump")) == "99.1"

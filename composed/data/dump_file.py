@@ -155,7 +155,7 @@ def examine(file: Path) -> DumpFile:
 
 def sql_version(dump: DumpFile) -> str:
     """Return the PostgreSQL version that an SQL dump names, "" without a version."""
-    version = re.search(rb"-- Dumped from database version (\S+)", next(dump.chunks())[:HEAD])
+    version = re.search(rb"-- Dumped from database version (\S+)", next(dump._text(), b"")[:HEAD])
     return version[1].decode() if version else ""
 
 

@@ -19,8 +19,9 @@ VARIABLES: tuple[Variable, ...] = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGR
 HELPER = "composed_credentials"
 
 # In JSON, for a name may hold any character.
-DATABASES = "SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE NOT datistemplate;"
-TESTS = "SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datname ^@ {prefix};"
+NAMES = "SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database"
+DATABASES = f"{NAMES} WHERE NOT datistemplate;"
+TESTS = f"{NAMES} WHERE datname ^@ {{prefix}};"
 
 # A server may log statements: no log may hold the password.
 ALTER_ROLE = """\
@@ -86,7 +87,7 @@ class Server:
         answer = self._ask(DATABASES)
         if answer.code:
             return Misfit("POSTGRES_USER") if "does not exist" in answer.err else None
-        names = tuple(json.loads(answer.out or "[]"))
+        names = tuple(json.loads(answer.out))
         if self.wanted.database not in names:
             return Misfit("POSTGRES_DB", names)
         is_refused = "authentication failed" in login.err
@@ -114,7 +115,7 @@ class Server:
     def test_databases(self) -> list[str]:
         """Return the databases that test runs of Django left."""
         answer = self._ask(TESTS.format(prefix=literal(f"test_{self.wanted.database}")))
-        return list(json.loads(answer.out or "[]")) if answer.code == 0 else []
+        return list(json.loads(answer.out)) if answer.code == 0 else []
 
     def set_password(self) -> None:
         """Give the role the password of the settings."""
