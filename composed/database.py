@@ -53,7 +53,8 @@ class Dump:
     ``title`` names the dump in questions to the user. Each table must have ``rows`` after a
     restore. A ``foreign`` dump was made elsewhere: its rows and roles are unknown, and its
     ``search_path`` is taken to be that of the live database. ``database`` is empty for a dump of
-    the live database. The words ``unpack`` stand before the command that reads :meth:`chunks`.
+    the live database; ``locale`` are the options of CREATE DATABASE. The words ``unpack`` stand
+    before the command that reads :meth:`chunks`.
     """
 
     file: Path

@@ -455,7 +455,7 @@ def test_a_restore_swaps_in_a_filled_database(mine: Path, inv: Inv, recorder: Re
         'ALTER DATABASE "composed_new_CALL" RENAME TO "task_db";\n'
         "COMMIT;\n"
     )
-    assert recorder.fed[8].endswith("DROP DATABASE IF EXISTS composed_old_CALL WITH (FORCE);\n")
+    assert recorder.fed[8].endswith('DROP DATABASE IF EXISTS "composed_old_CALL" WITH (FORCE);\n')
     assert inv.out().endswith(
         "Restored: 2 tables, 7 rows.\nPending migrations: a.0002_more\n  Type: inv migrate\n"
     )

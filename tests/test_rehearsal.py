@@ -49,7 +49,7 @@ def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder) -> None:
         f"{PSQL_ON} postgres",
     ]
     assert recorder.fed[4] == "the dump"
-    assert recorder.fed[-1].endswith(f"DROP DATABASE IF EXISTS {NEW} WITH (FORCE);\n")
+    assert recorder.fed[-1].endswith(f'DROP DATABASE IF EXISTS "{NEW}" WITH (FORCE);\n')
     (call,) = [call for call in recorder.of("ask") if "shell" in call.argv]
     assert call.env == {"POSTGRES_DB": NEW}
     one_off = f"{ONE_OFF} --env POSTGRES_DB backend python manage.py shell --command".split()
@@ -87,7 +87,7 @@ def test_a_failed_migration_is_shown_with_the_sql(
     out, err = capsys.readouterr()
     assert out.endswith(f"\na.0002_more failed: no such table: gone\n{lines}")
     assert "Traceback" not in err
-    assert recorder.fed[-1].endswith(f"DROP DATABASE IF EXISTS {NEW} WITH (FORCE);\n")
+    assert recorder.fed[-1].endswith(f'DROP DATABASE IF EXISTS "{NEW}" WITH (FORCE);\n')
 
 
 def test_another_failure_is_shown_unchanged(inv: Inv, recorder: Recorder, capsys: Capsys) -> None:

@@ -12,7 +12,7 @@ from composed.calls import Calls
 from composed.data import misfits
 from composed.data.dump_file import DumpFile, sql_version
 from composed.data.moment import FACTS, LOCALE, at_a_moment, of_moment, read_facts
-from composed.data.psql import Psql, last_lines, unless_exists
+from composed.data.psql import Psql, drop_database, last_lines, unless_exists
 from composed.data.transfer import (
     copy,
     is_worth_a_second_try,
@@ -32,7 +32,7 @@ NO_CALL = "0" * 12
 RESTORE = ("--no-owner", "--exit-on-error")
 
 # A subscription keeps its database; without its slot, it needs no answer of the other server.
-DROP = """\
+UNSUBSCRIBE = """\
 SELECT EXISTS (SELECT FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid
                 WHERE datname = {text}) AS subscribes \\gset
 \\if :subscribes
@@ -45,9 +45,6 @@ SELECT format(command, subname)
  WHERE datname = current_database() ORDER BY subname, step \\gexec
 \\connect {aside}
 \\endif
-SELECT format('ALTER DATABASE %I WITH IS_TEMPLATE false', datname)
-  FROM pg_database WHERE datname = {text} AND datistemplate \\gexec
-DROP DATABASE IF EXISTS {name} WITH (FORCE);
 """
 
 HAS_ROWS = """\
@@ -271,7 +268,8 @@ class PostgreSQL(Database):
 
     def _dropping(self, database: str) -> str:
         """Return SQL for a database of ours: its name has no character to be quoted."""
-        return DROP.format(name=database, text=literal(database), aside=self._aside)
+        names = {"name": database, "text": literal(database), "aside": self._aside}
+        return UNSUBSCRIBE.format(**names) + drop_database(database)
 
     def _filled(self, new: str, dump: Dump) -> Facts:
         """Load a dump into a new database, compare, and return the facts."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from composed.database import literal
+from composed.database import identifier, literal
 from composed.errors import InputOutputError
 from composed.gateway import Answer, Gateway
 from composed.terminal import Progress
@@ -14,6 +14,13 @@ LAST_LINES, WIDTH = 10, 300
 
 # The words of a program before the reason; the server writes them in the language of its setting.
 _REASON = re.compile(r"\b(?:ERROR|FATAL|PANIC|error):")
+
+# A template cannot be dropped.
+_DROP = """\
+SELECT format('ALTER DATABASE %I WITH IS_TEMPLATE false', datname)
+  FROM pg_database WHERE datname = {text} AND datistemplate \\gexec
+DROP DATABASE IF EXISTS {name} WITH (FORCE);
+"""
 
 _NO_ROLE = re.compile(r'FATAL: +role ".*" does not exist')
 _OTHER_USER = "The volume was made for another user. For the ways out: inv up"
@@ -77,6 +84,11 @@ class Psql:
 def unless_exists(command: str) -> str:
     """Return SQL that runs a command such as CREATE ROLE; a role that exists stays as it is."""
     return f"DO {literal(f'BEGIN {command}; EXCEPTION WHEN duplicate_object THEN NULL; END')};\n"
+
+
+def drop_database(name: str) -> str:
+    """Return SQL that drops a database, also a template, if there is one of this name."""
+    return _DROP.format(name=identifier(name), text=literal(name))
 
 
 def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> InputOutputError:

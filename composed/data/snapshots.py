@@ -33,7 +33,7 @@ class Manifest:
     ``reason`` is empty when the user asked for the snapshot; without git, so are ``commit``
     and ``branch``. ``number`` puts the snapshots of a folder in order, whatever the clock says;
     manifests from before it was counted have 0. ``database`` names a database of the volume other
-    than the live one.
+    than the live one, and ``locale`` are its options of CREATE DATABASE.
     """
 
     name: str

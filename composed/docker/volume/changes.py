@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from composed.calls import Calls
-from composed.data.psql import Psql, unless_exists
+from composed.data.psql import Psql, drop_database, unless_exists
 from composed.data.transfer import copy
-from composed.database import identifier, literal
 from composed.docker.compose import LABEL, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.volume import volume
@@ -37,12 +36,6 @@ PROJECT = "${COMPOSE_PROJECT_NAME}"
 
 # Lines for the protection of psql, which an older psql may not know.
 _RESTRICTED = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
-# A template cannot be dropped.
-DROP = """\
-SELECT format('ALTER DATABASE %I WITH IS_TEMPLATE false', datname)
-  FROM pg_database WHERE datname = {text} AND datistemplate \\gexec
-DROP DATABASE IF EXISTS {name} WITH (FORCE);
-"""
 # The new server has roles already: the superuser, and the roles of init scripts.
 _ROLE = re.compile(r"^(CREATE ROLE .*);\n", re.MULTILINE)
 
@@ -257,9 +250,8 @@ def _environment(settings: DataVolume, values: DataVolume) -> dict[str, str]:
 def _copy_database(old: Psql, new: Psql, name: str) -> None:
     """Copy a database from server to server, with the owner, rights and settings."""
     aside = "template1" if name == "postgres" else "postgres"
-    drop = DROP.format(name=identifier(name), text=literal(name))
     copy(
         *(old, name, new, aside, f"Copying {name}"),
-        empty=lambda: new.sql(drop, aside),
+        empty=lambda: new.sql(drop_database(name), aside),
         of_restore=["--create"],
     )
