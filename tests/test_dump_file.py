@@ -228,6 +228,7 @@ def test_a_command_reaches_beyond_the_database(statement: str, end: str) -> None
         "SET standard_conforming_strings = off; SELECT 'a\\'\n{}\n';",
         "INSERT INTO t VALUES (1, 'a\n{}\n');",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT '{}'; END;",
+        "U& CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;\nDROP DATABASE x; END; -- {}\n",
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])

@@ -246,7 +246,8 @@ class _Scanner:
             return place + (2 if escaped else len(opener))
         word = _WHOLE_WORD.match(buffer, place)
         if word and buffer[place : place + 2] not in {b"e", b"E"}:
-            self._count(word[0].decode("latin-1").lower())
+            if buffer[place : word.end() + 1].lower() != b"u&":  # no word for psql
+                self._count(word[0].decode("latin-1").lower())
             return word.end()
         return place
 
