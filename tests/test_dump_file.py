@@ -229,6 +229,7 @@ def test_a_command_reaches_beyond_the_database(statement: str, end: str) -> None
         "INSERT INTO t VALUES (1, 'a\n{}\n');",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT '{}'; END;",
         "U& CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;\nDROP DATABASE x; END; -- {}\n",
+        "N'' CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;\nDROP DATABASE x; END; -- {}\n",
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
@@ -242,6 +243,17 @@ def test_quoted_text_is_no_command(statement: str, quoted: str, size: int) -> No
     script = look_through(pieces, transcoded=False)
 
     assert script.beyond == (text.count(b"\n") + 1, "DROP DATABASE last;")
+
+
+@pytest.mark.parametrize("opener", ["B'", "x'", "U&'", "u&'"])
+@pytest.mark.parametrize("size", [1, 2, 7, 1 << 20])
+def test_a_backslash_has_no_meaning_after_these_signs(opener: str, size: int) -> None:
+    text = f"SET standard_conforming_strings = off; SELECT {opener}\\'; DROP ROLE x; SELECT '';"
+    pieces = [text.encode()[at : at + size] for at in range(0, len(text), size)]
+
+    script = look_through(pieces, transcoded=False)
+
+    assert script.beyond == (1, "DROP ROLE x;")
 
 
 # --- text of other systems, packed files, folders ---------------------------------
@@ -472,6 +484,7 @@ def test_a_usual_statement_is_not_refused(statement: str) -> None:
         "COPY (SELECT $$ x) from stdin ($$) TO STDOUT;",
         "COPY a FROM '/dev/null' WHERE a IS DISTINCT FROM stdin;",
         'COPY "from stdin" TO STDOUT;',
+        "'x' COPY a FROM stdin;",
     ],
 )
 @pytest.mark.parametrize("size", [1, 1 << 20])

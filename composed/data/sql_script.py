@@ -17,14 +17,17 @@ _WORD = rf"[{_LETTER}][{_LETTER}0-9$]*+"
 _COMMENT = r"--[^\n\r]*+(?=[\n\r])|/\*[^*/]*+(?:(?!\*/|/\*)[*/][^*/]*+)*+\*/"
 _STRING = r"'[^']*+'"
 _ESCAPED = r"'(?:[^'\\]++|\\.|'')*+'(?=[^'])"
+_PLAIN = r"(?:[bBxX]|[uU]&)'"  # opens a text without escapes, whatever the setting
 _DOLLAR = rf"(?P<tag>\$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$)[^$]*+(?:(?!(?P=tag))\$[^$]*+)*+(?P=tag)"
 
 _BLANK = re.compile(rf"(?:[ \t\n\r\f\v]++|{_COMMENT})*+".encode("latin-1"))
 _TAG = re.compile(rf"\$(?:[{_LETTER}][{_LETTER}0-9]*+)?\$".encode("latin-1"))
+_PLAIN_OPENER = re.compile(_PLAIN.encode())
 _WHOLE_WORD = re.compile(rf"{_WORD}(?=.)".encode("latin-1"), re.DOTALL)
 _IN_ESCAPED = re.compile(rb"(?:[^'\\]++|\\.|'')*+", re.DOTALL)
 _NESTED = re.compile(rb"/\*|\*/")
 _COMMENTS = (b"--", b"/*")
+_NO_WORDS = (b"u&", b"n'")  # psql counts none: xufailed, xnstart
 _LINE_END = re.compile(rb"[\n\r]")
 _DATA_END = re.compile(rb"\\\.\r?\n")
 _REST_OF_LINE = re.compile(rb"[ \t\r\f\v]*(?:--.*)?")
@@ -110,8 +113,8 @@ def _tokens(*, words: bool, escapes: bool, comments: bool = False) -> re.Pattern
     flat = (
         r"[^A-Za-z_\x80-\xff:'\"$;\\/()\-]++"
         + rf"|::|:[{_LETTER}0-9]*+(?=.)"
-        + (rf"|(?![eE]'){_WORD}(?=.)" if words else "")
-        + rf"|{_ESCAPED if escapes else _STRING}|[eE]{_ESCAPED}|\"[^\"]*+\""
+        + (rf"|(?![eE]'|{_PLAIN}|[uU]&\Z){_WORD}(?=.)" if words else "")
+        + rf"|{_PLAIN}[^']*+'|{_ESCAPED if escapes else _STRING}|[eE]{_ESCAPED}|\"[^\"]*+\""
         + rf"|/(?=[^*])|-(?=[^-]){f'|{_COMMENT}' if comments else ''}"
         + rf"|\$(?=[^{_LETTER}$])|\$(?=[{_LETTER}][{_LETTER}0-9]*+[^{_LETTER}0-9$])"
     )
@@ -242,11 +245,13 @@ class _Scanner:
             self._keep(buffer, place)
             self._inside, self._since = opener, self._line_at(buffer, place)
             self._depth = 1
+            if plain := _PLAIN_OPENER.match(buffer, place):
+                return plain.end()
             escaped = opener == b"E" and sign != b"'"
             return place + (2 if escaped else len(opener))
         word = _WHOLE_WORD.match(buffer, place)
-        if word and buffer[place : place + 2] not in {b"e", b"E"}:
-            if buffer[place : word.end() + 1].lower() != b"u&":  # no word for psql
+        if word and buffer[place:].lower() != b"u&":  # a quote may follow
+            if buffer[place : word.end() + 1].lower() not in _NO_WORDS:
                 self._count(word[0].decode("latin-1").lower())
             return word.end()
         return place
@@ -256,6 +261,8 @@ class _Scanner:
         two = buffer[place : place + 2]
         if two in {b"--", b"/*"}:
             return two
+        if _PLAIN_OPENER.match(buffer, place):
+            return b"'"
         if two in {b"e'", b"E'"} or (two[:1] == b"'" and self._escapes):
             return b"E"
         if two[:1] in {b"'", b'"'}:
@@ -360,13 +367,15 @@ class _Scanner:
 
 
 def _copies_in(words: list[str]) -> bool:
-    """Say whether a statement that begins with COPY reads the lines that follow.
+    """Say whether a statement whose first word is COPY reads the lines that follow.
 
-    The first FROM or TO outside parentheses tells; STDOUT too means the client.
+    The server refuses a sign or a text before COPY. The first FROM or TO outside parentheses
+    tells; STDOUT too means the client.
     """
     depth = 0
     for word, following in zip(words, [*words[1:], ""], strict=True):
         depth += {"(": 1, ")": -1}.get(word, 0)
         if not depth and word.lower() in {"from", "to"}:
-            return word.lower() == "from" and following.lower() in {"stdin", "stdout"}
+            begins = (words[0].lower(), word.lower()) == ("copy", "from")
+            return begins and following.lower() in {"stdin", "stdout"}
     return False
