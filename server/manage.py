@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 from django.core.management import execute_from_command_line
 
@@ -22,8 +23,15 @@ def main() -> None:
     if sys.argv[1:2] == ["migrate"] and os.environ.get("DATABASE_ENGINE") == "postgresql":
         from psycopg2 import extensions, extras  # type: ignore[import-untyped]  # noqa: PLC0415
 
+        def wait(connection: Any) -> None:
+            """Wait for the end of a statement; an interrupt cancels the statement."""
+            before = len(interrupts)
+            extras.wait_select(connection)
+            if len(interrupts) > before:  # it came too late: the statement has succeeded
+                raise KeyboardInterrupt
+
         # libpq alone waits for the end of a statement before Python sees a signal.
-        extensions.set_wait_callback(extras.wait_select)
+        extensions.set_wait_callback(wait)
     try:
         execute_from_command_line(sys.argv)
     except KeyboardInterrupt:

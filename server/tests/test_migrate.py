@@ -1,8 +1,11 @@
 """The migrate command: never two at a time, and no lock stays behind."""
 
 import fcntl
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -154,3 +157,40 @@ def test_failed_python_code_keeps_its_traceback(failing: Callable[..., tuple[str
 
     assert errors.startswith("task_api.0003_more failed:\nTraceback ")
     assert errors.endswith("ZeroDivisionError: division by zero\n")
+
+
+LATE = """\
+import os, signal, sys
+import manage
+from psycopg2 import extensions
+
+class Connection:
+    polls = 0
+
+    def poll(self):
+        self.polls += 1
+        if self.polls == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return extensions.POLL_OK
+
+    def cancel(self):
+        pass
+
+def command(argv):
+    extensions.get_wait_callback()(Connection())
+    print("went on")
+
+manage.execute_from_command_line = command
+sys.argv = ["manage.py", "migrate"]
+manage.main()
+"""
+
+
+def test_an_interrupt_at_the_end_of_a_statement_is_not_lost() -> None:
+    """The statement can no more be canceled, and the next statement must not begin."""
+    env = os.environ | {"DATABASE_ENGINE": "postgresql"}
+    command = [sys.executable, "-c", LATE]
+
+    done = subprocess.run(command, cwd=SERVER, env=env, text=True, capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
