@@ -43,7 +43,7 @@ class Project:
     backend: str = ""
     database: str = ""
     source: str = ""
-    manage: tuple[str, ...] = ("python", "manage.py")
+    manage: tuple[str, ...] = ()
     settings_files: tuple[str, ...] = ()
     serve: tuple[str, ...] = ()
     health: str = ""
@@ -52,8 +52,8 @@ class Project:
     local_environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ("POSTGRES_PASSWORD", "SECRET_KEY")
     backend_port: str = "BACKEND_PORT"
-    database_user: str = "POSTGRES_USER"
-    database_name: str = "POSTGRES_DB"
+    database_user: str = ""
+    database_name: str = ""
     sessions: tuple[str, ...] = ()
     engine_sessions: tuple[str, ...] = ()
 

@@ -208,6 +208,10 @@ class Inside(ABC):
         """Run ``argv`` inside a running service."""
 
     @abstractmethod
+    def django_shell(self, args: Sequence[str]) -> int:
+        """Open Django's shell inside the running backend; ``args`` go to Django."""
+
+    @abstractmethod
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
         """Open the client of the database, or run a single ``command`` there."""
 
@@ -227,10 +231,6 @@ class Store(ABC):
         unless the user ended the verb. At the end of the block, local mode removes the data, while
         nobody can write.
         """
-
-    @abstractmethod
-    def pointed_at(self, place: str) -> dict[str, str]:
-        """Return the variables that point the backend at a copy: see :meth:`Database.copied`."""
 
     def has_data(self) -> bool:
         """Return whether there is a database that could be lost; start nothing."""

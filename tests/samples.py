@@ -54,7 +54,7 @@ READY = '{"ready": true, "pending": [], "unknown": []}'
 DC = "docker compose --env-file .env"
 EXEC = f"{DC} exec --no-TTY --env COMPOSED_CALL=CALL"
 ONE_OFF = f"{DC} run --rm --no-deps --no-TTY --label composed.call=CALL"
-MANAGE = f"{ONE_OFF} backend python manage.py"
+MANAGE = f"{ONE_OFF} --entrypoint python backend manage.py"
 EXEC_DB = f"{EXEC} db"
 PSQL = f"{EXEC_DB} psql --username cp_user --no-password --no-psqlrc --quiet"
 PSQL_ON = f"{PSQL} --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname"
@@ -127,4 +127,7 @@ def model(**ports: int) -> str:
         name: {"ports": [{"published": str(port), "host_ip": "127.0.0.1", "target": 1}]}
         for name, port in ports.items()
     }
+    for database in services.keys() & {"db", "postgres"}:
+        login = {"POSTGRES_USER": "cp_user", "POSTGRES_DB": "task_db"}
+        services[database]["environment"] = login
     return json.dumps({"services": services})

@@ -30,6 +30,7 @@ from tests.samples import (
     ROOT,
     Inv,
     MonkeyPatch,
+    model,
     ps_answer,
     snapshot_names,
 )
@@ -623,9 +624,9 @@ def test_the_next_verb_heals_a_cut_off_swap(inv: Inv, recorder: Recorder, projec
 
 
 def test_a_database_called_postgres_is_swapped_from_another_database(
-    inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
+    inv: Inv, recorder: Recorder
 ) -> None:
-    monkeypatch.setenv("POSTGRES_DB", "postgres")
+    recorder.on("config", "--format").say(model(backend=0, db=0).replace("task_db", "postgres"))
     recorder.on("--dbname", "template1").say("15.18\n")
 
     assert inv("db.reset", "--no-snapshot", "--yes") == 0

@@ -27,7 +27,7 @@ def test_migrate_takes_a_snapshot_first(inv: Inv, recorder: Recorder, project: P
     (name,) = snapshot_names(project)
     assert name.endswith("Z-before-migrate")
     assert inv.err() == f"Snapshot taken: {name}\n"
-    assert recorder.lines("run")[-1].endswith("backend python manage.py migrate")
+    assert recorder.lines("run")[-1].endswith("--entrypoint python backend manage.py migrate")
 
 
 def test_up_with_migrate_takes_a_snapshot(inv: Inv, project: Project) -> None:

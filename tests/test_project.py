@@ -278,7 +278,7 @@ def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
     [
         ("shell", f"{EXEC} web bash"),
         ("dbshell", f"{EXEC} postgres psql --username u --dbname d --set ON_ERROR_STOP=1"),
-        ("migrate", f"{ONE_OFF} web ./m migrate"),
+        ("migrate", f"{ONE_OFF} --entrypoint ./m web migrate"),
     ],
 )
 def test_verbs_use_the_project_names(verb: str, command: str, inv: Inv, recorder: Recorder) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.recorder import Recorder
-from tests.samples import EXEC_DB, MOMENT, ONE_OFF, PG_RESTORE, PSQL_ON, Capsys, Inv
+from tests.samples import EXEC_DB, MANAGE, MOMENT, PG_RESTORE, PSQL_ON, Capsys, Inv
 
 pytestmark = pytest.mark.usefixtures("pending")
 
@@ -51,10 +51,8 @@ def test_a_copy_is_migrated_and_dropped(inv: Inv, recorder: Recorder) -> None:
     assert recorder.fed[4] == "the dump"
     assert recorder.fed[-1].endswith(f'DROP DATABASE IF EXISTS "{NEW}" WITH (FORCE);\n')
     (call,) = [call for call in recorder.of("ask") if "shell" in call.argv]
-    assert call.env == {"POSTGRES_DB": NEW}
-    one_off = f"{ONE_OFF} --env POSTGRES_DB backend python manage.py shell --command".split()
-    assert call.argv[:-1] == one_off
-    assert call.argv[-1].endswith(f"\nrehearse('{NEW}')\n")
+    assert call.argv[:-1] == f"{MANAGE} shell --command".split()
+    assert call.argv[-1].endswith(f"\nrehearse('{NEW}', 'postgresql')\n")
     assert inv.out() == (
         "MIGRATION    TIME     ROWS WRITTEN  LOCKS\n"
         "a.0002_more  1.500 s  7             "
@@ -100,13 +98,13 @@ def test_another_failure_is_shown_unchanged(inv: Inv, recorder: Recorder, capsys
 
 
 def test_a_backend_of_another_database_is_78(inv: Inv, recorder: Recorder) -> None:
-    recorder.on("shell", "--command").say(output({"elsewhere": "task_db"}), code=1)
+    recorder.on("shell", "--command").say(output({"elsewhere": "sqlite"}), code=1)
 
     assert inv("db.rehearse") == 78
 
     assert inv.err().endswith(
-        "With another POSTGRES_DB, the backend still uses task_db: nothing was migrated.\n"
-        "  Have its settings take the database from POSTGRES_DB.\n"
+        "Django uses sqlite, and the copy is of postgresql: nothing was migrated.\n"
+        "  See DATABASES in the settings of Django.\n"
     )
     assert "composed_(new|old|proof)_CALL" in recorder.fed[-1]
 

@@ -37,7 +37,7 @@ class ThirdRunner(Runner):
 
 
 def test_a_stack_works_with_a_third_runner(project: Project, recorder: Recorder) -> None:
-    recorder.on("docker", "inspect").say("sha256:1 shop-backend\n")
+    recorder.on("docker", "inspect", "--format", "{{.Image}}…").say("sha256:1 shop-backend\n")
     recorder.on("docker", "image", "inspect").say("sha256:1\n")
     runner = ThirdRunner()
     stack = DockerStack(project, load_settings(project), Gateway(Path()), runner)
@@ -45,4 +45,4 @@ def test_a_stack_works_with_a_third_runner(project: Project, recorder: Recorder)
     assert stack.inside.current_url() == "http://127.0.0.1:9"
     assert stack.inside.manage("check") == 0
     assert runner.started == [["db"]]
-    assert recorder.ran[-1][-3:] == ["python", "manage.py", "check"]
+    assert recorder.ran[-1][-5:] == ["--entrypoint", "python", "backend", "manage.py", "check"]

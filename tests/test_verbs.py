@@ -471,6 +471,8 @@ def test_a_call_not_cleaned_up_stays_recorded(inv: Inv, calls: Path, recorder: R
     assert sorted(Calls(Gateway(Path()), calls).abandoned()) == ["aaa", "bbb"]
 
 
+PLAIN = "--env NO_COLOR --env DJANGO_COLORS"
+PLAIN = "--env NO_COLOR --env DJANGO_COLORS"
 PLAIN_ENV = "--env NO_COLOR=1 --env DJANGO_COLORS=nocolor"
 
 
@@ -481,8 +483,8 @@ PLAIN_ENV = "--env NO_COLOR=1 --env DJANGO_COLORS=nocolor"
         ("TERM=dumb", "logs", "logs"),
         ("NO_COLOR=1", "shell", f"exec --no-TTY --env COMPOSED_CALL=CALL {PLAIN_ENV}"),
         ("TERM=dumb", "shell", f"{PLAIN_ENV} --env TERM=dumb backend bash"),
-        ("NO_COLOR=yes", "migrate", "--env NO_COLOR --env DJANGO_COLORS backend"),
-        ("TERM=dumb", "migrate", "--env NO_COLOR --env DJANGO_COLORS --env TERM backend"),
+        ("NO_COLOR=yes", "migrate", f"{PLAIN} --entrypoint python backend"),
+        ("TERM=dumb", "migrate", f"{PLAIN} --env TERM --entrypoint python backend"),
     ],
 )
 def test_plain_text_is_asked_of_compose_and_of_commands_inside(

@@ -40,16 +40,16 @@ class Migration:
 def rehearse(stack: Stack) -> tuple[int, list[Migration]]:
     """Migrate a copy and remove the copy; return Django's exit code and the migrations tried.
 
-    Raises :class:`SettingError` when the backend cannot be pointed at the copy.
+    Raises :class:`SettingError` when the backend uses another kind of database.
     """
     if migrations.known(stack, stack.inside.current_url()) == []:
         return 0, []
     with data.copied(stack) as place:
         say("Migrating the copy …")
-        script = f"{SCRIPT.read_text(encoding='utf-8')}\nrehearse({place!r})\n"
-        settings = stack.store.pointed_at(place)
-        answer = stack.inside.ask_one_off("shell", "--command", script, env=settings)
-        return answer.code, _read(answer, next(iter(settings)))
+        call = f"rehearse({place!r}, {stack.database_engine!r})"
+        script = f"{SCRIPT.read_text(encoding='utf-8')}\n{call}\n"
+        answer = stack.inside.ask_one_off("shell", "--command", script)
+        return answer.code, _read(answer, stack.database_engine)
 
 
 def as_table(tried: Sequence[Migration]) -> str:
@@ -64,15 +64,13 @@ def as_table(tried: Sequence[Migration]) -> str:
     return "\n".join(lines)
 
 
-def _read(answer: Answer, setting: str) -> list[Migration]:
+def _read(answer: Answer, engine: str) -> list[Migration]:
     lines = [line.removeprefix(MARK) for line in answer.out.splitlines() if line.startswith(MARK)]
     reports = [json.loads(line) for line in lines]
     for report in reports:
-        if database := report.get("elsewhere"):
-            raise SettingError(
-                f"With another {setting}, the backend still uses {database}: nothing was migrated.",
-                f"Have its settings take the database from {setting}.",
-            )
+        if vendor := report.get("elsewhere"):
+            problem = f"Django uses {vendor}, and the copy is of {engine}: nothing was migrated."
+            raise SettingError(problem, "See DATABASES in the settings of Django.")
     if answer.code and not any(report.get("error") for report in reports):
         say(answer.err.strip())  # the failure of something else than a migration
     return [Migration(**report) for report in reports]

@@ -7,7 +7,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
@@ -80,12 +79,19 @@ class Watch:
         return {oid: (name, node) for oid, name, node in _ask(TABLES)} if self._postgresql else {}
 
 
-def rehearse(place: str) -> None:
-    """Migrate the database ``place``; end if the settings lead to another database."""
-    name = str(connection.settings_dict["NAME"])
-    if name != place and Path(name).resolve() != Path(place).resolve():
-        print(f"{MARK}{json.dumps({'elsewhere': name})}", flush=True)
+def rehearse(place: str, vendor: str) -> None:
+    """Migrate the database ``place``; end if Django uses a database of another vendor.
+
+    The connection gets the place before it connects, so no setting has to lead there. A server
+    other than the one that has the copy refuses the name.
+    """
+    if connection.vendor != vendor:
+        print(f"{MARK}{json.dumps({'elsewhere': connection.vendor})}", flush=True)
         raise SystemExit(1)
+    connection.close()  # an app may have asked the database while it was loaded
+    if hasattr(connection, "close_pool"):  # Django 5.1; the pool belongs to the old name
+        connection.close_pool()
+    connection.settings_dict["NAME"] = place
     apply = MigrationExecutor.apply_migration
 
     def watched(executor: Any, state: Any, migration: Any, *args: Any, **options: Any) -> Any:

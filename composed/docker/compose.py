@@ -120,6 +120,10 @@ class Compose:
         """Return the services that run."""
         return self.ask("ps", "--services", "--status", "running").split()
 
+    def container(self, service: str) -> str:
+        """Return the id of a running container of a service; "" for none."""
+        return "".join(self.gateway.ask(self.argv("ps", "--quiet", service)).out.split()[:1])
+
     def check(self, services: Iterable[str], known: Collection[str] = ()) -> None:
         """Raise :class:`NotFoundError` for an unknown service; asks Compose unless ``known``."""
         for name in services:

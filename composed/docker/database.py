@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,10 +54,23 @@ class DatabaseService:
             self._dc.run_or_end("stop", self.name)
         self._runs = False
 
-    @property
-    def names(self) -> tuple[str, str]:
-        """The settings with the user and with the name of the live database."""
-        return self._stack.project.database_user, self._stack.project.database_name
+    @functools.cached_property
+    def login(self) -> tuple[str, str]:
+        """The superuser and the name of the live database, as the container gets them.
+
+        A key of ``[tool.composed]`` that names a setting wins.
+        """
+        from composed.docker.volume.credentials import Credentials  # noqa: PLC0415
+        from composed.docker.volume.volume import environment_of  # noqa: PLC0415
+
+        project, settings = self._stack.project, self._stack.settings
+        keys = project.database_user, project.database_name
+        if all(keys):
+            return settings[keys[0]], settings[keys[1]]
+        environment = environment_of(self._stack.gateway, self._dc.model(), self.name)
+        found = Credentials.of(environment)
+        user, name = (settings[key] if key else "" for key in keys)
+        return user or found.user, name or found.database
 
     def postgresql(self, call: str, name: str = "") -> PostgreSQL:
         """Return a database, by default the live one; ``call`` marks the programs."""
@@ -64,7 +78,7 @@ class DatabaseService:
         from composed.data.psql import Psql  # noqa: PLC0415
 
         mark = ("exec", "--no-TTY", "--env", f"{MARK}={call}", self.name)
-        user, live = (self._stack.settings[setting] for setting in self.names)
+        user, live = self.login
         psql = Psql(self._stack.gateway, lambda *argv: self._dc.argv(*mark, *argv), user)
         return PostgreSQL(psql, name or live, self.restores)
 

@@ -42,7 +42,7 @@ def recipe(model: Model) -> Recipe:
     images, digest = {}, hashlib.sha256()
     for service in model.services.values():
         if service.build and LABEL in service.build.labels:
-            images[service.name] = service.image or f"{model.name}-{service.name}"
+            images[service.name] = model.image(service)
             files |= dict(_sources(service, service.build))
     for name, file in files.items():
         content, runs = file.read_bytes(), os.access(file, os.X_OK)
@@ -84,7 +84,7 @@ def _sources(service: ComposeService, build: Build) -> Iterator[tuple[str, Path]
         return  # a Git repository, for example
     yield dockerfile.name, dockerfile
     mounted = any(mount.source == str(context) for mount in service.mounts)
-    words = set(re.split(r"[\s=,]+", build.text()))
+    words = set(re.split(r"[\s=,]+", text_of(dockerfile)))
     for file in _context(context):
         name = str(file.relative_to(context))
         if file != dockerfile and (not mounted or name in words):

@@ -1,6 +1,8 @@
 """Commands inside the containers of docker mode."""
 
 import contextlib
+import functools
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -8,6 +10,7 @@ from composed.calls import Calls
 from composed.docker import engine
 from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
+from composed.docker.django import ManageCommand, manage_command, server_variables
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer, Typed
 from composed.stack import Inside, Stack
@@ -37,29 +40,50 @@ class ContainerInside(Inside):
         if not no_tty and typed == "answers":  # with a terminal, Compose takes all that is typed
             no_tty = ["--no-TTY"]
             args = [*args, *([] if is_plain() or {*args} & NO_COLOR else ["--force-color"])]
-        with self._one_off(no_tty, [*user, *_env(variables)], args) as words:
+        with self._one_off(no_tty, args, variables, user) as (words, variables):
             backend = self._project.backend
             return self._dc.run(*words, env=variables, services=[backend], typed=typed)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
-        with self._one_off(["--no-TTY"], _env(env or ()), args) as words:
-            return self._gateway.ask(self._dc.argv(*words), env=env)
+        with self._one_off(["--no-TTY"], args, env) as (words, variables):
+            return self._gateway.ask(self._dc.argv(*words), env=variables)
 
     @contextlib.contextmanager
     def _one_off(
-        self, tty: Sequence[str], options: Sequence[str], args: Sequence[str]
-    ) -> Iterator[list[str]]:
+        self,
+        tty: Sequence[str],
+        args: Sequence[str],
+        env: Mapping[str, str] | None,
+        user: Sequence[str] = (),
+    ) -> Iterator[tuple[list[str], dict[str, str]]]:
+        """Yield the words for Compose, and the environment for Compose."""
+        manage, env = self._manage_command, self._exported() | dict(env or {})
+        program, *words = manage.words
         with self._call() as call:
-            run = ["run", "--rm", "--no-deps", *tty, "--label", f"{LABEL}={call}", *options]
-            yield [*run, self._project.backend, *self._project.manage, *args]
+            run = ["run", "--rm", "--no-deps", *tty, "--label", f"{LABEL}={call}", *user]
+            run += [*_env(env), *manage.options, "--entrypoint", shlex.quote(program)]
+            yield [*run, self._project.backend, *words, *args], env
 
     def ask_manage(self, *args: str) -> Answer:
-        backend = self._project.backend
-        words = ("exec", "--no-TTY", backend, *self._project.manage, *args)
-        answer = self._gateway.ask(self._dc.argv(*words))
+        backend, manage, env = self._project.backend, self._manage_command, self._exported()
+        options = ("exec", "--no-TTY", *_env(env), *manage.options)
+        argv = self._dc.argv(*options, backend, *manage.words, *args)
+        answer = self._gateway.ask(argv, env=env)
         if answer.code == 0 or backend in self._dc.running():
             return answer
         return self.ask_one_off(*args)
+
+    @functools.cached_property
+    def _manage_command(self) -> ManageCommand:
+        if self._project.manage:
+            return ManageCommand(self._project.manage)
+        service = self._dc.model().service(self._project.backend)
+        return manage_command(service, self._project.base)
+
+    def _exported(self) -> dict[str, str]:
+        """Return the variables that the entrypoint, which is not run here, has exported."""
+        container = self._dc.container(self._project.backend)
+        return server_variables(self._gateway, container) if container else {}
 
     def current_url(self) -> str:
         """Return the URL if the container was made from the image as it is now, else ""."""
@@ -72,24 +96,31 @@ class ContainerInside(Inside):
         return backend.url if [id_] == self._gateway.ask(current).out.split() else ""
 
     def shell(self, service: str, argv: Sequence[str]) -> int:
+        return self._exec(service, argv)
+
+    def django_shell(self, args: Sequence[str]) -> int:
+        manage = self._manage_command
+        return self._exec(self._project.backend, [*manage.words, "shell", *args], *manage.options)
+
+    def _exec(self, service: str, argv: Sequence[str], *options: str) -> int:
         """Run ``docker compose exec``, marked so that a killed command can be found."""
+        exported = self._exported() if service == self._project.backend else {}
         with self._call(service) as call:
             variables = {MARK: call} | plain_environment()
-            env = _env(f"{name}={value}" for name, value in variables.items())
-            words = ("exec", *_no_tty(), *env, service, *argv)
-            code = self._dc.run(*words, services=[service], typed="all")
+            env = _env([*(f"{name}={value}" for name, value in variables.items()), *exported])
+            words = ("exec", *_no_tty(), *env, *options, service, *argv)
+            code = self._dc.run(*words, services=[service], env=exported, typed="all")
         if code and service not in self._dc.running():
             raise NotFoundError(f"{service} is not running.", "Type: inv up")
         return code
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
-        settings, project = self._stack.settings, self._project
-        user, name = settings[project.database_user], settings[project.database_name]
+        user, name = self._database.login
         options = ["--username", user, "--dbname", name]
         if command or not sys.stdin.isatty():
             options += ["--set", "ON_ERROR_STOP=1"]
         options += ["--command", command] if command else []
-        return self.shell(project.database, ["psql", *options, *args])
+        return self.shell(self._database.name, ["psql", *options, *args])
 
     def _owner(self) -> list[str]:
         """Return the options that run a command as the owner of the source.

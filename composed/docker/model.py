@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from composed.docker.dockerfile import Dockerfile
 from composed.errors import SettingError
 from composed.ports.published import ANYWHERE, Published
-from composed.project import text_of
 
 SEE_MODEL = "See the model: inv dc -- config"
 
@@ -24,7 +25,7 @@ _FIELD = re.compile(r"(?:\$\{[^}]*\}|\[[^]]*\]|[^:])+")
 _KINDS: Mapping[type, str] = {dict: "a mapping", list: "a list"}
 
 _POSTGRESQL = re.compile("postgres|postgis|pgvector|timescale|pgautoupgrade")
-_SERVERS = re.compile("gunicorn|runserver|uwsgi|uvicorn|daphne")
+SERVERS = re.compile("gunicorn|runserver|uwsgi|uvicorn|daphne|hypercorn|granian")
 _WORKERS = re.compile("celery|worker|beat|flower|cron|scheduler")
 _WORKER_COMMANDS = re.compile("celery|rqworker|qcluster|dramatiq|run_huey|db_worker")
 
@@ -54,50 +55,49 @@ class Port(NamedTuple):
 
 
 class Build(NamedTuple):
-    """The build context of an image, the Dockerfile and the labels."""
+    """The build context of an image, the path of the Dockerfile, the labels, the stage."""
 
     context: Path
     dockerfile: Path
     labels: Mapping[str, str]
+    target: str = ""
 
-    def text(self) -> str:
-        """Return the text of the Dockerfile; "" for a remote context, such as a Git URL."""
-        return text_of(self.dockerfile) if self.dockerfile.is_file() else ""
-
-    def bases(self) -> list[str]:
-        """Return the images that the stages of the Dockerfile start from, as written."""
-        stages, bases = {"scratch"}, []
-        pattern = r"(?im)^FROM\s+(?:--\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?"
-        for base, stage in re.findall(pattern, self.text()):
-            bases += [base] if base not in stages else []
-            stages.add(stage)
-        return bases
+    def read(self) -> Dockerfile:
+        """Return the Dockerfile; without instructions for a remote context, such as a Git URL."""
+        return Dockerfile.at(self.dockerfile, self.target)
 
 
 class ComposeService(NamedTuple):
-    """A service; ``environment`` has only the variables that the model gives a value."""
+    """A service; ``environment`` has only the variables that the model gives a value.
+
+    ``secrets`` are the files of this machine, by their paths in the container.
+    """
 
     name: str
     image: str = ""
     build: Build | None = None
     command: str = ""
+    entrypoint: str = ""
+    working_dir: str = ""
     environment: Mapping[str, str] = {}
     mounts: Sequence[Mount] = ()
     ports: Sequence[Port] = ()
     depends_on: Sequence[str] = ()
+    secrets: Mapping[str, Path] = {}
 
     @property
     def runs_postgresql(self) -> bool:
         """Whether the image, or the last base image of the build, has a name of PostgreSQL."""
-        images = [self.image, *(self.build.bases()[-1:] if self.build else ())]
+        images = [self.image, *(self.build.read().images[-1:] if self.build else ())]
         names = (image.rpartition("/")[2].partition(":")[0] for image in images)
         return any(_POSTGRESQL.search(name) for name in names)
 
     @property
     def starts(self) -> str:
-        """The command of the service, from the Dockerfile where the model has no command."""
-        text = self.build.text() if self.build else ""
-        return self.command or " ".join(re.findall(r"(?im)^(?:CMD|ENTRYPOINT)\s.*", text))
+        """The entrypoint and the command, from the Dockerfile where the model has neither."""
+        return f"{self.entrypoint} {self.command}".strip() or (
+            self.build.read().starts if self.build else ""
+        )
 
 
 class Model:
@@ -110,6 +110,7 @@ class Model:
             key: NamedVolume(volume["name"].text(), bool(volume["external"].data))
             for key, volume in top["volumes"].mapping().items()
         }
+        self._secrets = {k: v["file"].text() for k, v in top["secrets"].mapping().items()}
         services = top["services"].mapping().items()
         self.services = {name: self._service(name, value) for name, value in services}
 
@@ -130,6 +131,10 @@ class Model:
     def service(self, name: str) -> ComposeService:
         """Return the service of this name; an empty service where the model has none."""
         return self.services.get(name) or ComposeService(name)
+
+    def image(self, service: ComposeService) -> str:
+        """Return the name of a service's image, which Compose makes up for a build without one."""
+        return service.image or f"{self.name}-{service.name}"
 
     def published(self, services: Sequence[str] = ()) -> list[Published]:
         """Return the fixed ports of services and their dependencies, by default of all services."""
@@ -164,7 +169,7 @@ class Model:
         """
         ranks = {}
         for service in self.services.values():
-            is_server = bool(_SERVERS.search(service.starts))
+            is_server = bool(SERVERS.search(service.starts))
             is_worker = _WORKERS.search(service.name) or _WORKER_COMMANDS.search(service.command)
             can_serve = service.build or is_server or "manage.py" in service.starts
             if can_serve and not is_worker and not service.runs_postgresql:
@@ -181,18 +186,26 @@ class Model:
         return [self.services[name] for name in order if name in self.services]
 
     def _service(self, name: str, service: _Value) -> ComposeService:
-        build, command, needs = service["build"], service["command"], service["depends_on"]
-        words = command.entries() if isinstance(command.data, list) else [command]
+        build, needs = service["build"], service["depends_on"]
         return ComposeService(
             name,
             service["image"].text(),
             None if build.data is None else _build(build),
-            " ".join(word.text() for word in words),
+            service["command"].words(),
+            service["entrypoint"].words(),
+            service["working_dir"].text(),
             service["environment"].pairs(),
             [self._mount(mount) for mount in service["volumes"].entries()],
             [_port(port) for port in service["ports"].entries()],
             list(needs.data if isinstance(needs.data, list) else needs.mapping()),
+            dict(self._secret(secret) for secret in service["secrets"].entries()),
         )
+
+    def _secret(self, secret: _Value) -> tuple[str, Path]:
+        names = secret.mapping() if isinstance(secret.data, dict) else {"source": secret}
+        source = names["source"].text() if "source" in names else ""
+        target = names["target"].text() if "target" in names else source
+        return posixpath.join("/run/secrets", target), Path(self._secrets.get(source, ""))
 
     def _mount(self, mount: _Value) -> Mount:
         if isinstance(mount.data, str):
@@ -215,7 +228,7 @@ def _build(build: _Value) -> Build:
         return Build(Path(build.data), Path(build.data, "Dockerfile"), {})
     context = Path(build["context"].text())
     dockerfile = context / (build["dockerfile"].text() or "Dockerfile")
-    return Build(context, dockerfile, build["labels"].pairs())
+    return Build(context, dockerfile, build["labels"].pairs(), build["target"].text())
 
 
 def _port(port: _Value) -> Port:
@@ -249,6 +262,11 @@ class _Value:
         """Return a single value as text; ``true`` and numbers as YAML writes them."""
         data = self._checked("a single value")
         return "" if data is None else data if isinstance(data, str) else json.dumps(data)
+
+    def words(self) -> str:
+        """Return a command, in text or list form, as a text."""
+        entries = self.entries() if isinstance(self.data, list) else [self]
+        return " ".join(entry.text() for entry in entries)
 
     def pairs(self) -> dict[str, str]:
         """Return an ``environment`` or ``labels``, in map or list form, without bare names."""

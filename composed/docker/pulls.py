@@ -45,7 +45,9 @@ def pull_problem(gateway: Gateway, model: Model, code: int) -> EngineError | Non
         names = [service.image for service in services if service.image and not service.build]
         command = ["docker", "pull", "--quiet"]
     elif code == BUILD_FAILED and not _has_mirror(gateway):
-        bases = [base for service in services if service.build for base in service.build.bases()]
+        bases = [
+            base for service in services if service.build for base in service.build.read().images
+        ]
         names = [base for base in bases if "$" not in base]
         command = ["docker", "manifest", "inspect"]
     else:

@@ -48,7 +48,7 @@ class VolumeStore(Store):
         """Raise :class:`RefusedError` for a database that no dump can save."""
         from composed.docker.volume.server import temporary_server  # noqa: PLC0415
 
-        user, live = (self._stack.settings[name] for name in self._database.names)
+        user, live = self._database.login
         self._database.volume_check().check_volume()
         with (
             self._stopped(),
@@ -75,9 +75,6 @@ class VolumeStore(Store):
                 if running and is_alone and not isinstance(error, Interrupted):
                     self._dc.run("start", *running)
                 raise
-
-    def pointed_at(self, place: str) -> dict[str, str]:
-        return {self._stack.project.database_name: place}
 
     def has_data(self) -> bool:
         """Return whether a named volume of the service exists; True without a named volume."""

@@ -55,7 +55,7 @@ def names_of(project: Project) -> dict[str, str]:
     return {
         "backend": project.backend,
         "database": project.database,
-        "database_name": project.database_name,
+        "database_name": project.database_name or "POSTGRES_DB",
         "source": project.relative(project.base),
         "requirements": project.find("requirements.txt"),
         "listing": f" to {listing}" if listing else "",

@@ -38,11 +38,15 @@ class LocalInside(Inside):
         own = {**self._project.local_environment, "SQLITE_PATH": str(self.database)}
         return chosen | own | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
+    @property
+    def _manage_command(self) -> list[str]:
+        return with_own_python(self._project.manage or ("python", "manage.py"))
+
     def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
         if problem := self.problem():
             raise problem
         self.make_database_private()
-        return self._run([*with_own_python(self._project.manage), *args], env)
+        return self._run([*self._manage_command, *args], env)
 
     def make_database_private(self) -> None:
         """Make an empty database file, if there is none, that the owner alone can read.
@@ -72,7 +76,7 @@ class LocalInside(Inside):
             self._gateway.check_file(file)
 
     def ask_one_off(self, *args: str, env: Mapping[str, str] | None = None) -> Answer:
-        argv = [*with_own_python(self._project.manage), *args]
+        argv = [*self._manage_command, *args]
         added = self.environment | dict(env or {})
         return self._gateway.ask(argv, cwd=self._project.tree, env=added)
 
@@ -82,6 +86,9 @@ class LocalInside(Inside):
     def shell(self, service: str, argv: Sequence[str]) -> int:
         self.check_services([service])
         return self._run([*with_own_python(argv[:1]), *argv[1:]])
+
+    def django_shell(self, args: Sequence[str]) -> int:
+        return self._run([*self._manage_command, "shell", *args])
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
         self.check_files()

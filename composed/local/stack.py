@@ -101,9 +101,6 @@ class FileStore(Store):
         except ComposedError as error:
             say(f"The server is stopped: {error.problem}\n  See all: inv up")
 
-    def pointed_at(self, place: str) -> dict[str, str]:
-        return {"SQLITE_PATH": place}
-
     def holdings(self) -> list[str]:
         return [str(self._file)] if self._file.exists() else []
 

@@ -95,8 +95,11 @@ def shell(c: Context, service: str = "", django: bool = False) -> None:
     """Open bash in the running backend, or run the words after --."""
     stack = prepare_stack(c)
     words = after_dashes()
-    argv = [*stack.project.manage, "shell", *words] if django else words or ["bash"]
-    end_with(stack.inside.shell(service or stack.project.backend, argv))
+    if django:
+        code = stack.inside.django_shell(words)
+    else:
+        code = stack.inside.shell(service or stack.project.backend, words or ["bash"])
+    end_with(code)
 
 
 @task(help={"command": "Run this SQL and end."})

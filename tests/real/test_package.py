@@ -19,8 +19,6 @@ backend = "web"
 database = "postgres"
 secrets = ["DJANGO_SECRET_KEY", "DB_PASSWORD"]
 backend_port = "WEB_PORT"
-database_user = "DB_USER"
-database_name = "DB_NAME"
 """
 
 EXAMPLE = """\
@@ -116,11 +114,7 @@ def test_a_foreign_project_lives_with_the_verbs(shop: Copy) -> None:
     assert "Pending migrations: contenttypes.0001_initial, " in up
     assert request(shop.ps()["web"]["url"]).status == 200
 
-    rehearsed = shop.inv("db.rehearse")
-    if shop.env["COMPOSED_MODE"] == "docker":
-        assert "\nauth.0001_initial  " in rehearsed.stdout
-    else:  # the settings of this project name the SQLite file
-        assert (rehearsed.returncode, "SQLITE_PATH" in rehearsed.stderr) == (78, True)
+    assert "\nauth.0001_initial  " in shop.ok("db.rehearse")
     assert "Pending migrations" in shop.ok("up")
 
     shop.ok("migrate")

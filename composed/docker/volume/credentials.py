@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 from composed.data.psql import Psql
 from composed.database import identifier, literal
@@ -48,6 +48,16 @@ class Credentials(NamedTuple):
     user: str
     password: str
     database: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """Return the credentials that the database image takes from these variables.
+
+        The defaults are of the image: https://hub.docker.com/_/postgres
+        """
+        user = environment.get("POSTGRES_USER") or "postgres"
+        password = environment.get("POSTGRES_PASSWORD", "")
+        return cls(user, password, environment.get("POSTGRES_DB") or user)
 
 
 class Misfit(NamedTuple):

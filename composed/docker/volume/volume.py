@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.model import Model, setting_of
-from composed.docker.volume.credentials import Credentials, Server
+from composed.docker.volume.credentials import VARIABLES, Credentials, Server
 from composed.errors import ComposedError, SettingError
 from composed.findings import Finding
 from composed.gateway import Gateway
+from composed.project import text_of
 from composed.records import read_object, text_map
 
 # The data of all layouts: the mount itself, a folder in it, and `18/docker` from 18 on.
@@ -45,10 +46,9 @@ class VolumeCheck:
     def __init__(self, dc: Compose, model: Model, service: str, file: Path) -> None:
         self._dc, self._service, self._file = dc, service, file
         self.volume, self.server = volume_of(model, service), None
-        self._environment = env = model.service(service).environment
-        if password := env.get("POSTGRES_PASSWORD"):
-            user = env.get("POSTGRES_USER") or "postgres"
-            wanted = Credentials(user, password, env.get("POSTGRES_DB") or user)
+        self._environment = environment_of(dc.gateway, model, service)
+        wanted = Credentials.of(self._environment)
+        if wanted.password:
             self.server = Server(dc, service, wanted)
 
     @property
@@ -135,6 +135,25 @@ def volume_of(model: Model, name: str) -> DataVolume | None:
     service = model.service(name)
     mounts = (mount for mount in service.mounts if mount.type == "volume" and service.image)
     return next((DataVolume(mount.volume, mount.target, service.image) for mount in mounts), None)
+
+
+def environment_of(gateway: Gateway, model: Model, name: str) -> dict[str, str]:
+    """Return the variables of the database's container: of the image, then of the model.
+
+    A variable like POSTGRES_USER_FILE names a file: then the text of the secret counts.
+    """
+    service = model.service(name)
+    lines = () if service.environment.get("POSTGRES_USER") else _image_lines(gateway, model, name)
+    of_image = {key: value for key, _, value in (line.partition("=") for line in lines)}
+    environment = of_image | dict(service.environment)
+    for variable in VARIABLES:
+        if file := service.secrets.get(environment.get(f"{variable}_FILE", "")):
+            environment[variable] = text_of(file).strip()
+    return environment
+
+
+def _image_lines(gateway: Gateway, model: Model, name: str) -> list[str]:
+    return configured(gateway, model.image(model.service(name))).get("Env") or []
 
 
 def settings_of(written: Model, service: str) -> DataVolume:

@@ -1,0 +1,124 @@
+"""The Dockerfile of a service, as far as its text alone tells how the container starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from composed.project import text_of
+
+_INSTRUCTION = re.compile(r"^\s*([A-Za-z]+)\s+(.*?)\s*$")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
+_ASSIGNMENT = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
+# The words of an instruction, as a list of JSON or as a shell writes the words.
+_WORDS = re.compile(r"""[^\s"',\[\]]+""")
+
+
+class Instruction(NamedTuple):
+    """An instruction in capital letters, and the rest of the line with its variables replaced."""
+
+    name: str
+    rest: str
+
+
+class Dockerfile:
+    """The instructions of a stage and of the stages that this stage starts from, in this order.
+
+    Without ``target`` the last stage counts, as in ``docker build``.
+    """
+
+    def __init__(self, text: str, target: str = "") -> None:
+        lines = re.sub(r"(?m)^\s*#.*\n?", "", text)
+        lines = re.sub(r"\\[ \t]*\n", " ", lines)
+        found = (_INSTRUCTION.match(line) for line in lines.splitlines())
+        instructions = [Instruction(m[1].upper(), m[2]) for m in found if m]
+        self.images = _images(instructions)
+        self.instructions = _stage(instructions, target.lower())
+
+    @classmethod
+    def at(cls, file: Path, target: str = "") -> Dockerfile:
+        """Read the file; a remote or missing file has no instructions."""
+        return cls(text_of(file) if file.is_file() else "", target)
+
+    @property
+    def starts(self) -> str:
+        """The last ENTRYPOINT and the last CMD."""
+        return " ".join(self._last(name) for name in ("ENTRYPOINT", "CMD")).strip()
+
+    @property
+    def entrypoint(self) -> Sequence[str]:
+        """The words of the last ENTRYPOINT."""
+        return _WORDS.findall(self._last("ENTRYPOINT"))
+
+    @property
+    def workdir(self) -> str:
+        """The folder in which the container starts; "" where only the base image knows."""
+        return next((folder for folder, _ in reversed([*self._in_folders()])), "")
+
+    def copies(self, path: str) -> list[str]:
+        """Return where COPY and ADD put a path of the build context, the last place last."""
+        places = []
+        for folder, (name, rest) in self._in_folders():
+            words = [word for word in _WORDS.findall(rest) if not word.startswith("--")]
+            if name not in ("COPY", "ADD") or "--from=" in rest or len(words) < 2:
+                continue
+            target = PurePosixPath(folder, words[-1])
+            for source in map(_plain, words[:-1]):
+                if PurePosixPath(path).is_relative_to(source):
+                    places.append(str(target / PurePosixPath(path).relative_to(source)))
+        return places
+
+    def _last(self, name: str) -> str:
+        return next((i.rest for i in reversed(self.instructions) if i.name == name), "")
+
+    def _in_folders(self) -> Iterator[tuple[str, Instruction]]:
+        """Yield each instruction with the folder after it."""
+        folder = ""
+        for instruction in self.instructions:
+            if instruction.name == "WORKDIR":
+                folder = str(PurePosixPath(folder or "/", instruction.rest.strip("\"'")))
+            yield folder, instruction
+
+
+def _images(instructions: Sequence[Instruction]) -> list[str]:
+    """Return the images that the stages start from, as written."""
+    stages, images = {"scratch"}, []
+    for image, stage in (_from(i) for i in instructions if i.name == "FROM"):
+        images += [image] if image.lower() not in stages else []
+        stages.add(stage)
+    return images
+
+
+def _from(instruction: Instruction) -> tuple[str, str]:
+    """Return the image of a FROM, and the name of the stage in small letters or ""."""
+    image, *more = [word for word in instruction.rest.split() if not word.startswith("--")] or [""]
+    return image, (more[1].lower() if len(more) > 1 else "")
+
+
+def _stage(instructions: Sequence[Instruction], target: str) -> list[Instruction]:
+    stages: dict[str, list[Instruction]] = {}
+    variables: dict[str, str] = {}
+    name = ""
+    for instruction in instructions:
+        rest = _with(variables, instruction.rest)
+        if instruction.name == "FROM":
+            base, name = _from(Instruction("FROM", rest))
+            name = name or f"{len(stages)}"
+            stages[name] = [*stages.get(base.lower(), ())]
+        elif instruction.name in ("ARG", "ENV"):
+            given = _ASSIGNMENT.findall(rest) or [rest.split(None, 1)] * (len(rest.split()) > 1)
+            variables |= {key: value.strip("\"'") for key, value in given}
+        else:
+            stages.setdefault(name, []).append(Instruction(instruction.name, rest))
+    return stages.get(target) or stages.get(name, [])
+
+
+def _with(variables: Mapping[str, str], text: str) -> str:
+    return _VARIABLE.sub(lambda m: variables.get(m[1] or m[3], m[2] or m[0]), text)
+
+
+def _plain(path: str) -> str:
+    """Return a source of COPY as a path from the build context: ``./app/`` is ``app``."""
+    return str(PurePosixPath(path.lstrip("/") or "."))
