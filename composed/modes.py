@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -26,11 +26,12 @@ def prepare_stack(c: Context, *, make_env: bool = False) -> Stack:
     """Return the stack of the project; write the env file and remove leftovers where necessary.
 
     With ``make_env``, a missing or incomplete env file is completed first; in a copied folder
-    every verb does so, since a copy must not act on the stack of the original. Raises
+    every verb does so, since a copy must not act on the stack of the original. The env file of a
+    project that does not ask for a name in ``.env.example`` is left alone. Raises
     :class:`SettingError` for a missing setting, :class:`EngineError` without an engine in CI.
     """
     project, gateway = Project.of(c), gateway_of(c)
-    make_env = make_env or copies.original(project) is not None
+    make_env = project.owns_env and (make_env or copies.original(project) is not None)
     drafts = complete_settings(project, gateway) if make_env else {}
     stack = open_stack(project, gateway, drafts)
     stack.clean_up()
@@ -50,15 +51,38 @@ def open_stack(
     if recorded == "docker" and settings["COMPOSED_MODE"] == "local" and engine.problem(gateway):
         recorded = ""  # the way out when the engine is gone
     mode = choose_mode(settings, recorded=recorded)
-    backend = database = None
     if mode == "docker" and not (project.backend and project.database):
-        from composed.docker.compose import Compose  # noqa: PLC0415  # costs a question to Compose
-
-        model = Compose(gateway, settings.files).model()
-        backend, database = model.backend_service(), model.database_service()
-    project = project.with_services(backend, database)
+        project = detected(project, settings, gateway)
+    else:
+        project = project.with_services()
     kind: type[Stack] = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])
     return kind(project, settings, gateway)
+
+
+def detected(project: Project, settings: Settings, gateway: Gateway) -> Project:
+    """Return the project with the services that its Compose model shows.
+
+    Raises :class:`SettingError` where several services are equally likely.
+    """
+    from composed.docker import detection  # noqa: PLC0415  # costs a question to Compose
+    from composed.docker.compose import compose_of  # noqa: PLC0415
+
+    model = compose_of(project, settings, gateway).model()
+    backends, databases = [project.backend], [project.database]
+    if not project.backend:
+        backends = detection.backends(model, project.base)
+        _check_only(backends, "backend", "run Django")
+    if not project.database:
+        databases = detection.databases(model, "".join(backends))
+        _check_only(databases, "database", "be the database of Django")
+    return project.with_services("".join(backends), "".join(databases))
+
+
+def _check_only(names: Sequence[str], key: str, role: str) -> None:
+    if len(names) > 1:
+        problem = f"Several services could {role}: {', '.join(names)}."
+        cure = f'Name yours in pyproject.toml: [tool.composed] {key} = "{names[0]}"'
+        raise SettingError(problem, cure)
 
 
 def gateway_of(c: Context) -> Gateway:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from invoke import Context
 
 from composed import files
+from composed.compose_files import ComposeFiles, compose_files
 from composed.errors import SettingError
 
 _VALID: dict[type[Any], str] = {
@@ -42,6 +43,7 @@ class Project:
     root: Path
     backend: str = ""
     database: str = ""
+    compose_files: tuple[str, ...] = ()
     source: str = ""
     manage: tuple[str, ...] = ()
     settings_files: tuple[str, ...] = ()
@@ -85,10 +87,25 @@ class Project:
         """The folder of the snapshots, which only ``db.prune`` removes."""
         return self.root / "data" / "snapshots"
 
+    @functools.cached_property
+    def compose(self) -> ComposeFiles:
+        """The Compose files; raises :class:`SettingError` where several could be meant."""
+        return compose_files(self.root, self.compose_files)
+
     @property
     def example(self) -> Path:
         """The file that names and explains every setting."""
-        return self.root / ".env.example"
+        names = (".env.example", ".env.sample", ".env.dist", ".env-dist", "env.example")
+        files = [folder / name for folder in (self.root, self.compose.folder) for name in names]
+        return next((file for file in files if os.path.lexists(file)), files[0])
+
+    @functools.cached_property
+    def owns_env(self) -> bool:
+        """Whether ``.env`` is made by Composed: ``.env.example`` has a COMPOSE_PROJECT_NAME.
+
+        In any other project, ``.env`` belongs to the project and to Compose.
+        """
+        return re.search(r"^(?:# ?)?COMPOSE_PROJECT_NAME=", text_of(self.example), re.M) is not None
 
     def with_services(self, backend: str | None = None, database: str | None = None) -> Self:
         """Return the project with these names of services where no key names the services.

@@ -110,14 +110,14 @@ CMD ["gunicorn",  \\
 def test_only_the_stage_of_the_target_counts(target: str, folder: str, starts: str) -> None:
     read = Dockerfile(STAGES, target)
 
-    assert (read.workdir, " ".join(read.starts.split())) == (folder, starts)
+    assert (read.workdir, " ".join(f"{read.entrypoint} {read.command}".split())) == (folder, starts)
     assert read.images == ["python:3.13", "node:24"]
 
 
 def test_a_dockerfile_that_is_not_there_is_empty(tmp_path: Path) -> None:
     read = Dockerfile.at(tmp_path / "Dockerfile")
 
-    assert (read.workdir, read.starts, read.images) == ("", "", [])
+    assert (read.workdir, read.command, read.images) == ("", "", [])
 
 
 PROCESSES = """\

@@ -267,7 +267,8 @@ def test_git_must_not_have_the_file(
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [(".env", b"A=\xff\n"), (".env", b"A=\0\n"), (".env.example", b"\xff")]
+    ("name", "content"),
+    [(".env", b"A=\xff\n"), (".env", b"A=\0\n"), (".env.example", b"COMPOSE_PROJECT_NAME=\n\xff")],
 )
 def test_a_binary_file_is_the_only_finding(name: str, content: bytes, project: Project) -> None:
     (project.root / name).write_bytes(content)
@@ -315,11 +316,3 @@ def test_inv_env_mends_an_old_file(inv: Inv, project: Project, recorder: Recorde
         in file.read_text()
     )
     assert [(row.what, row.state) for row in check(project)] == [("DJANGO_PORT", "warning")]
-
-
-def test_a_project_without_an_example_has_a_finding(project: Project) -> None:
-    project.example.unlink()
-
-    (row,) = (row for row in check(project) if row.what == ".env.example")
-
-    assert row[1:3] == ("warning", "missing: there is no list of the settings")

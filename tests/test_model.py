@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -229,100 +228,3 @@ def test_a_port_comes_from_the_setting_with_the_same_number(entry: object, name:
 
 def test_an_unknown_service_has_no_setting() -> None:
     assert Model({}).setting_of_port(Published("web", "127.0.0.1", 8000), {}) == ""
-
-
-# --- the backend and the database --------------------------------------------
-
-
-def built(folder: Path, dockerfile: str, **about: object) -> dict[str, Any]:
-    """Return a service that is built from this Dockerfile."""
-    folder.mkdir(exist_ok=True)
-    (folder / "Dockerfile").write_text(dockerfile)
-    return {"build": {"context": str(folder)}, **about}
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        "postgres",
-        "postgres:15@sha256:0123",
-        "localhost:5000/shop/postgis:16-3.4",
-        "pgvector/pgvector:pg17",
-        "timescale/timescaledb-ha",
-        "pgautoupgrade/pgautoupgrade:17-alpine",
-        "bitnami/postgresql",
-    ],
-)
-def test_the_database_service_has_an_image_of_postgresql(image: str) -> None:
-    assert services(web={"build": "."}, data={"image": image}).database_service() == "data"
-
-
-@pytest.mark.parametrize("image", ["", "mysql:8", "postgres.example.org/redis", "shop:postgres"])
-def test_an_image_of_another_program_is_no_database(image: str) -> None:
-    assert services(db={"image": image}).database_service() is None
-
-
-@pytest.mark.parametrize(
-    ("dockerfile", "name"),
-    [
-        ("ARG V=15\nFROM postgres:${V}\n", "data"),
-        ("FROM golang AS tool\nFROM postgis/postgis AS own\nFROM own\n", "data"),
-        ("FROM postgres AS client\nFROM python\nCOPY --from=client /usr/bin/psql /bin\n", None),
-    ],
-)
-def test_a_database_service_may_be_built(tmp_path: Path, dockerfile: str, name: str | None) -> None:
-    assert services(data=built(tmp_path, dockerfile)).database_service() == name
-
-
-@pytest.mark.parametrize(
-    ("needs", "name"), [(["db"], "db"), (["pool"], "db"), ([], None), (["db", "old"], None)]
-)
-def test_the_backend_decides_between_several_databases(needs: list[str], name: str | None) -> None:
-    model = services(
-        web={"build": ".", "ports": ["80"], "depends_on": needs},
-        pool={"image": "pgbouncer", "depends_on": ["db"]},
-        db={"image": "postgres:15"},
-        old={"image": "postgres:14"},
-    )
-
-    assert model.database_service() == name
-
-
-def test_several_databases_without_a_backend_are_a_tie() -> None:
-    two = services(a={"image": "postgres"}, b={"image": "postgres"})
-
-    assert two.database_service() is None
-    assert two.backend_service() is None
-
-
-DB: dict[str, Any] = {"image": "postgres"}
-RUNSERVER = {"image": "shop", "command": "sh -c 'manage.py migrate && manage.py runserver'"}
-
-
-@pytest.mark.parametrize(
-    ("others", "name"),
-    [
-        ({}, None),
-        ({"web": {"build": "."}}, "web"),
-        ({"web": {"image": "shop"}}, None),
-        ({"web": {"image": "shop", "command": ["gunicorn", "--workers", "4"]}}, "web"),
-        ({"web": {"image": "shop", "command": "python manage.py shop"}}, "web"),
-        ({"web": RUNSERVER, "front": {"build": ".", "ports": ["80:80"]}}, "web"),
-        ({"web": RUNSERVER, "tasks": {"build": ".", "command": "celery -A shop worker"}}, "web"),
-        ({"web": {"build": "."}, "flower": {"build": ".", "ports": ["5555:5555"]}}, "web"),
-        ({"web": RUNSERVER, "test": {**RUNSERVER, "ports": ["8001:8000"]}}, "test"),
-        ({"web": {"build": "."}, "test": {"build": "."}}, None),
-        ({"web": {"build": ".", "depends_on": ["db"]}, "docs": {"build": "."}}, "web"),
-        ({"web": RUNSERVER, "test": RUNSERVER}, None),
-    ],
-)
-def test_the_backend_service_serves_django(others: dict[str, Any], name: str | None) -> None:
-    assert services(db=DB, **others).backend_service() == name
-
-
-def test_the_dockerfile_has_the_command_of_a_service_without_a_command(tmp_path: Path) -> None:
-    serving = built(tmp_path / "a", 'FROM python\nRUN pip install x\nCMD ["gunicorn", "shop"]\n')
-    front = built(tmp_path / "b", "FROM nginx\n# before gunicorn\n", ports=["80:80"])
-    migrating = {**serving, "command": "python manage.py migrate", "ports": ["81:81"]}
-
-    assert services(web=serving, front=front, first=migrating).backend_service() == "web"

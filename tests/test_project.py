@@ -89,7 +89,7 @@ def test_an_unknown_key_is_78(key: str, of: Of) -> None:
 
     assert str(caught.value).startswith(
         f"pyproject.toml sets {key!r} in [tool.composed], which is not a key.\n"
-        "  Valid: backend, database, source, manage, "
+        "  Valid: backend, database, compose_files, source, manage, "
     )
     assert caught.value.code == 78
 
@@ -241,19 +241,33 @@ def test_only_settings_that_the_example_leaves_empty_are_generated(tmp_path: Pat
 
     _, names = complete_env(project, tmp_path / ".env", None, lambda: values)
 
-    assert names == ["COMPOSE_PROJECT_NAME", "DJANGO_SECRET_KEY"]
+    assert names == ["DJANGO_SECRET_KEY"]
 
 
-def test_without_an_example_a_project_name_is_generated(tmp_path: Path) -> None:
-    project = Project(tmp_path, source=".")
-    made = generated(project, rootless=False)
-    text, _ = complete_env(project, tmp_path / ".env", None, lambda: made)
-    (tmp_path / ".env").write_text(text)
+@pytest.mark.parametrize(
+    ("folder", "compose", "env", "name"),
+    [
+        ("My Shop.2", "", "", "myshop2"),
+        ("_shop", "", "", "shop"),
+        ("shop", "name: other\n", "", "other"),
+        ("shop", 'services: {}\nname: "other" # x\n', "", "other"),
+        ("shop", "name: other\n", "COMPOSE_PROJECT_NAME=mine\n", "mine"),
+    ],
+)
+def test_compose_names_a_project_that_does_not_ask_for_a_name(
+    folder: str, compose: str, env: str, name: str, tmp_path: Path
+) -> None:
+    root = tmp_path / folder
+    root.mkdir()
+    (root / "compose.yaml").write_text(compose)
+    (root / ".env.example").write_text("BACKEND_PORT=1\n")  # an example, no default
+    if env:
+        (root / ".env").write_text(env)
 
-    settings = load_settings(project, {"BACKEND_PORT": "9"})
+    settings = load_settings(Project(root, source="."), {"BACKEND_PORT": "9"})
     settings.check()
 
-    assert text == f"COMPOSE_PROJECT_NAME={made['COMPOSE_PROJECT_NAME']}\n"
+    assert settings["COMPOSE_PROJECT_NAME"] == name
     assert settings["COMPOSED_MODE"] == "auto"
     assert settings.defaults["SQLITE_PATH"] == ""
     assert settings["BACKEND_PORT"] == "9"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
+from composed.compose_files import STANDARD, ComposeFiles
 from composed.docker import engine
+from composed.env.settings import NAME, Settings
 from composed.errors import InputOutputError, NotFoundError, SettingError, end_with
 from composed.gateway import Gateway, Typed
+from composed.project import Project
 from composed.terminal import is_plain
 
 if TYPE_CHECKING:  # `inv ps` has to be quick
@@ -17,6 +23,8 @@ if TYPE_CHECKING:  # `inv ps` has to be quick
 
 # For names alone: Compose would look for the files of each service of each profile.
 EVERY_PROFILE = {"COMPOSE_PROFILES": "*"}
+
+OVERRIDE = "override.yml"  # a Compose file of ours, with the ports that inv chose
 
 CONFIGURATION_FAILED = (14, 15)  # exit codes of Compose: a file is missing or wrong
 
@@ -35,21 +43,40 @@ done; true
 
 
 class Compose:
-    """Runs Compose with the env files; ``keys`` has the ``[tool.composed]`` key of a service."""
+    """Runs Compose with the env files ``files``, and with ``compose_files``, which may be none.
+
+    ``keys`` has the ``[tool.composed]`` key of a service. ``override`` is a Compose file of ours.
+    """
 
     def __init__(
-        self, gateway: Gateway, files: Sequence[Path], keys: Mapping[str, str] | None = None
+        self,
+        gateway: Gateway,
+        files: Sequence[Path],
+        keys: Mapping[str, str] | None = None,
+        compose_files: ComposeFiles | None = None,
+        override: Path | None = None,
     ) -> None:
         self.gateway, self._files, self._keys = gateway, files, keys or {}
+        self._compose_files, self._override = compose_files, override
 
     def argv(self, *args: str) -> list[str]:
         """Return the whole command; paths in the root are short, for people to read and copy."""
-        root, files = self.gateway.cwd, []
-        for file in self._files:
-            short = file.relative_to(root) if file.is_relative_to(root) else file
-            files += ["--env-file", str(short)]
+        options = [word for file in self._files for word in ("--env-file", self._short(file))]
+        options += [word for file in self._named() for word in ("--file", self._short(file))]
         plain = ["--ansi", "never", "--progress", "plain"] if is_plain() else []
-        return ["docker", "compose", *files, *plain, *args]
+        return ["docker", "compose", *options, *plain, *args]
+
+    def _named(self) -> tuple[Path, ...]:
+        """Return the Compose files to name: none where Compose finds all of them by itself."""
+        if not self._compose_files:
+            return ()
+        if self._override and self._override.exists():
+            return (*self._compose_files.all(), self._override)
+        return self._compose_files.named
+
+    def _short(self, file: Path) -> str:
+        root = self.gateway.cwd
+        return str(file.relative_to(root) if file.is_relative_to(root) else file)
 
     def run(
         self,
@@ -88,8 +115,35 @@ class Compose:
             raise error
         if refuses_env_file(answer.err):  # Compose quotes values, which may be secrets
             raise SettingError("Compose refuses an env file.", "See which line: inv env --check")
-        problem = f"docker compose {args[0]} failed: {answer.err.strip()}"
-        raise SettingError(problem, "See the model: inv dc -- config")
+        raise self._configuration_error(args[0], answer.err)
+
+    def _configuration_error(self, command: str, err: str) -> SettingError:
+        """Return the error of a Compose file, without Compose's warnings about other things."""
+        lines = [line for line in err.strip().splitlines() if "level=warning" not in line]
+        reason = "\n".join(lines) or err.strip()
+        if missing := re.search(r"env file (\S+) not found", reason):
+            file = Path(missing[1])
+            problem = f"The Compose file names an env file that is not there: {self._short(file)}."
+            return SettingError(problem, *self._sample_of(file))
+        if required := re.search(r"required variable (\w+) is missing a value", reason):
+            problem = f"The Compose file needs a value of {required[1]}."
+            return SettingError(problem, f"Write it into .env: {required[1]}=…", "Or: inv env")
+        if "no configuration file provided" in reason:
+            problem = f"There is no Compose file in {self.gateway.cwd}."
+            key = 'Name yours in pyproject.toml: [tool.composed] compose_files = ["FILE"]'
+            return SettingError(problem, f"Composed looks for {', '.join(STANDARD)}.", key)
+        problem = f"docker compose {command} failed: {reason}"
+        return SettingError(problem, "See the model: inv dc -- config")
+
+    def _sample_of(self, file: Path) -> list[str]:
+        """Return the commands that copy each sample of an env file."""
+        names = [f"{file.name}{end}" for end in ("-sample", ".sample", ".example", "-example")]
+        names += [f"{file.name}{end}" for end in (".dist", "-dist", ".template")]
+        names += [file.name.replace(".env", ".env.example"), file.name.replace(".env", "env")]
+        samples = (file.with_name(name) for name in dict.fromkeys(names))
+        found = [self._short(sample) for sample in samples if sample.is_file()]
+        own = shlex.quote(self._short(file))
+        return [f"Type: cp {shlex.quote(sample)} {own}" for sample in found] or [f"Make {own}"]
 
     def model(self, env: Mapping[str, str] | None = None) -> Model:
         """Return the resolved model of the project; ``env`` wins over the env files."""
@@ -172,6 +226,15 @@ class Compose:
             return True
         answer = self.gateway.ask(self.argv("ps", "--services", "--status", "running"))
         return answer.code == 0 and service not in answer.out.split()
+
+
+def compose_of(
+    project: Project, settings: Settings, gateway: Gateway, keys: Mapping[str, str] | None = None
+) -> Compose:
+    """Return Compose for a project; an env file that is not there is left out."""
+    files = [file for file in settings.files if project.owns_env or os.path.lexists(file)]
+    override = project.folder(settings[NAME]) / OVERRIDE
+    return Compose(gateway, files, keys, project.compose, override)
 
 
 def refuses_env_file(err: str) -> bool:

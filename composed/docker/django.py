@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from composed.docker.detection import scripts
 from composed.docker.model import ComposeService
 from composed.gateway import Gateway
 
@@ -50,7 +51,7 @@ def manage_command(service: ComposeService, tree: Path) -> ManageCommand:
     A ``manage.py`` in the command of the service counts first, then a mount of ``tree``, then
     the Dockerfile: the image may have an old copy where the source is mounted elsewhere.
     """
-    words = _WORD.findall(service.starts)
+    words = _WORD.findall(f"{service.starts}\n{scripts(service)}")
     if named := next((word for word in words if word.rpartition("/")[2] == "manage.py"), ""):
         return ManageCommand([*(_runner(words, named) or ["python"]), named])
     server = next((word for word in words if _PROGRAM.fullmatch(word)), "")

@@ -43,14 +43,14 @@ class Dockerfile:
         return cls(text_of(file) if file.is_file() else "", target)
 
     @property
-    def starts(self) -> str:
-        """The last ENTRYPOINT and the last CMD."""
-        return " ".join(self._last(name) for name in ("ENTRYPOINT", "CMD")).strip()
+    def entrypoint(self) -> str:
+        """The last ENTRYPOINT, as written."""
+        return self._last("ENTRYPOINT")
 
     @property
-    def entrypoint(self) -> Sequence[str]:
-        """The words of the last ENTRYPOINT."""
-        return _WORDS.findall(self._last("ENTRYPOINT"))
+    def command(self) -> str:
+        """The last CMD, as written."""
+        return self._last("CMD")
 
     @property
     def workdir(self) -> str:
@@ -59,16 +59,33 @@ class Dockerfile:
 
     def copies(self, path: str) -> list[str]:
         """Return where COPY and ADD put a path of the build context, the last place last."""
-        places = []
+        return [
+            str(PurePosixPath(target) / PurePosixPath(path).relative_to(source))
+            for source, target in self._copied()
+            if PurePosixPath(path).is_relative_to(source)
+        ]
+
+    def sources(self, path: str) -> list[str]:
+        """Return the paths of the build context that an image may have at a path, likeliest first.
+
+        Whether COPY copies a folder or a file is not known from the text.
+        """
+        wanted = PurePosixPath(self.workdir or "/", path)
+        found = []
+        for source, target in self._copied():
+            if wanted.is_relative_to(target):
+                found.append(str(source / wanted.relative_to(target)))
+            if wanted == PurePosixPath(target, source.name):
+                found.append(str(source))
+        return found[::-1]
+
+    def _copied(self) -> Iterator[tuple[PurePosixPath, str]]:
+        """Yield each source in the build context with the target in the image."""
         for folder, (name, rest) in self._in_folders():
             words = [word for word in _WORDS.findall(rest) if not word.startswith("--")]
-            if name not in ("COPY", "ADD") or "--from=" in rest or len(words) < 2:
-                continue
-            target = PurePosixPath(folder, words[-1])
-            for source in map(_plain, words[:-1]):
-                if PurePosixPath(path).is_relative_to(source):
-                    places.append(str(target / PurePosixPath(path).relative_to(source)))
-        return places
+            if name in ("COPY", "ADD") and "--from=" not in rest and len(words) > 1:
+                target = str(PurePosixPath(folder, words[-1]))
+                yield from ((PurePosixPath(_plain(word)), target) for word in words[:-1])
 
     def _last(self, name: str) -> str:
         return next((i.rest for i in reversed(self.instructions) if i.name == name), "")

@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from composed.docker.dockerfile import Dockerfile
@@ -23,11 +23,6 @@ _SETTING = re.compile(r"(?<!\$)(?:\$\$)*\$\{?([A-Za-z_]\w*)(?::?-([^}]*))?")
 _FIELD = re.compile(r"(?:\$\{[^}]*\}|\[[^]]*\]|[^:])+")
 
 _KINDS: Mapping[type, str] = {dict: "a mapping", list: "a list"}
-
-_POSTGRESQL = re.compile("postgres|postgis|pgvector|timescale|pgautoupgrade")
-SERVERS = re.compile("gunicorn|runserver|uwsgi|uvicorn|daphne|hypercorn|granian")
-_WORKERS = re.compile("celery|worker|beat|flower|cron|scheduler")
-_WORKER_COMMANDS = re.compile("celery|rqworker|qcluster|dramatiq|run_huey|db_worker")
 
 
 class NamedVolume(NamedTuple):
@@ -86,18 +81,28 @@ class ComposeService(NamedTuple):
     secrets: Mapping[str, Path] = {}
 
     @property
-    def runs_postgresql(self) -> bool:
-        """Whether the image, or the last base image of the build, has a name of PostgreSQL."""
-        images = [self.image, *(self.build.read().images[-1:] if self.build else ())]
-        names = (image.rpartition("/")[2].partition(":")[0] for image in images)
-        return any(_POSTGRESQL.search(name) for name in names)
+    def entry(self) -> str:
+        """The entrypoint, from the Dockerfile where the model has none."""
+        return self.entrypoint or (self.build.read().entrypoint if self.build else "")
 
     @property
     def starts(self) -> str:
-        """The entrypoint and the command, from the Dockerfile where the model has neither."""
-        return f"{self.entrypoint} {self.command}".strip() or (
-            self.build.read().starts if self.build else ""
-        )
+        """The entrypoint and the command; an entrypoint of the model drops the image's command."""
+        own = self.build.read() if self.build and not (self.entrypoint and self.command) else None
+        command = self.command or (own.command if own and not self.entrypoint else "")
+        return f"{self.entrypoint or (own.entrypoint if own else '')} {command}".strip()
+
+    def on_host(self, path: str) -> Path | None:
+        """Return the project's file that is at a path of the container; None for no such file."""
+        inside = PurePosixPath(self.working_dir or "/", path)
+        mounts = [mount for mount in self.mounts if mount.type == "bind"]
+        for mount in sorted(mounts, key=lambda mount: len(mount.target), reverse=True):
+            if inside.is_relative_to(mount.target):
+                file = Path(mount.source, inside.relative_to(mount.target))
+                return file if file.is_file() else None
+        context = self.build.context if self.build else Path()
+        sources = self.build.read().sources(path) if self.build else ()
+        return next((context / name for name in sources if (context / name).is_file()), None)
 
 
 class Model:
@@ -140,7 +145,7 @@ class Model:
         """Return the fixed ports of services and their dependencies, by default of all services."""
         return [
             Published(service.name, port.host or ANYWHERE, int(port.published))
-            for service in self._with_dependencies(services or self.services)
+            for service in self.with_dependencies(services or self.services)
             for port in service.ports
             # The engine chooses from a range, and in place of 0.
             if port.protocol == "tcp" and port.published.isdecimal() and int(port.published)
@@ -153,33 +158,8 @@ class Model:
         chosen = (n for n, default in settings if (values.get(n) or default) == str(port.port))
         return next(chosen, "")
 
-    def database_service(self) -> str | None:
-        """Return the only PostgreSQL service, or the only such service that the backend needs."""
-        names = [service.name for service in self.services.values() if service.runs_postgresql]
-        if len(names) > 1 and (backend := self.backend_service()):
-            needed = [service.name for service in self._with_dependencies([backend])]
-            names = [name for name in names if name in needed]
-        return names[0] if len(names) == 1 else None
-
-    def backend_service(self) -> str | None:
-        """Return the service that most likely runs Django; None for none, or for a tie.
-
-        A candidate has a build or starts a server or ``manage.py``, and is no worker. In this
-        order count: a command that starts a Python server, a published port, a database.
-        """
-        ranks = {}
-        for service in self.services.values():
-            is_server = bool(SERVERS.search(service.starts))
-            is_worker = _WORKERS.search(service.name) or _WORKER_COMMANDS.search(service.command)
-            can_serve = service.build or is_server or "manage.py" in service.starts
-            if can_serve and not is_worker and not service.runs_postgresql:
-                needed = self._with_dependencies([service.name])
-                has_database = any(other.runs_postgresql for other in needed)
-                ranks[service.name] = (is_server, bool(service.ports), has_database)
-        best = [name for name, rank in ranks.items() if rank == max(ranks.values())]
-        return best[0] if len(best) == 1 else None
-
-    def _with_dependencies(self, names: Iterable[str]) -> list[ComposeService]:
+    def with_dependencies(self, names: Iterable[str]) -> list[ComposeService]:
+        """Return these services and all that they depend on."""
         order = list(names)
         for name in order:  # grows while the loop runs
             order += [other for other in self.service(name).depends_on if other not in order]

@@ -1,7 +1,7 @@
 """Docker mode: the parts of a stack that Compose runs."""
 
 from composed.calls import Calls
-from composed.docker.compose import Compose
+from composed.docker.compose import compose_of
 from composed.docker.database import DatabaseService
 from composed.docker.inside import ContainerInside
 from composed.docker.runner import ComposeRunner
@@ -23,7 +23,7 @@ class DockerStack(Stack):
     ) -> None:
         super().__init__(project, settings, gateway)
         keys = {project.backend: "backend", project.database: "database"}
-        self._dc = Compose(gateway, settings.files, keys)
+        self._dc = compose_of(project, settings, gateway, keys)
         self._calls = Calls(gateway, self.folder / "calls")
         self._database = DatabaseService(self, self._dc)
         self.runner = runner or ComposeRunner(self, self._dc, self._database)

@@ -31,7 +31,9 @@ def examine(project: Project, gateway: Gateway) -> list[Finding]:
     """Return a finding for each check; works without settings, engine and server."""
     python = f"{platform.python_version()} ({sys.executable})"
     rows = [Finding("Python", "ok", python), _disk(project), *_folder(project)]
-    if not os.path.lexists(env_files(project)[0]):  # no fault: `inv up` makes the file
+    if project.owns_env and not os.path.lexists(
+        env_files(project)[0]
+    ):  # no fault: `inv up` makes it
         rows.append(Finding(".env", "warning", "not made yet", "inv up"))
         return rows + (engine.findings(gateway) if engine.is_set_up() else [])
     rows += check_env(project, gateway)

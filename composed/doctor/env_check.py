@@ -64,6 +64,8 @@ def check_env(
     ``settings_files``. No finding holds a secret.
     """
     files, rows = env_files(project, environ), []
+    if not project.owns_env:  # Compose takes a missing .env for an empty one
+        files = tuple(file for file in files if os.path.lexists(file))
     texts: dict[Path, str] = {}
     for file in files:
         try:
@@ -83,9 +85,9 @@ def check_env(
     # Compose refuses a faulty file, which has a finding already: compare the rest without files.
     read = list(texts) if whole else [Path(os.devnull)]
     readers, required, unread = uses(project, gateway, read)
-    example = example_of(project) if os.path.lexists(project.example) else None
-    contract = _Contract(example, settings, assigned, readers, required, environ, whole)
-    rows += [*contract.findings(), *unread]
+    contract = _Contract(example_of(project), settings, assigned, readers, required, environ, whole)
+    # Of a file that is not ours, the names and the values are the project's own affair.
+    rows += [*contract.findings(), *unread] if project.owns_env else contract.faults()
     return rows + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
 
 
@@ -104,13 +106,17 @@ def _valid(text: str) -> str:
 class _Contract:
     """The settings in all files; a missing setting counts only if the env files are ``whole``."""
 
-    example: Mapping[str, str] | None
+    example: Mapping[str, str]
     settings: Settings
     assigned: Mapping[str, Binding]
     readers: Mapping[str, str]
     required: Sequence[str]
     environ: Mapping[str, str]
     whole: bool
+
+    def faults(self) -> list[Finding]:
+        """Return the settings that are malformed or missing."""
+        return [*self._malformed_or_missing()]
 
     def findings(self) -> list[Finding]:
         rows = [*self._malformed_or_missing(), *self._unknown(), *self._empty_or_weak()]
@@ -141,7 +147,7 @@ class _Contract:
                 yield Finding(name, "wrong", seen, f"Write it in .env: {name}=…")
 
     def _unknown(self) -> Iterator[Finding]:
-        known = {*(self.example or ()), *self.settings.defaults, *self.readers, *_PREDEFINED}
+        known = {*self.example, *self.settings.defaults, *self.readers, *_PREDEFINED}
         for name in self.assigned:
             if not _knows(known, name):
                 near = difflib.get_close_matches(name, known, 1)
@@ -149,10 +155,6 @@ class _Contract:
                 yield Finding(name, "warning", "unknown: nothing reads it", cure)
 
     def _undeclared(self) -> Iterator[Finding]:
-        if self.example is None:
-            seen = "missing: there is no list of the settings"
-            yield Finding(".env.example", "warning", seen, "Write every name with its default")
-            return
         for name, reader in self.readers.items():
             if not _knows({*self.example, *_PREDEFINED, *_OF_THE_SYSTEM}, name):
                 near = difflib.get_close_matches(name, self.example, 1)
@@ -169,7 +171,7 @@ class _Contract:
                 yield Finding(name, "warning", f"empty: the default {default} counts")
             elif _PLACEHOLDER.fullmatch(value):
                 yield Finding(name, "wrong", "placeholder: a text to be replaced", cure)
-            elif value and is_secret(name) and value == (self.example or {}).get(name):
+            elif value and is_secret(name) and value == self.example.get(name):
                 yield Finding(name, "warning", "placeholder: the value of .env.example", cure)
             elif name in self.settings.generated and _is_weak_key(name, value):
                 seen = f"weak: {len(value)} characters, where a key has 32 random ones or more"
@@ -195,7 +197,7 @@ def uses(
 
     ``files`` are the env files, which may name other Compose files. No project code is run.
     """
-    variables, unread = _compose_variables(gateway, files)
+    variables, unread = _compose_variables(project, gateway, files)
     readers = dict.fromkeys(variables, COMPOSE_FILE)
     paths: tuple[Path, ...] = ()
     try:
@@ -213,12 +215,12 @@ def uses(
 
 
 def _compose_variables(
-    gateway: Gateway, files: Sequence[Path]
+    project: Project, gateway: Gateway, files: Sequence[Path]
 ) -> tuple[dict[str, bool], list[Finding]]:
     """Return each variable, and whether it is required; no finding quotes Compose's error text."""
     # A project name of our own: the setting may be malformed.
     words = ("--project-name", "check", "config", "--variables")
-    answer = gateway.ask(Compose(gateway, files).argv(*words))
+    answer = gateway.ask(Compose(gateway, files, compose_files=project.compose).argv(*words))
     if answer.code == NOT_FOUND:
         return {}, [Finding("Compose files", "ok", "not compared: there is no docker here")]
     if answer.code:

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from composed import files
-from composed.env.settings import assignments, env_files, read_text
+from composed.env.settings import NAME, assignments, env_files, read_text
 from composed.errors import SettingError
 from composed.project import Project
 
-NAME = "COMPOSE_PROJECT_NAME"
 COMMENT = "# The folder of this stack, by which inv tells a copy:"
 ORIGIN = re.compile(rf'^{COMMENT} (".*")\n', re.MULTILINE)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from composed import files
-from composed.env.copies import COMMENT, NAME, ORIGIN
-from composed.env.settings import assignments, example_of, generated_names, read_text
+from composed.env.copies import COMMENT, ORIGIN
+from composed.env.settings import NAME, assignments, example_of, generated_names, read_text
 from composed.gateway import folder_lock
 from composed.project import Project
 

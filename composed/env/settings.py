@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from dotenv.parser import Binding, parse_stream
 
+from composed.compose_files import stack_name
 from composed.errors import SettingError
 from composed.files import text as read
 from composed.files import unusable
 from composed.project import Project
 
+NAME = "COMPOSE_PROJECT_NAME"
 _SAVE = "Save it as plain UTF-8."
 MOST = 1 << 20  # bytes of an env file
 # For a comment, python-dotenv would search each of the blanks to the end of the run.
@@ -115,16 +117,19 @@ def example_of(project: Project) -> dict[str, str]:
 def generated_names(project: Project, example: Mapping[str, str]) -> tuple[str, ...]:
     """Return the settings to generate: the project name, and empty ids and ``secrets``.
 
-    Any further setting that ``.env.example`` leaves empty may stay empty.
+    Compose names the stack of a project that does not ask for a name in ``.env.example``. Any
+    further setting that ``.env.example`` leaves empty may stay empty.
     """
     made = ("APP_UID", "APP_GID", *project.secrets)
-    return ("COMPOSE_PROJECT_NAME", *(name for name in made if example.get(name) == ""))
+    named = ("COMPOSE_PROJECT_NAME",) if project.owns_env else ()
+    return (*named, *(name for name in made if example.get(name) == ""))
 
 
 def env_files(project: Project, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """Return the env files: ``COMPOSE_ENV_FILES``, as Compose reads this variable, or ``.env``."""
-    names = environ.get("COMPOSE_ENV_FILES") or ".env"
-    return tuple(project.root / name.strip() for name in names.split(","))
+    if names := environ.get("COMPOSE_ENV_FILES"):
+        return tuple(project.root / name.strip() for name in names.split(","))
+    return (project.compose.folder / ".env",)
 
 
 def load_settings(
@@ -132,19 +137,25 @@ def load_settings(
 ) -> Settings:
     """Read the settings; raises :class:`SettingError` when an env file is missing.
 
-    ``drafts`` are texts of env files that a dry run has not written. The process environment
-    stays as it is: a setting there would win over Compose's ``--env-file``.
+    A project whose ``.env`` is not made by Composed may have none, and the values of its
+    ``.env.example`` are examples: no defaults. ``drafts`` are texts of env files that a dry run
+    has not written. The process environment stays as it is: a setting there would win over
+    Compose's ``--env-file``.
     """
-    files, example = env_files(project, environ), example_of(project)
+    files, is_ours = env_files(project, environ), project.owns_env
+    example = example_of(project) if is_ours else {}
     # Settings that the verbs read, for a project whose .env.example does not name them.
     fallbacks = {"COMPOSED_MODE": "auto", "GUNICORN_GRACEFUL_TIMEOUT": "30"}  # Gunicorn's default
     fallbacks |= {project.backend_port: "8000", "SQLITE_PATH": project.sqlite}
     values = dict(example)
     for file in files:
-        values |= assignments(drafts[file] if file in drafts else read_text(file), file.name)
+        if file in drafts or is_ours or os.path.lexists(file):
+            values |= assignments(drafts[file] if file in drafts else read_text(file), file.name)
     generated = generated_names(project, example)
-    known = {*values, *fallbacks, *generated}
+    known = {*values, *fallbacks, *generated, NAME}
     values |= {name: environ[name] for name in known if name in environ}
+    if not (is_ours or values.get(NAME)):
+        values[NAME] = stack_name(project.compose) or "stack"
     return Settings(values, files, fallbacks | example, generated)
 
 

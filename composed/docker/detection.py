@@ -1,0 +1,105 @@
+"""Which service of a Compose model runs Django, and which service runs the database.
+
+The rules were tried on 22 Compose models of public projects: the names of services differ from
+project to project (web, app, django, api, …), so images, commands, ports and mounts decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from composed.docker.model import ComposeService, Model
+from composed.project import text_of
+
+_POSTGRESQL = re.compile("postgres|postgis|pgvector|timescale|pgautoupgrade")
+_OTHER_DATABASE = re.compile("mysql|mariadb|percona|mongo|mssql|oracle")
+_NO_SERVER = re.compile("exporter|pgadmin|adminer|backup|bouncer|pgcat|pgpool|express")
+_SERVERS = re.compile(
+    r"gunicorn|uwsgi|uvicorn|daphne|hypercorn|granian|waitress|runserver|manage\.py\s+\S*serve"
+)
+_WORKERS = re.compile(
+    r"celery|worker|beat|flower|cron|scheduler|queue|consumer|initiali[sz]"
+    r"|(?:^|[-_.])(?:init|migrat\w*|setup|seed|tests?|lint|docs?)(?:[-_.]|$)"
+)
+_WORKER_COMMANDS = re.compile("celery|rqworker|qcluster|dramatiq|run_huey|db_worker")
+
+
+def backends(model: Model, tree: Path | None = None) -> list[str]:
+    """Return the service that runs Django; several in a tie, none where nothing looks like it.
+
+    A candidate starts a Python server or ``manage.py``, or has the source, and is no worker. In
+    this order count: the command of a server, the folder ``tree`` of ``manage.py`` in the build
+    or in a mount, a published port, a database.
+    """
+    ranks = {}
+    for service in model.services.values():
+        starts = f"{service.starts}\n{scripts(service)}"
+        is_server, has_source = bool(_SERVERS.search(starts)), _has(service, tree)
+        can_serve = is_server or has_source or service.build or "manage.py" in starts
+        if can_serve and not is_database(service) and not _is_worker(service):
+            needed = model.with_dependencies([service.name])
+            has_database = any(map(is_database, needed))
+            ranks[service.name] = (is_server, has_source, bool(service.ports), has_database)
+    return [name for name, rank in ranks.items() if rank == max(ranks.values())]
+
+
+def databases(model: Model, backend: str = "") -> list[str]:
+    """Return the PostgreSQL service; of several, those that the backend needs."""
+    names = [service.name for service in model.services.values() if runs_postgresql(service)]
+    needed = [service.name for service in model.with_dependencies([backend] if backend else [])]
+    return [name for name in names if name in needed] or names
+
+
+def runs_postgresql(service: ComposeService) -> bool:
+    """Return whether the image, or the last base image of the build, is of PostgreSQL.
+
+    An image with another name counts where it gets the variables and has the mount.
+    """
+    has_data = any("postgres" in mount.target for mount in service.mounts)
+    if "POSTGRES_PASSWORD" in service.environment and has_data:
+        return True
+    return any(_POSTGRESQL.search(n) and not _NO_SERVER.search(n) for n in _images(service))
+
+
+def is_database(service: ComposeService) -> bool:
+    """Return whether the service is a database server, of PostgreSQL or another one."""
+    others = (n for n in _images(service) if not _NO_SERVER.search(n))
+    return runs_postgresql(service) or any(map(_OTHER_DATABASE.search, others))
+
+
+def same_image(model: Model, backend: str) -> list[str]:
+    """Return the other services that run the backend's image or build: workers."""
+    own = model.service(backend)
+    return [
+        service.name
+        for service in model.services.values()
+        if service.name != backend
+        and ((service.build and service.build == own.build) or service.image == own.image != "")
+    ]
+
+
+def scripts(service: ComposeService) -> str:
+    """Return the texts of the scripts that the service starts, where the project has them."""
+    words = re.findall(r"""[^\s"',;\[\]]+""", service.starts)[:8]
+    found = (service.on_host(word) for word in dict.fromkeys(words) if "/" in word or "." in word)
+    return "\n".join(text_of(file) for file in found if file and file.suffix in ("", ".sh"))
+
+
+def _images(service: ComposeService) -> Iterable[str]:
+    images = [service.image, *(service.build.read().images[-1:] if service.build else ())]
+    return [image.rpartition("/")[2].partition(":")[0].partition("@")[0] for image in images]
+
+
+def _has(service: ComposeService, tree: Path | None) -> bool:
+    """Return whether the tree is in the service: mounted, or in the context of its build."""
+    if tree is None:
+        return False
+    sources = [mount.source for mount in service.mounts if mount.type == "bind"]
+    sources += [str(service.build.context)] if service.build else []
+    return any(tree.is_relative_to(source) for source in sources if source)
+
+
+def _is_worker(service: ComposeService) -> bool:
+    return bool(_WORKERS.search(service.name) or _WORKER_COMMANDS.search(service.command))
