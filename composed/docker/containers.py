@@ -9,8 +9,11 @@ from composed.gateway import Gateway
 
 _FORMAT = (
     '{"id":{{json .Id}},"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
-    '"state":{{json .State}},"restarts":{{.RestartCount}}}'
+    # Not .Config.Healthcheck: where there is none, Docker has no such key and fails.
+    '"state":{{json .State}},"restarts":{{.RestartCount}},"config":{{json .Config}}}'
 )
+# A health check that is rarer, in seconds, would make `up` wait for nothing.
+RARE = 5
 _LATE = -1  # the exit code of a probe that the engine has ended
 _ENDED = ("exited", "dead", "restarting")
 
@@ -28,7 +31,10 @@ class Probe(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A container at one moment; ``health`` is empty without a health check."""
+    """A container at one moment; ``health`` is empty without a health check.
+
+    ``between_probes`` are the seconds from one run of the health check to the next at the start.
+    """
 
     id: str
     service: str
@@ -39,12 +45,23 @@ class Container(NamedTuple):
     restarts: int
     code: int
     out_of_memory: bool
+    between_probes: float = 0
 
     @property
     def ready(self) -> bool:
         """Whether the container runs and is healthy, or is a job that is done."""
         done = self.state == "exited" and not self.code and not self.health
         return done or (self.state == "running" and self.health in ("", "healthy"))
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the container runs, and no probe has decided yet."""
+        return self.state == "running" and self.health == "starting"
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether a health check says soon enough if the service works."""
+        return bool(self.health) and not (self.is_starting and self.between_probes > RARE)
 
     @property
     def ended(self) -> bool:
@@ -83,7 +100,15 @@ def _container(row: Mapping[str, Any]) -> Container:
         restarts=row["restarts"],
         code=state["ExitCode"],
         out_of_memory=bool(state.get("OOMKilled")),
+        between_probes=_seconds(row.get("config", {}).get("Healthcheck") or {}),
     )
+
+
+def _seconds(check: Mapping[str, Any]) -> float:
+    """Return the seconds between probes; the engine's own defaults are 30 and, at a start, 5."""
+    interval = (check.get("Interval") or 30e9) / 1e9 if check else 0
+    at_start = (check.get("StartInterval") or 5e9) / 1e9
+    return min(interval, at_start) if check.get("StartPeriod") else interval
 
 
 def _is_before(probe: str, started: str) -> bool:

@@ -65,7 +65,8 @@ class Build(NamedTuple):
 class ComposeService(NamedTuple):
     """A service; ``environment`` has only the variables that the model gives a value.
 
-    ``secrets`` are the files of this machine, by their paths in the container.
+    ``secrets`` are the files of this machine, by their paths in the container. Compose starts the
+    service when the services ``awaits`` are healthy.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ComposeService(NamedTuple):
     ports: Sequence[Port] = ()
     depends_on: Sequence[str] = ()
     secrets: Mapping[str, Path] = {}
+    awaits: Sequence[str] = ()
 
     @property
     def entry(self) -> str:
@@ -179,6 +181,7 @@ class Model:
             [_port(port) for port in service["ports"].entries()],
             list(needs.data if isinstance(needs.data, list) else needs.mapping()),
             dict(self._secret(secret) for secret in service["secrets"].entries()),
+            [] if isinstance(needs.data, list) else _awaited(needs),
         )
 
     def _secret(self, secret: _Value) -> tuple[str, Path]:
@@ -201,6 +204,11 @@ def setting_of(text: str) -> str:
     """Return the setting of the ``${NAME…}`` that a text of a written model begins with, or ""."""
     match = _SETTING.match(text)
     return match[1] if match else ""
+
+
+def _awaited(needs: _Value) -> list[str]:
+    pairs = needs.mapping().items()
+    return [name for name, need in pairs if need["condition"].text() == "service_healthy"]
 
 
 def _build(build: _Value) -> Build:

@@ -7,6 +7,7 @@ from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.images import recipe, stale_rows
+from composed.docker.volatile import volatile
 from composed.findings import Finding, any_wrong
 from composed.ports.choice import findings as port_rows
 from composed.redaction import is_secret
@@ -34,8 +35,14 @@ class EngineReport(Report):
             *port_rows(gateway, model.published(), ours),
             *stale_rows(gateway, recipe(model)),
             *self._database.volume_check(model).findings(running=running),
+            *self._volatile(),
             *service_rows(services),
         ]
+
+    def _volatile(self) -> Iterator[Finding]:
+        for found in volatile(self._stack.gateway, self._stack.name):
+            seen = "in no volume of the Compose file: docker compose down loses the data"
+            yield Finding(f"data of {found.service}", "warning", seen, "inv down (keeps the data)")
 
     def evidence(self) -> dict[str, str]:
         ask, argv = self._stack.gateway.ask, self._dc.argv

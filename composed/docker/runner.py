@@ -9,8 +9,9 @@ from dataclasses import replace
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.store import check_owners
+from composed.docker.volatile import volatile
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
-from composed.terminal import ERASE_LINE, is_plain
+from composed.terminal import ERASE_LINE, is_plain, say
 
 
 class ComposeRunner(Runner):
@@ -29,12 +30,28 @@ class ComposeRunner(Runner):
         return self._up(options, "--force-recreate")
 
     def down(self, *, volumes: bool = False) -> int:
+        """Only stop a database whose data would end with the container."""
         if volumes:
             check_owners(self._dc, self._stack.name)
+        elif kept := {found.service for found in volatile(self._stack.gateway, self._stack.name)}:
+            return self._down_without(kept)
         with self._stack.locked(), self._stack.stopping():
             if strays := self._strays():
                 self._dc.run_or_end("rm", "--stop", "--force", *strays)
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+
+    def _down_without(self, kept: set[str]) -> int:
+        others = sorted({service.service for service in self.ps()} - kept)
+        with self._stack.locked(), self._stack.stopping():
+            if others:
+                self._dc.run_or_end("rm", "--stop", "--force", *others)
+            self._dc.run_or_end("stop", *sorted(kept))
+        say(
+            f"Stopped, but not removed: {', '.join(sorted(kept))}. The Compose file names no "
+            "volume for the data, which would end with the container.\n"
+            "  To remove the data too: inv down --volumes"
+        )
+        return 0
 
     def ps(self) -> list[Service]:
         lines = self._dc.ask("ps", "--all", "--format", "json")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
 from collections.abc import Sequence
-from datetime import datetime
 
 from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker import engine
@@ -15,6 +15,7 @@ from composed.docker.containers import Container, Probe, inspect
 from composed.docker.database import DatabaseService
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
+from composed.docker.readiness import Readiness, age
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
 from composed.health.waiting import (
@@ -57,6 +58,7 @@ class Start:
         self._give_way(self._model, before)
         self._database.check(self._model, services)
         current = recipe(self._model)
+        self._start_database_first(current)
         words = ("up", "--detach", *self._build(current), *recreate, *services)
         for _ in range(STARTS):
             code = self._dc.run(*words, services=services, env=current.label)
@@ -68,6 +70,25 @@ class Start:
                 break
             before = now
         return code
+
+    def _start_database_first(self, current: Recipe) -> None:
+        """Start a database that nobody waits for: servers end where they find no database.
+
+        Where the model has ``condition: service_healthy``, Compose itself waits.
+        """
+        name, started = (
+            self._database.name,
+            self._model.with_dependencies(self._options.services or self._model.services),
+        )
+        awaited = any(name in service.awaits for service in started)
+        needed = any(service.name == name for service in started)
+        if self._gateway.dry or awaited or not needed or self._database.answers():
+            return
+        if self._dc.run("up", "--detach", *self._build(current), name, env=current.label):
+            return  # the start of all services explains the failure
+        found = [service for service in self._stack.runner.ps() if service.service == name]
+        with contextlib.suppress(NotReadyError):  # so does the wait for all services
+            self._watch(found).wait(self._options.timeout)
 
     def wait(self) -> list[Service]:
         """Return the services when all are ready; Compose's own ``--wait`` is slower."""
@@ -162,6 +183,7 @@ class Watch:
         began: float,
     ) -> None:
         self._explain, self._dc, self._database = stack.explain, dc, database
+        self._readiness = Readiness(dc.gateway, database, services)
         self._began, self._looks = began, 0
         ids = [service.container for service in services]
         self._first = {container.id: container for container in inspect(dc.gateway, ids)}
@@ -176,9 +198,9 @@ class Watch:
         """
         if not self._first:
             raise NotReadyError("The started containers are gone.", "Type: inv up")
-        ages = [_age(container) for container in self._first.values() if self._is_new(container)]
+        ages = [age(container) for container in self._first.values() if self._is_new(container)]
         if look := wait(self._look, time.monotonic() - max(ages, default=0.0) + timeout):
-            goal = "become healthy" if look.has_health else "run"
+            goal = "become healthy" if look.has_health else "answer"
             raise self._error(f"Waiting for {look.service} to {goal}", look)
 
     def becomes_healthy(self, timeout: int) -> bool:
@@ -199,7 +221,7 @@ class Watch:
         suspects += [container for container in containers if container.state == "paused"]
         if not suspects:
             return None
-        look = _judged(suspects[0], suspects[0].probes, hopeless=True)
+        look = _judged(suspects[0], suspects[0].probes, hopeless=True, fault="failed")
         return self._error(f"Starting {look.service}", look)
 
     def _look(self) -> list[Look]:
@@ -215,7 +237,8 @@ class Watch:
         new = [probe for probe in current.probes if probe.start not in old]
         if self._answers(current):
             return Look(current.service, current.in_words(hopeless=False), ready=True)
-        hopeless = not current.ready and (
+        fault = self._readiness.fault(current)
+        hopeless = bool(fault) and (
             current.ended
             or current.state in ("paused", "gone")
             or current.restarts > first.restarts
@@ -223,7 +246,7 @@ class Watch:
             # Not at every look, since Compose takes long to show a log.
             or (not self._looks % LOOKS_BETWEEN_LOGS and self._is_fatal(self._new_log(first)))
         )
-        return _judged(current, new, hopeless=hopeless)
+        return _judged(current, new, hopeless=hopeless, fault=fault)
 
     def _answers(self, current: Container) -> bool:
         """Return whether the database takes connections, though the engine ended its last probe."""
@@ -250,7 +273,7 @@ class Watch:
 
     def _is_new(self, first: Container) -> bool:
         """Return whether this ``up`` has started the container."""
-        return 0 <= _age(first) <= time.monotonic() - self._began
+        return 0 <= age(first) <= time.monotonic() - self._began
 
     def _new_log(self, first: Container, *, whole: bool = False) -> str:
         """Return the log since this ``up`` began; with ``whole``, since the container started."""
@@ -268,15 +291,8 @@ class Watch:
         return self._dc.ask("logs", *options, service).replace(ERASE_LINE, "")
 
 
-def _judged(container: Container, probes: Sequence[Probe], *, hopeless: bool) -> Look:
+def _judged(container: Container, probes: Sequence[Probe], *, hopeless: bool, fault: str) -> Look:
     output = probes[-1].output if probes and not probes[-1].ok else ""
-    state, has_health = container.in_words(hopeless=hopeless), bool(container.health)
-    return Look(container.service, state, container.ready, has_health, hopeless, output)
-
-
-def _age(container: Container) -> float:
-    """Return the seconds since the container started; -1 when the engine names no time."""
-    try:
-        return time.time() - datetime.fromisoformat(container.started).timestamp()
-    except ValueError:
-        return -1.0
+    state, has_health = container.in_words(hopeless=hopeless), container.is_checked
+    state = fault if fault and container.state == "running" and not has_health else state
+    return Look(container.service, state, not fault, has_health, hopeless, output)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
+from composed.docker.volatile import volatile
 from composed.errors import Interrupted, RefusedError
 from composed.stack import Stack, Store
 
@@ -50,14 +51,29 @@ class VolumeStore(Store):
 
         user, live = self._database.login
         self._database.volume_check().check_volume()
+        mounts = self._anonymous()
         with (
             self._stopped(),
             self._calls.under_way(keep_failed=True) as call,
-            temporary_server(self._dc, self._database.name, user, call, NOTE) as server,
+            temporary_server(
+                *(self._dc, self._database.name, user, call, NOTE), volumes=mounts
+            ) as server,
         ):
             server.database(live).heal()  # a killed restore may have left copies
             others = [name for name in server.databases() if name != live]
             yield {"": server.database(live), **{name: server.database(name) for name in others}}
+
+    def _anonymous(self) -> list[str]:
+        """Return the anonymous volume of the database as a mount: a new container gets another one.
+
+        Raises :class:`RefusedError` where the data is in no volume at all.
+        """
+        found = volatile(self._stack.gateway, self._stack.name)
+        own = [one for one in found if one.service == self._database.name]
+        if any(not one.volume for one in own):
+            problem = f"The data of {self._database.name} is in no volume, but in the container."
+            raise RefusedError(problem, "Save the data: inv db.snapshot")
+        return [f"{one.volume}:{one.path}" for one in own]
 
     @contextlib.contextmanager
     def _stopped(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from composed.calls import Calls
@@ -81,14 +81,21 @@ class TemporaryServer:
 
 @contextlib.contextmanager
 def temporary_server(
-    dc: Compose, service: str, user: str, call: str, note: str, env: Mapping[str, str] | None = None
+    dc: Compose,
+    service: str,
+    user: str,
+    call: str,
+    note: str,
+    env: Mapping[str, str] | None = None,
+    volumes: Sequence[str] = (),
 ) -> Iterator[TemporaryServer]:
     """Start the service once more, without ports and without a name on the network.
 
     ``user`` is the superuser; ``call`` labels the container; ``note`` stands in every error;
-    ``env`` wins over the env files.
+    ``env`` wins over the env files; ``volumes`` are mounts beside those of the service.
     """
-    options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}")
+    mounts = [word for volume in volumes for word in ("--volume", volume)]
+    options = ("--detach", "--no-deps", "--label", f"{LABEL}={call}", *mounts)
     answer = dc.gateway.ask(dc.argv("run", *options, service), env=env)
     id_ = output("docker compose run", answer, note).split()[-1]
     server = TemporaryServer(dc.gateway, id_, user, note)

@@ -1,0 +1,61 @@
+"""Databases whose data end with the container: no volume or folder of the project has the data.
+
+The images of databases declare a volume. Where a Compose file names no volume for that path, the
+engine makes an anonymous volume for each container: ``docker compose down`` loses the data, while
+``stop``, and a container that Compose makes anew, keep the data.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from composed.docker.compose import PROJECT_LABEL
+from composed.gateway import Gateway
+
+# Where the images of other databases keep the data; PostgreSQL's have the variable PGDATA.
+_FOLDERS = {"mysql": "/var/lib/mysql", "mariadb": "/var/lib/mysql", "mongo": "/data/db"}
+_FORMAT = (
+    '{"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
+    '"image":{{json .Config.Image}},"env":{{json .Config.Env}},"mounts":{{json .Mounts}}}'
+)
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+
+
+class Volatile(NamedTuple):
+    """The service of a container, and the anonymous volume with its path; "" without a volume."""
+
+    service: str
+    volume: str
+    path: str
+
+
+def volatile(gateway: Gateway, project: str) -> list[Volatile]:
+    """Return the databases of a stack whose data end with the container."""
+    label = f"label={PROJECT_LABEL}={project}"
+    lasting = ("--filter", "label=com.docker.compose.oneoff=False")
+    ids = gateway.ask(["docker", "ps", "--all", "--quiet", "--filter", label, *lasting]).out.split()
+    lines = gateway.ask(["docker", "inspect", "--format", _FORMAT, *ids]).out if ids else ""
+    rows = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    return [found for row in rows if (found := _in_container(row))]
+
+
+def _in_container(row: Mapping[str, Any]) -> Volatile | None:
+    variables = dict(line.partition("=")[::2] for line in row.get("env") or ())
+    image = str(row.get("image")).rpartition("/")[2].partition(":")[0]
+    if not (data := variables.get("PGDATA") or _FOLDERS.get(image, "")):
+        return None
+    mounts = [mount for mount in row.get("mounts") or () if _is_in(data, mount["Destination"])]
+    mounts.sort(key=lambda mount: len(mount["Destination"]))
+    mount: dict[str, str] = mounts[-1] if mounts else {}
+    kind, name = mount.get("Type", ""), mount.get("Name", "")
+    if kind == "bind" or (kind == "volume" and not _ANONYMOUS.fullmatch(name)):
+        return None
+    return Volatile(row["service"], name, mount.get("Destination", data))
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return PurePosixPath(path).is_relative_to(folder)
