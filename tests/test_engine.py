@@ -276,3 +276,71 @@ def test_an_engine_without_a_number_as_version_is_not_too_old(recorder: Recorder
     recorder.on("docker", "version").say("dev\n")
 
     assert engine.problem(Gateway(Path())) is None
+
+
+# `docker version` with Podman's socket, and `podman version` where `docker` is a link to Podman.
+PODMAN_ANSWERS = [
+    "Server: linux/amd64/debian-13\n Podman Engine:\n  Version:          5.4.2\n",
+    "Client:       Podman Engine\nVersion:      5.4.2\n",
+]
+
+
+@pytest.fixture
+def podman(recorder: Recorder) -> Recorder:
+    """Podman in place of an engine: only the whole answer names it."""
+    recorder.on("docker", "version").say(PODMAN_ANSWERS[0])
+    recorder.on("docker", "version", "--format").say("5.4.2\n")
+    return recorder
+
+
+@pytest.mark.parametrize("answer", PODMAN_ANSWERS)
+def test_podman_is_named_and_not_called_an_old_engine(
+    answer: str, podman: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/podman/podman.sock")
+    podman.on("docker", "version").say(answer)
+    podman.on("docker", "version", "--format").say("5.4.2\n")
+
+    error = engine.problem(GATEWAY)
+    assert error
+    assert error.code == 69
+    assert str(error) == (
+        "The engine is Podman 5.4.2, not Docker Engine: Podman is not supported.\n"
+        f"{WITHOUT}  With a Docker Engine on this machine: unset DOCKER_HOST"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "context", "cure"),
+    [
+        ("podman", "default", "With a Docker Engine on this machine: unset DOCKER_CONTEXT"),
+        ("", "podman", "The context is 'podman'; with a Docker Engine: docker context use default"),
+        ("", "default", INSTALL_ENGINE.strip()),
+    ],
+)
+def test_the_way_from_podman_to_an_engine_depends_on_what_chose_podman(
+    variable: str,
+    context: str,
+    cure: str,
+    podman: Recorder,
+    tmp_path: Path,
+    monkeypatch: MonkeyPatch,
+) -> None:
+    (tmp_path / "config.json").write_text(f'{{"currentContext": "{context}"}}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONTEXT", variable)
+
+    assert str(engine.problem(GATEWAY)).endswith(f"  {cure}")
+
+
+def test_the_findings_name_podman(podman: Recorder) -> None:
+    [finding] = engine.findings(GATEWAY)
+
+    assert (finding.what, finding.state) == ("Docker Engine", "wrong")
+    assert finding.seen.startswith("The engine is Podman 5.4.2, ")
+
+
+def test_a_new_engine_is_not_asked_twice(well: Recorder) -> None:
+    engine.problem(GATEWAY)
+
+    assert [call.argv for call in well.calls].count(["docker", "version"]) == 0

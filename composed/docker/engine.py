@@ -19,6 +19,7 @@ BYTES_NEEDED = 50_000_000
 INSTALL_ENGINE = "Install it: https://docs.docker.com/engine/install"
 INSTALL_COMPOSE = "Install it: https://docs.docker.com/compose/install"
 WITHOUT = "Without it, on SQLite: COMPOSED_MODE=local inv up"
+PODMAN = "Podman Engine"  # the name of a component in `docker version`
 _SOCKETS = ("/var/run/docker.sock", "~/.docker/run/docker.sock", "$XDG_RUNTIME_DIR/docker.sock")
 
 
@@ -72,13 +73,13 @@ def is_rootless(gateway: Gateway) -> bool:
 
 def problem(gateway: Gateway) -> EngineError | None:
     """Return the fault of the engine or of Compose, None when both answer and are new enough."""
-    return _engine_problem(_engine_version(gateway)) or _compose_problem(gateway)
+    return _engine_problem(gateway, _engine_version(gateway)) or _compose_problem(gateway)
 
 
 def findings(gateway: Gateway) -> list[Finding]:
     """Return the findings on the engine, Compose and the engine's disk."""
     engine = _engine_version(gateway)
-    if error := _engine_problem(engine):
+    if error := _engine_problem(gateway, engine):
         return [Finding.of("Docker Engine", error)]
     return [
         Finding("Docker Engine", "ok", engine.out.strip()),
@@ -91,7 +92,7 @@ def _engine_version(gateway: Gateway) -> Answer:
     return gateway.ask(["docker", "version", "--format", "{{.Server.Version}}"])
 
 
-def _engine_problem(answer: Answer) -> EngineError | None:
+def _engine_problem(gateway: Gateway, answer: Answer) -> EngineError | None:
     if answer.code == NOT_FOUND:
         return EngineError("There is no docker command here.", WITHOUT, INSTALL_ENGINE)
     reason = (answer.err.strip().splitlines() or ["no reason given"])[-1]
@@ -101,9 +102,33 @@ def _engine_problem(answer: Answer) -> EngineError | None:
         return EngineError(f"The Docker Engine does not answer: {reason}", WITHOUT, _way_to_start())
     version = answer.out.strip()
     if (numbers := _numbers(version)) and numbers < _numbers(ENGINE_FLOOR):
+        if _is_podman(gateway):
+            return EngineError(_podman_text(version), WITHOUT, _way_from_podman())
         text = f"The Docker Engine is {version}; the oldest that works is {ENGINE_FLOOR}."
         return EngineError(text, INSTALL_ENGINE)
     return None
+
+
+def _is_podman(gateway: Gateway) -> bool:
+    """Return whether Podman answers in place of an engine.
+
+    Asked only of a version that is too low, as each of Podman is: Compose compares the version of
+    the API, which Podman has from before Docker Engine 25.
+    """
+    return PODMAN in gateway.ask(["docker", "version"]).out
+
+
+def _podman_text(version: str) -> str:
+    return f"The engine is Podman {version}, not Docker Engine: Podman is not supported."
+
+
+def _way_from_podman() -> str:
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        if os.environ.get(name):
+            return f"With a Docker Engine on this machine: unset {name}"
+    if (context := _current_context(os.environ)) != "default":
+        return f"The context is {context!r}; with a Docker Engine: docker context use default"
+    return INSTALL_ENGINE
 
 
 def _way_in() -> str:
