@@ -108,7 +108,7 @@ def test_the_docs_list_every_key_of_a_project_and_default() -> None:
         assert value == (list(default) if isinstance(default, tuple) else default)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md", "docs/package.md"])
 def test_the_example_of_another_project_is_read(page: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(example_in(page, "toml"))
 
@@ -116,7 +116,7 @@ def test_the_example_of_another_project_is_read(page: str, tmp_path: Path) -> No
     assert (project.backend, project.database, project.source) == ("web", "postgres", ".")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md", "docs/package.md"])
 def test_the_example_gives_every_verb(page: str, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     (tmp_path / "tasks.py").write_text(example_in(page, "python"))
     spec = importlib.util.spec_from_file_location("example_tasks", tmp_path / "tasks.py")
@@ -186,6 +186,15 @@ def test_links_and_pictures_of_a_page_exist(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), name
         assert not anchor or anchor in anchors(target.read_text()), f"{name}#{anchor}"
+
+
+def test_the_page_of_the_index_needs_nothing_beside_it() -> None:
+    readme = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"]
+    page = (ROOT / readme).read_text()
+
+    assert re.findall(r"\]\((?!https://)[^)]*\)|^\[.*\]:|<(?!https://)[^>]*>", page) == []
+    for name in re.findall(r"`([\w/-]+\.md)`", page):
+        assert (ROOT / name).exists(), name
 
 
 def test_the_recording_shows_the_first_session_of_the_readme() -> None:
