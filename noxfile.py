@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -176,9 +177,14 @@ def faults(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("mode", MODES)
 def package(session: nox.Session, mode: str) -> None:
-    """Build the wheel, install the wheel alone, run the verbs of another project."""
+    """Build the wheel, install the wheel alone, run the verbs of another project.
+
+    In local mode, also build and check what a release publishes.
+    """
     session.install("--require-hashes", "-r", "locks/package.txt")
     wheel, empty = build_wheel(session), str(scratch(session) / "empty")
+    if mode == "local":  # once is enough, and the mode needs no engine
+        check_release(session, Path(wheel))
     session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, empty)
     install = ("uv", "pip", "install", "--python", empty, "--constraint", "locks/inv.txt")
     session.run(*install, wheel, "django", "gunicorn", silent=True)
@@ -200,11 +206,35 @@ def one(session: nox.Session) -> None:
 
 def build_wheel(session: nox.Session) -> str:
     """Return the path of a new wheel, built with the locked tools alone."""
-    folder = scratch(session) / "dist"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = empty_folder(session, "dist")
     build = ("uv", "build", "--wheel", "--no-build-isolation", "--out-dir", str(folder))
     session.run(*build, silent=True)
     return str(next(folder.glob("*.whl")))
+
+
+def check_release(session: nox.Session, wheel: Path) -> None:
+    """Build an sdist, and a wheel from the sdist alone: the index takes both, nothing is missing.
+
+    `.github/workflows/release.yml` publishes the files of this folder.
+    """
+    folder = empty_folder(session, "release")
+    build = ("python", "-m", "build", "--no-isolation", "--outdir", str(folder))
+    session.run(*build, silent=True)
+    session.run("twine", "check", "--strict", *map(str, sorted(folder.iterdir())))
+    [from_sdist] = folder.glob("*.whl")
+    if names := differing(wheel, from_sdist):
+        session.error(f"The sdist makes another wheel than this folder: {', '.join(names)}")
+
+
+def differing(wheel: Path, other: Path) -> list[str]:
+    """Return the names of the files that only one wheel has, or that have another content."""
+    return sorted({name for name, _ in contents(wheel) ^ contents(other)})
+
+
+def contents(wheel: Path) -> set[tuple[str, bytes]]:
+    """Return the files of a wheel: name and content."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {(name, archive.read(name)) for name in archive.namelist()}
 
 
 @nox.session
@@ -271,6 +301,13 @@ def compose_files_without_tags(session: nox.Session) -> list[str]:
 def pytest_in_two(session: nox.Session, *options: str) -> tuple[str, ...]:
     """Return pytest in two processes: most tests wait. A selection after `--` runs in one."""
     return (*PYTEST, *(session.posargs or ("--numprocesses", "2", *options)))
+
+
+def empty_folder(session: nox.Session, name: str) -> Path:
+    """Return a folder for files of this run alone; the builder makes it."""
+    folder = scratch(session) / name
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def scratch(session: nox.Session) -> Path:

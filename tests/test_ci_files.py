@@ -1,15 +1,20 @@
-"""Lint, the hooks of a commit, CI and Codespaces have the same commands."""
+"""Lint, the hooks of a commit, CI, a release and Codespaces have the same commands."""
 
 import json
 import os
 import re
 import shlex
 import subprocess
+import sys
+import textwrap
+import tomllib
+import zipfile
 from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
 
+import composed
 import noxfile
 import tasks
 from composed.env.settings import declared
@@ -18,6 +23,8 @@ from tests.samples import MonkeyPatch
 ROOT = Path(__file__).parent.parent
 HOOKS = (ROOT / ".pre-commit-config.yaml").read_text()
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
+RELEASE = (ROOT / ".github/workflows/release.yml").read_text()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DEVCONTAINER = (ROOT / ".devcontainer/devcontainer.json").read_text()
 
 # The tools that look at the whole project: before a push, `nox -s lint` runs these too.
@@ -55,8 +62,11 @@ def test_lint_misses_no_file(session: MagicMock) -> None:
     for tool, *words in commands(session):
         seen[tool] |= {Path(word).name for word in words}
 
-    assert {"ci.yml", ".yamllint.yml", *names("*.yml")} <= seen["yamllint"]
-    assert {"ci.yml", "dependabot.yml", *names("docker-compose*")} <= seen["check-jsonschema"]
+    workflows = names(".github/workflows/*")
+    assert {"ci.yml", "release.yml"} <= workflows
+    assert {*workflows, ".yamllint.yml", *names("*.yml")} <= seen["yamllint"]
+    files = {*workflows, "dependabot.yml", *names("docker-compose*")}
+    assert files <= seen["check-jsonschema"]
     assert {"run", "debian.sh", *names(".ci/**/*.sh")} <= seen["shellcheck"]
     assert {file.name for file in ROOT.glob(".ci/**/*") if is_program(file)} <= seen["shellcheck"]
 
@@ -110,10 +120,82 @@ def test_ci_runs_every_python_that_a_developer_may_have(monkeypatch: MonkeyPatch
 
 
 def test_an_action_has_one_commit_in_all_jobs() -> None:
-    pins = set(re.findall(r"uses: (\S+)@([0-9a-f]{40} # v[\d.]+)$", WORKFLOW, re.MULTILINE))
+    workflows = WORKFLOW + RELEASE
+    pins = set(re.findall(r"uses: (\S+)@([0-9a-f]{40} # v[\d.]+)$", workflows, re.MULTILINE))
 
     assert len(pins) == len({action for action, _ in pins})
-    assert len(re.findall("uses:", WORKFLOW)) == len(re.findall(r"@[0-9a-f]{40} # v", WORKFLOW))
+    assert len(re.findall("uses:", workflows)) == len(re.findall(r"@[0-9a-f]{40} # v", workflows))
+
+
+@pytest.mark.parametrize(
+    ("tag", "code"), [(f"v{composed.__version__}", 0), (composed.__version__, 1), ("v99.0", 1)]
+)
+def test_a_release_refuses_a_tag_that_is_not_the_version(tag: str, code: int) -> None:
+    [script] = re.findall(r"run: \|\n((?: {10}.*\n)+)", RELEASE)
+    # As GitHub runs a step, with this Python.
+    python = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    argv = ["bash", "-e", "-c", textwrap.dedent(script)]
+    env = {"TAG": tag, "PATH": python}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code, done.stderr
+    assert (f"The tag is {tag}, but " in done.stderr) is bool(code)
+
+
+def test_a_release_publishes_the_files_that_the_session_has_checked(session: MagicMock) -> None:
+    folder = Path(session.create_tmp()) / "release"
+    session.run.side_effect = lambda *argv, **_: build(folder) if "build" in argv else None
+    tree = wheel(Path(session.create_tmp()) / "tree.whl", {"a.py": "1"})
+    noxfile.check_release(session, tree)
+
+    built, checked = commands(session)
+    assert built[-1] == str(folder)
+    assert checked == ["twine", "check", "--strict", *map(str, sorted(folder.iterdir()))]
+    assert len(checked) == 5
+    assert 'run: nox -s "package(local)"' in RELEASE
+    assert "path: .nox/package-local/tmp/release/\n" in RELEASE
+
+
+def build(folder: Path) -> None:
+    """Leave what `python -m build` leaves."""
+    folder.mkdir()
+    wheel(folder / "composed-1.whl", {"a.py": "1"})
+    (folder / "composed-1.tar.gz").touch()
+
+
+def wheel(file: Path, contents: dict[str, str]) -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, text in contents.items():
+            archive.writestr(name, text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("contents", "names"),
+    [
+        ({"a.py": "1", "py.typed": ""}, []),
+        ({"a.py": "1"}, ["py.typed"]),
+        ({"a.py": "2", "py.typed": ""}, ["a.py"]),
+        ({"a.py": "1", "py.typed": "", "b.py": ""}, ["b.py"]),
+    ],
+)
+def test_a_wheel_of_the_sdist_that_differs_is_found(
+    contents: dict[str, str], names: list[str], tmp_path: Path
+) -> None:
+    whole = wheel(tmp_path / "whole.whl", {"py.typed": "", "a.py": "1"})
+
+    assert noxfile.differing(whole, wheel(tmp_path / "other.whl", contents)) == names
+
+
+def test_the_package_names_the_versions_that_ci_tests(monkeypatch: MonkeyPatch) -> None:
+    pythons = re.findall(r'"(3\.\d+)"', str(re.findall(r"python: \[(.*)\]", WORKFLOW)))
+    monkeypatch.setattr(noxfile, "PYTHONS", pythons)
+    classifiers = "\n".join(PYPROJECT["project"]["classifiers"])
+
+    assert re.findall(r":: Python :: (3\.\d+)$", classifiers, re.MULTILINE) == pythons
+    assert set(re.findall(r":: Django :: (\S+)$", classifiers, re.MULTILINE)) == {
+        django for _, django in noxfile.legs()
+    }
 
 
 def test_the_devcontainer_ends_in_a_stack_on_the_default_ports() -> None:
