@@ -148,13 +148,27 @@ def test_a_port_without_a_setting_is_refused(choose: Choose, monkeypatch: Monkey
     monkeypatch.setattr(port_choice, "holder", lambda *_: "")
 
     with pytest.raises(PortTakenError) as caught:
-        choose({Published("mail-hog", "0.0.0.0", 8000): ""})
+        choose({Published("mail-hog", "0.0.0.0", 8000): ""}, strict=True)
 
     assert str(caught.value) == (
         "Port 8000, for mail-hog, is taken.\n"
         "  See by whom: sudo ss -ltnp 'sport = :8000'\n"
-        "  No setting chooses it. In the Compose file, write ${MAIL_HOG_PORT:-8000} for 8000"
+        "  Take another port: the same command, without --strict-ports and CI=true"
     )
+
+
+def test_a_port_without_a_setting_is_kept_elsewhere(project: Project, env: Path) -> None:
+    kept: list[dict[Published, int]] = []
+    mail = Published("mail", "127.0.0.1", 8000)
+
+    def override(chosen: Mapping[Published, int]) -> str:
+        kept.append(dict(chosen))
+        return "in a file"
+
+    settings = Settings({}, (env,))
+    chosen = give_way(Gateway(project.root), settings, {mail: ""}, override=override)
+
+    assert (chosen, kept) == ({}, [{mail: 8001}])
 
 
 def test_a_choice_is_written_to_the_file_that_counts(project: Project, env: Path) -> None:

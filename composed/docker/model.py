@@ -47,6 +47,7 @@ class Port(NamedTuple):
     published: str
     host: str
     protocol: str
+    target: str = ""
 
 
 class Build(NamedTuple):
@@ -75,6 +76,7 @@ class ComposeService(NamedTuple):
     command: str = ""
     entrypoint: str = ""
     working_dir: str = ""
+    container_name: str = ""
     environment: Mapping[str, str] = {}
     mounts: Sequence[Mount] = ()
     ports: Sequence[Port] = ()
@@ -176,6 +178,7 @@ class Model:
             service["command"].words(),
             service["entrypoint"].words(),
             service["working_dir"].text(),
+            service["container_name"].text(),
             service["environment"].pairs(),
             [self._mount(mount) for mount in service["volumes"].entries()],
             [_port(port) for port in service["ports"].entries()],
@@ -221,12 +224,12 @@ def _build(build: _Value) -> Build:
 
 def _port(port: _Value) -> Port:
     if isinstance(port.data, Mapping):
-        keys = ("published", "host_ip", "protocol")
-        published, host, protocol = (port[key].text() for key in keys)
+        keys = ("published", "host_ip", "protocol", "target")
+        published, host, protocol, target = (port[key].text() for key in keys)
     else:
         addresses, _, protocol = port.text().partition("/")
-        host, published, _ = ["", "", "", *_FIELD.findall(addresses)][-3:]
-    return Port(published, host.strip("[]"), protocol or "tcp")
+        host, published, target = ["", "", "", *_FIELD.findall(addresses)][-3:]
+    return Port(published, host.strip("[]"), protocol or "tcp", target)
 
 
 @dataclass(frozen=True)

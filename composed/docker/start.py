@@ -6,15 +6,16 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker import engine
-from composed.docker.compose import Compose
+from composed.docker.compose import OVERRIDE, Compose
 from composed.docker.containers import Container, Probe, inspect
 from composed.docker.database import DatabaseService
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
+from composed.docker.names import check_names
 from composed.docker.readiness import Readiness, age
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
@@ -25,7 +26,7 @@ from composed.health.waiting import (
     not_ready,
     wait,
 )
-from composed.ports.published import in_the_way
+from composed.ports.published import Published, in_the_way
 from composed.stack import Service, Stack, UpOptions
 from composed.terminal import ERASE_LINE, say
 
@@ -54,6 +55,7 @@ class Start:
         The volume is compared with the settings before a container is started.
         """
         self._model, services = self._dc.model(), self._options.services
+        check_names(self._dc, self._model, self._stack.name, self._stack.project.compose.folder)
         before = self._seen()
         self._give_way(self._model, before)
         self._database.check(self._model, services)
@@ -144,14 +146,28 @@ class Start:
         foreign = [port for port in wanted if f"{port.host}:{port.port}" not in ours]
         if not (taken := in_the_way(self._gateway, foreign)):
             return False
-        from composed.ports.choice import give_way  # noqa: PLC0415  # nearly always ports are free
+        # Nearly always ports are free.
+        from composed.docker.override import write_ports  # noqa: PLC0415
+        from composed.ports.choice import give_way  # noqa: PLC0415
 
         # Read anew, since a taken port may have been chosen a moment ago.
         values = {**load_settings(self._stack.project).values, **os.environ}
         written = self._dc.written_model()
-        named = {port: written.setting_of_port(port, values) for port in taken}
+        is_ours = self._stack.project.owns_env  # else no setting may be written
+        named = {port: written.setting_of_port(port, values) if is_ours else "" for port in taken}
         avoid, strict = {port.port for port in model.published()}, self._options.strict_ports
-        give_way(self._gateway, self._stack.settings, named, avoid=avoid, strict=strict)
+
+        def override(chosen: Mapping[Published, int]) -> str:
+            file = self._stack.folder / OVERRIDE
+            write_ports(self._gateway, file, model, chosen)
+            return f"in {self._stack.project.relative(file)}"
+
+        give_way(
+            *(self._gateway, self._stack.settings, named),
+            avoid=avoid,
+            strict=strict,
+            override=override,
+        )
         return True
 
     def _build(self, current: Recipe) -> list[str]:

@@ -4,9 +4,9 @@ import contextlib
 import os
 import pwd
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from composed.env.file import edit_env, set_value
 from composed.env.settings import Settings, assignments, read_text
@@ -23,6 +23,10 @@ _CHOICE = r"^# \d+ was taken: inv chose {name}=(\d+)\. .*\n{name}=\1[ \t]*$"
 # Processes that listen for a container: the name of the container says more.
 _FORWARDERS = ("docker", "com.docke", "rootlesskit", "slirp4netns", "vpnkit", "OrbStack", "limactl")
 _COLUMNS = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
+
+
+# Keeps ports that no setting governs; returns the place, as in "kept in FILE".
+Override: TypeAlias = Callable[[Mapping[Published, int]], str]
 
 
 class _Conflict(NamedTuple):
@@ -45,17 +49,19 @@ def give_way(
     *,
     avoid: Collection[int] = (),
     strict: bool = False,
+    override: Override | None = None,
 ) -> dict[str, int]:
     """Choose the next free port for each taken port; return the chosen ports by setting.
 
-    ``taken`` maps each port to the setting that governs the port, or to "". Raises
-    :class:`PortTakenError` when ``strict``, with ``CI=true``, and for a port that the user set.
+    ``taken`` maps each port to the setting that governs the port, or to "": then ``override``
+    gets the chosen port, and returns where the choice is kept. Raises :class:`PortTakenError`
+    when ``strict``, with ``CI=true``, and for a port that the user set.
     """
     strict = strict or os.environ.get("CI") == "true"
     fixed = {
         port
         for port, name in taken.items()
-        if strict or not name or name in os.environ or _written_by_user(name, settings)
+        if strict or not (name or override) or _is_set_by_user(name, settings)
     }
     avoid = {*avoid, *(port.port for port in taken)}
     conflicts = [
@@ -66,12 +72,20 @@ def give_way(
     ]
     if any(conflict.published in fixed for conflict in conflicts):
         raise _refusal(conflicts, settings)
+    unnamed = {conflict.published: conflict.free for conflict in conflicts if not conflict.setting}
+    kept = override(unnamed) if override and unnamed else ""
     for conflict in conflicts:
         port, name, _, free = conflict
-        file = settings.file_of(name)
-        edit_env(file, partial(with_choice, name=name, taken=port.port, free=free))
-        say(f"{conflict}: using {free}, kept as {name} in {file.name}.")
-    return {conflict.setting: conflict.free for conflict in conflicts}
+        if name:
+            file = settings.file_of(name)
+            edit_env(file, partial(with_choice, name=name, taken=port.port, free=free))
+            kept = f"as {name} in {file.name}"
+        say(f"{conflict}: using {free}, kept {kept}.")
+    return {conflict.setting: conflict.free for conflict in conflicts if conflict.setting}
+
+
+def _is_set_by_user(name: str, settings: Settings) -> bool:
+    return bool(name and (name in os.environ or _written_by_user(name, settings)))
 
 
 def _written_by_user(name: str, settings: Settings) -> str:
@@ -94,11 +108,8 @@ def _refusal(conflicts: Sequence[_Conflict], settings: Settings) -> PortTakenErr
     problem, *hints = (f"{conflict}." for conflict in conflicts)
     if unseen := [f"sport = :{c.published.port}" for c in conflicts if not c.holder]:
         hints.append(f"See by whom: sudo ss -ltnp '{' or '.join(unseen)}'")
-    for service, _, port in (c.published for c in conflicts if not c.setting):
-        name = re.sub(r"\W", "_", service).upper()
-        hints.append(
-            f"No setting chooses it. In the Compose file, write ${{{name}_PORT:-{port}}} for {port}"
-        )
+    if any(not conflict.setting for conflict in conflicts):
+        hints.append("Take another port: the same command, without --strict-ports and CI=true")
     if choices := {c.setting: c.free for c in conflicts if c.setting}:
         words = " ".join(f"{name}={free}" for name, free in choices.items())
         hints.append(f"Use another: {words} inv up")

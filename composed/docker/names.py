@@ -1,0 +1,44 @@
+"""Names that another stack on the engine has already."""
+
+import shlex
+from pathlib import Path
+
+from composed.docker.compose import PROJECT_LABEL, Compose
+from composed.docker.model import Model
+from composed.env.settings import NAME
+from composed.errors import NotFoundError, RefusedError
+
+
+def check_names(dc: Compose, model: Model, project: str, folder: Path) -> None:
+    """Raise :class:`RefusedError` where a stack of another folder has the name of this stack.
+
+    Compose would take the containers and volumes of that stack for its own. A name that the
+    Compose file fixes for a container can be in use too, and an external volume can be missing.
+    """
+    fixed = {service.container_name for service in model.services.values()}
+    for name, owner, other in _containers(dc):
+        if owner == project and other and Path(other).is_dir() and not folder.samefile(other):
+            raise RefusedError(
+                f"The stack {owner} exists already: it belongs to the folder {other}.",
+                f"End that stack: cd {shlex.quote(other)} && docker compose down",
+                f"Or give this stack another name: write {NAME}={owner}-2 into .env",
+            )
+        if owner != project and name in fixed:
+            of = f" of the stack {owner}" if owner else ""
+            raise RefusedError(
+                f"A container{of} is called {name}, as in the Compose file here (container_name).",
+                f"Remove that container: docker rm --force {name}",
+            )
+    for volume in model.volumes.values():
+        if volume.external and volume.name not in dc.volumes():
+            problem = f"There is no volume {volume.name}, and the Compose file calls it external."
+            raise NotFoundError(problem, f"Type: docker volume create {volume.name}")
+
+
+def _containers(dc: Compose) -> list[list[str]]:
+    """Return the name, the project and the project's folder of each container on the engine."""
+    labels = (PROJECT_LABEL, f"{PROJECT_LABEL}.working_dir")
+    form = "\\t".join(["{{.Names}}", *(f'{{{{.Label "{label}"}}}}' for label in labels)])
+    answer = dc.gateway.ask(["docker", "ps", "--all", "--format", form])
+    rows = [line.split("\t") for line in answer.out.splitlines()]
+    return [row for row in rows if len(row) == len(labels) + 1]

@@ -1,0 +1,91 @@
+"""Names that another stack has already, external volumes, and the ports that inv chose."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composed.docker.compose import Compose
+from composed.docker.model import Model
+from composed.docker.names import check_names
+from composed.docker.override import write_ports
+from composed.errors import ComposedError
+from composed.gateway import Gateway
+from composed.ports.published import Published
+from tests.recorder import Recorder
+
+
+def check(recorder: Recorder, folder: Path, row: str, **top: Any) -> str:
+    """Check a stack ``shop`` beside a container; return the exit code and the error, or ""."""
+    recorder.on("docker", "ps", "--all", "--format").say(row)
+    recorder.on("docker", "volume", "ls").say("there other\n")
+    try:
+        check_names(Compose(Gateway(folder), []), Model(top), "shop", folder)
+    except ComposedError as error:
+        return f"{error.code} {error}"
+    return ""
+
+
+def test_a_stack_of_another_folder_is_not_taken_over(recorder: Recorder, tmp_path: Path) -> None:
+    other = tmp_path / "an other"
+    other.mkdir()
+
+    refused = check(recorder, tmp_path, f"shop-web-1\tshop\t{other}\n")
+
+    assert refused == (
+        f"77 The stack shop exists already: it belongs to the folder {other}.\n"
+        f"  End that stack: cd '{other}' && docker compose down\n"
+        "  Or give this stack another name: write COMPOSE_PROJECT_NAME=shop-2 into .env"
+    )
+
+
+@pytest.mark.parametrize("row", ["shop-web-1\tshop\t/gone", "x\tshop\t.", "x\tother\t/", "x"])
+def test_other_containers_are_no_obstacle(
+    row: str, recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert check(recorder, tmp_path, row) == ""
+
+
+def test_a_fixed_name_may_be_in_use(recorder: Recorder, tmp_path: Path) -> None:
+    services = {"web": {"container_name": "django"}}
+
+    assert check(recorder, tmp_path, "django\tother\t", services=services).startswith(
+        "77 A container of the stack other is called django, as in the Compose file here"
+    )
+    assert check(recorder, tmp_path, "django\tshop\t", services=services) == ""
+
+
+def test_an_external_volume_is_made_by_the_user(recorder: Recorder, tmp_path: Path) -> None:
+    missing = {"data": {"name": "gone", "external": True}}
+    there = {"data": {"name": "there", "external": True}}
+
+    assert check(recorder, tmp_path, "", volumes=missing).endswith(
+        "  Type: docker volume create gone"
+    )
+    assert check(recorder, tmp_path, "", volumes=there) == ""
+
+
+def test_chosen_ports_replace_the_ports_of_a_service(tmp_path: Path) -> None:
+    file, gateway = tmp_path / "override.yml", Gateway(tmp_path)
+    ports = [
+        {"published": "8000", "target": 80, "host_ip": "127.0.0.1"},
+        {"published": "8000", "target": 81, "host_ip": "::1"},
+        {"published": "53", "target": 53, "protocol": "udp"},
+        {"target": 5},
+    ]
+    mail = {"ports": [{"published": "8025", "target": 25}]}
+    model = Model({"services": {"web": {"ports": ports}, "mail": mail, "quiet": mail}})
+
+    write_ports(gateway, file, model, {Published("web", "127.0.0.1", 8000): 8001})
+    write_ports(gateway, file, model, {Published("mail", "0.0.0.0", 8025): 8026})
+
+    lines = [line for line in file.read_text().splitlines() if line[:1] != "#"]
+    web = ["127.0.0.1:8000:80/tcp", "[::1]:8000:81/tcp", "53:53/udp", "5/tcp"]
+    assert lines == [
+        "services:",
+        f'  "web": {{ports: !override {json.dumps(web)}}}',
+        '  "mail": {ports: !override ["8026:25/tcp"]}',
+    ]
