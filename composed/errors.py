@@ -49,6 +49,10 @@ class NotFoundError(ComposedError):
     exit_code = 66
 
 
+class NotSupportedError(NotFoundError):
+    """The verbs on data support neither the database of Django nor its place."""
+
+
 class EngineError(ComposedError):
     """There is no Docker Engine, or the engine does not answer."""
 

@@ -51,12 +51,15 @@ def open_stack(
     if recorded == "docker" and settings["COMPOSED_MODE"] == "local" and engine.problem(gateway):
         recorded = ""  # the way out when the engine is gone
     mode = choose_mode(settings, recorded=recorded)
+    is_named = bool(project.database)
     if mode == "docker" and not (project.backend and project.database):
         project = detected(project, settings, gateway)
     else:
         project = project.with_services()
     kind: type[Stack] = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])
-    return kind(project, settings, gateway)
+    stack = kind(project, settings, gateway)
+    stack.follows_django = not is_named
+    return stack
 
 
 def detected(project: Project, settings: Settings, gateway: Gateway) -> Project:

@@ -110,10 +110,12 @@ class Project:
     def with_services(self, backend: str | None = None, database: str | None = None) -> Self:
         """Return the project with these names of services where no key names the services.
 
-        Without a name, the usual name is used: an error then lists the services and the key.
+        Without a backend, the usual name is used: an error then lists the services and the key.
+        An empty ``database`` is a project without such a service.
         """
-        backend, database = self.backend or backend, self.database or database
-        return replace(self, backend=backend or "backend", database=database or "db")
+        database = "db" if database is None else database
+        backend = self.backend or backend or "backend"
+        return replace(self, backend=backend, database=self.database or database)
 
     def relative(self, path: Path) -> str:
         """Return the path as a user in ``root`` writes it."""

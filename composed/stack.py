@@ -77,6 +77,7 @@ class Stack(ABC):
     runner: Runner
     inside: Inside
     store: Store
+    belongings: Belongings
     compose: Callable[[Sequence[str]], int] | None = None
 
     def __init__(self, project: Project, settings: Settings, gateway: Gateway) -> None:
@@ -84,6 +85,7 @@ class Stack(ABC):
         self.name = settings["COMPOSE_PROJECT_NAME"]
         self.folder = project.folder(self.name)  # the stack's own files; all may be removed
         self._is_locked = False
+        self.follows_django = False  # ask Django for its database: no key names the service
         self.stop_mark = self.folder / "stopping"  # exists while services are being stopped
 
     def explain(self, text: str, *, loading: bool = False) -> Explanation | None:
@@ -92,9 +94,18 @@ class Stack(ABC):
 
         return explain(text, self.project, local=self.mode == "local", loading=loading)
 
+    def about_data(self) -> str:
+        """Return a sentence on a database that is not where a reader would look; "" for none."""
+        return ""
+
+    def restart_workers(self) -> list[str]:
+        """Restart the other running services with the backend's code; return their names."""
+        return []
+
     def remember(self) -> None:
         """Record the mode, for later verbs."""
         self.gateway.write(self.folder / "mode", self.mode)
+        self.gateway.write(self.folder.parent / ".gitignore", "*\n")  # no file of theirs names us
         self.gateway.make_private(self.folder.parent, self.folder)
 
     def remove_folder(self) -> None:
@@ -217,11 +228,23 @@ class Inside(ABC):
 
 
 class Store(ABC):
-    """The data of a stack."""
+    """The database that Django uses."""
 
     @abstractmethod
     def database(self, name: str = "") -> AbstractContextManager[Database]:
         """Yield the live database, started if necessary, or another database of the server."""
+
+    @abstractmethod
+    def has_data(self) -> bool:
+        """Return whether there is a database that could be lost; start nothing."""
+
+    def place_inside(self, place: str) -> str:
+        """Return how the backend names a copy: see :meth:`Database.copied`."""
+        return place
+
+
+class Belongings(ABC):
+    """All that a stack has beside settings and snapshots: data, services, networks, images."""
 
     @abstractmethod
     def retired(self) -> AbstractContextManager[Mapping[str, Database]]:
@@ -232,9 +255,9 @@ class Store(ABC):
         nobody can write.
         """
 
+    @abstractmethod
     def has_data(self) -> bool:
-        """Return whether there is a database that could be lost; start nothing."""
-        return bool(self.holdings())
+        """Return whether the removal would lose a database; start nothing."""
 
     @abstractmethod
     def holdings(self) -> list[str]:

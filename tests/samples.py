@@ -91,7 +91,7 @@ class Inv:
 
 
 def snapshot_names(project: Project) -> list[str]:
-    return sorted(path.name for path in project.snapshots.glob("*"))
+    return sorted(path.name for path in project.snapshots.glob("[!.]*"))
 
 
 def make_socket(file: Path) -> None:

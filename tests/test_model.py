@@ -37,7 +37,7 @@ def test_missing_keys_are_empty(data: object) -> None:
 def test_a_service_without_keys_is_empty() -> None:
     keys = ("image", "build", "command", "environment", "volumes", "ports", "depends_on")
 
-    empty = ComposeService("web", mounts=[], ports=[], depends_on=[], awaits=[])
+    empty = ComposeService("web", mounts=[], ports=[], depends_on=[], awaits=[], aliases=[])
     assert web() == web(**dict.fromkeys(keys)) == empty
 
 

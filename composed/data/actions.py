@@ -129,6 +129,8 @@ def _replace(
             of = dump.database if dump else ""
             taken = _take(stack, database, "", f"before {verb}", verify=verify, of=of)
         database.swap()
+    if workers := stack.restart_workers():
+        say(f"Restarted, since their data was replaced: {', '.join(workers)}")
     _say_the_way_back(taken)
     return facts
 
@@ -179,7 +181,7 @@ def down_volumes(stack: Stack, *, safety: bool = True, verify: bool = True) -> i
 def destroy(stack: Stack, *, safety: bool = True, verify: bool = True) -> int:
     """Remove all of the stack except snapshots and settings; return the exit code."""
     with _last_snapshots(stack, "destroy", safety=safety, verify=verify):
-        code = stack.store.destroy()
+        code = stack.belongings.destroy()
         if not code:
             stack.remove_folder()
         return code
@@ -213,7 +215,7 @@ def _last_snapshots(stack: Stack, verb: str, *, safety: bool, verify: bool) -> I
     """Take a snapshot of all data before the block; refuse if the data cannot be read."""
     taken: list[Snapshot] = []
     with _alone(stack), stack.locked():  # nobody starts the services in between
-        if safety and stack.store.has_data():
+        if safety and stack.belongings.has_data():
             try:
                 taken = _take_all(stack, f"before {verb}", verify=verify)
             except ComposedError as error:
@@ -231,7 +233,7 @@ def _take_all(stack: Stack, reason: str, *, verify: bool) -> list[Snapshot]:
         with contextlib.suppress(DryRunEnded), stack.store.database() as database:
             _preview(stack, database, "dump")
         return []
-    with stack.store.retired() as databases:
+    with stack.belongings.retired() as databases:
         taken = [
             _take(stack, database, "", reason, verify=verify, of=name)
             for name, database in databases.items()

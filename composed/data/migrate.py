@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from composed.data import actions as data
 from composed.data import migrations
-from composed.errors import end_with
+from composed.errors import NotSupportedError, end_with
 from composed.stack import Stack
 from composed.terminal import say
 
@@ -15,7 +15,12 @@ def migrate(
     stack: Stack, args: Sequence[str] = (), *, safety: bool = True, rollback: bool = False
 ) -> None:
     """Run Django's ``migrate``, after a snapshot when data will change; end with the exit code."""
-    guarded = safety and not stack.gateway.dry and _changes_data(stack, args, rollback=rollback)
+    guarded = safety and not stack.gateway.dry
+    try:
+        guarded = guarded and _changes_data(stack, args, rollback=rollback)
+    except NotSupportedError as error:
+        say(f"No snapshot is taken. {error.problem}")
+        guarded = False
     taken = data.snapshot(stack, reason="before migrate") if guarded else None
     code = stack.inside.manage("migrate", *args)
     if code and guarded:

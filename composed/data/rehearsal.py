@@ -46,7 +46,7 @@ def rehearse(stack: Stack) -> tuple[int, list[Migration]]:
         return 0, []
     with data.copied(stack) as place:
         say("Migrating the copy …")
-        call = f"rehearse({place!r}, {stack.database_engine!r})"
+        call = f"rehearse({stack.store.place_inside(place)!r}, {stack.database_engine!r})"
         script = f"{SCRIPT.read_text(encoding='utf-8')}\n{call}\n"
         answer = stack.inside.ask_one_off("shell", "--command", script)
         return answer.code, _read(answer, stack.database_engine)

@@ -21,7 +21,7 @@ from composed.terminal import Progress, shown, size, table
 HEADINGS = ("NAME", "MADE (UTC)", "SIZE", "ROWS", "ENGINE", "COMMIT", "PROJECT", "WHY")
 
 FORMAT = 1
-DUMP, MANIFEST = "database.dump", "manifest.json"
+DUMP, MANIFEST, IGNORE = "database.dump", "manifest.json", ".gitignore"
 HALF_MADE = ".half-made"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -148,6 +148,7 @@ class Snapshots:
         self.check_free(name)
         half = self._half(name)
         self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / IGNORE).write_text("*\n")  # for git: no file of the project's names us
         with contextlib.ExitStack() as lock:
             with folder_lock(self._folder, "writes a snapshot"):  # see remove_half_made
                 try:

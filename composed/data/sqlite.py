@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import shutil
 import sqlite3
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -244,6 +245,16 @@ class SQLite(Database):
         users = ", ".join(f"{name} (PID {pid})" for pid, name in users_of(self._file).items())
         problem = f"{self._file} is {how} by {users or 'another program'}."
         return InputOutputError(f"{problem} The database is as it was.", "Stop the program first.")
+
+
+def client(file: Path, args: Sequence[str], command: str = "") -> list[str]:
+    """Return the command line of a client of SQLite; raises :class:`NotFoundError` without one."""
+    if not file.exists():
+        raise NotFoundError(f"There is no {file}.", "Type: inv migrate")
+    program = ["sqlite3"] if shutil.which("sqlite3") else [sys.executable, "-m", "sqlite3"]
+    if program[0] != "sqlite3" and sys.version_info < (3, 12):
+        raise NotFoundError("There is no sqlite3 command here.", "Type: inv shell --django")
+    return [*program, *args, str(file), *([command] if command else [])]
 
 
 @contextlib.contextmanager

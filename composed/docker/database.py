@@ -29,8 +29,8 @@ class DatabaseService:
         self._runs = False  # seen by this verb already: a second question would be slow
 
     def start(self) -> bool:
-        """Start the service; return whether the service was down before."""
-        if self._stack.gateway.dry or self._runs:
+        """Start the service, if there is one; return whether the service was down before."""
+        if self._stack.gateway.dry or self._runs or not self.name:
             return False
         found = [s for s in self._stack.runner.ps() if s.service == self.name]
         works = any(s.ready or (s.state == "running" and self.answers()) for s in found)
@@ -39,6 +39,10 @@ class DatabaseService:
             self._stack.runner.up(UpOptions(services=[self.name]))
         self._runs = True
         return was_down
+
+    def follow(self, name: str) -> None:
+        """Take ``name`` for the live database: Django uses that database of the server."""
+        self.login = (self.login[0], name or self.login[1])
 
     def answers(self) -> bool:
         """Ask the server in the container itself: on a busy machine, the health status is old.

@@ -11,6 +11,7 @@ from composed.docker import engine
 from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.django import ManageCommand, manage_command, server_variables
+from composed.docker.file_store import MountedFileStore
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer, Typed
 from composed.stack import Inside, Stack
@@ -60,7 +61,9 @@ class ContainerInside(Inside):
         manage, env = self._manage_command, self._exported() | dict(env or {})
         program, *words = manage.words
         with self._call() as call:
-            run = ["run", "--rm", "--no-deps", *tty, "--label", f"{LABEL}={call}", *user]
+            # A database of another kind starts as a dependency.
+            alone = ["--no-deps"] if self._database.name else []
+            run = ["run", "--rm", *alone, *tty, "--label", f"{LABEL}={call}", *user]
             run += [*_env(env), *manage.options, "--entrypoint", shlex.quote(program)]
             yield [*run, self._project.backend, *words, *args], env
 
@@ -115,6 +118,10 @@ class ContainerInside(Inside):
         return code
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
+        if isinstance(store := self._stack.store, MountedFileStore):
+            from composed.data.sqlite import client  # noqa: PLC0415  # few projects need it
+
+            return self._gateway.run(client(store.file, args, command))
         user, name = self._database.login
         options = ["--username", user, "--dbname", name]
         if command or not sys.stdin.isatty():

@@ -67,7 +67,7 @@ class ComposeService(NamedTuple):
     """A service; ``environment`` has only the variables that the model gives a value.
 
     ``secrets`` are the files of this machine, by their paths in the container. Compose starts the
-    service when the services ``awaits`` are healthy.
+    service when the services ``awaits`` are healthy. ``aliases`` are further names on the network.
     """
 
     name: str
@@ -83,6 +83,12 @@ class ComposeService(NamedTuple):
     depends_on: Sequence[str] = ()
     secrets: Mapping[str, Path] = {}
     awaits: Sequence[str] = ()
+    aliases: Sequence[str] = ()
+
+    @property
+    def hosts(self) -> set[str]:
+        """The names under which other services reach the service."""
+        return {self.name, *self.aliases, *filter(None, [self.container_name])}
 
     @property
     def entry(self) -> str:
@@ -185,6 +191,7 @@ class Model:
             list(needs.data if isinstance(needs.data, list) else needs.mapping()),
             dict(self._secret(secret) for secret in service["secrets"].entries()),
             [] if isinstance(needs.data, list) else _awaited(needs),
+            _aliases(service["networks"]),
         )
 
     def _secret(self, secret: _Value) -> tuple[str, Path]:
@@ -212,6 +219,11 @@ def setting_of(text: str) -> str:
 def _awaited(needs: _Value) -> list[str]:
     pairs = needs.mapping().items()
     return [name for name, need in pairs if need["condition"].text() == "service_healthy"]
+
+
+def _aliases(networks: _Value) -> list[str]:
+    given = [] if isinstance(networks.data, list) else networks.mapping().values()
+    return [alias.text() for network in given for alias in network["aliases"].entries()]
 
 
 def _build(build: _Value) -> Build:

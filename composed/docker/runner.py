@@ -6,8 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from composed.data.connection import recorded
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
+from composed.docker.follow import ends_with_container
 from composed.docker.store import check_owners
 from composed.docker.volatile import volatile
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
@@ -33,12 +35,20 @@ class ComposeRunner(Runner):
         """Only stop a database whose data would end with the container."""
         if volumes:
             check_owners(self._dc, self._stack.name)
-        elif kept := {found.service for found in volatile(self._stack.gateway, self._stack.name)}:
+        elif kept := self._with_data():
             return self._down_without(kept)
         with self._stack.locked(), self._stack.stopping():
             if strays := self._strays():
                 self._dc.run_or_end("rm", "--stop", "--force", *strays)
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+
+    def _with_data(self) -> set[str]:
+        """Return the services whose containers have data that nothing else has."""
+        kept = {found.service for found in volatile(self._stack.gateway, self._stack.name)}
+        if kept_answer := recorded(self._stack):
+            backend = self._dc.model().service(self._stack.project.backend)
+            kept |= {backend.name} if ends_with_container(kept_answer[0], backend) else set()
+        return kept
 
     def _down_without(self, kept: set[str]) -> int:
         others = sorted({service.service for service in self.ps()} - kept)

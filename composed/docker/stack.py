@@ -1,22 +1,28 @@
 """Docker mode: the parts of a stack that Compose runs."""
 
+import functools
+
 from composed.calls import Calls
 from composed.docker.compose import compose_of
 from composed.docker.database import DatabaseService
+from composed.docker.detection import same_image
+from composed.docker.file_store import SWAPS, MountedFileStore
 from composed.docker.inside import ContainerInside
 from composed.docker.runner import ComposeRunner
 from composed.docker.store import VolumeStore
 from composed.env.settings import Settings
+from composed.errors import ComposedError
 from composed.gateway import Gateway
 from composed.project import Project
-from composed.stack import Report, Runner, Stack, Volume
+from composed.stack import Report, Runner, Stack, Store, Volume
+from composed.terminal import say
 
 
 class DockerStack(Stack):
     """A stack in containers; another ``runner`` may run the same services without Compose."""
 
     mode = "docker"
-    database_engine = "postgresql"
+    belongings: VolumeStore
 
     def __init__(
         self, project: Project, settings: Settings, gateway: Gateway, runner: Runner | None = None
@@ -28,9 +34,55 @@ class DockerStack(Stack):
         self._database = DatabaseService(self, self._dc)
         self.runner = runner or ComposeRunner(self, self._dc, self._database)
         self.inside = ContainerInside(self, self._dc, self._calls, self._database)
-        self.store = VolumeStore(self, self._dc, self._calls, self._database)
+        self.belongings = VolumeStore(self, self._dc, self._calls, self._database)
         # A second Ctrl-C kills.
         self.compose = lambda args: self._dc.run(*args, insist=False, typed="all")
+
+    @functools.cached_property
+    def store(self) -> Store:  # type: ignore[override]
+        """The database that Django uses, where the service was not named by a key.
+
+        Raises :class:`SettingError` where that is another database than the service's.
+        """
+        if not self.follows_django:
+            return self.belongings
+        from composed.data import connection  # noqa: PLC0415
+        from composed.docker.follow import check, file_on_host  # noqa: PLC0415
+
+        model = self._dc.model()
+        try:
+            found = connection.connection(self, self._dc.ask("config", "--format", "json"))
+        except connection.UnknownError as reason:
+            say(f"Which database Django uses is not known: {reason}")
+            return self.belongings
+        backend = model.service(self.project.backend)
+        if found.vendor == "sqlite" and (file := file_on_host(backend, found.name)):
+            return MountedFileStore(self, self._dc, file, found.name, self.belongings)
+        check(found, model, self.project.database)
+        self._database.follow(found.name)
+        return self.belongings
+
+    def about_data(self) -> str:
+        try:
+            store = self.store
+        except ComposedError as error:
+            return str(error)
+        if not isinstance(store, MountedFileStore):
+            return ""
+        unused = f"; the service {name} is not used" if (name := self.project.database) else ""
+        return f"Django uses SQLite: {store.file}{unused}."
+
+    def restart_workers(self) -> list[str]:
+        names = same_image(self._dc.model(), self.project.backend)
+        workers = sorted({*names} & {*self._dc.running()}) if names else []
+        if workers:
+            self._dc.run_or_end("restart", *workers)
+        return workers
+
+    @property
+    def database_engine(self) -> str:  # type: ignore[override]
+        """The engine of the store."""
+        return "postgresql" if self.store is self.belongings else "sqlite"
 
     @property
     def report(self) -> Report:
@@ -46,5 +98,8 @@ class DockerStack(Stack):
 
     def clean_up(self) -> None:
         if not self.gateway.dry:
+            left = Calls(self.gateway, self.folder / SWAPS).abandoned()
+            if left and isinstance(self.store, MountedFileStore):
+                self.store.clean_up()
             self._dc.end_abandoned(self._calls)
             self._database.clean_up()

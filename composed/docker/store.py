@@ -11,7 +11,7 @@ from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.volatile import volatile
 from composed.errors import Interrupted, RefusedError
-from composed.stack import Stack, Store
+from composed.stack import Belongings, Stack, Store
 
 if TYPE_CHECKING:  # `inv ps` has to be quick
     from composed.database import Database
@@ -27,7 +27,7 @@ KINDS = (
 NOTE = "nothing was removed"  # in the errors of a last snapshot
 
 
-class VolumeStore(Store):
+class VolumeStore(Store, Belongings):
     """The volume of the database service, and everything on the engine with the stack's label."""
 
     def __init__(self, stack: Stack, dc: Compose, calls: Calls, database: DatabaseService) -> None:

@@ -1,7 +1,6 @@
 """The programs of the server in local mode: ordinary processes in the source folder."""
 
 import re
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -92,13 +91,9 @@ class LocalInside(Inside):
 
     def dbshell(self, args: Sequence[str], command: str = "") -> int:
         self.check_files()
-        if not self.database.exists():
-            raise NotFoundError(f"There is no {self.database}.", "Type: inv migrate")
-        client = ["sqlite3"] if shutil.which("sqlite3") else [sys.executable, "-m", "sqlite3"]
-        if client[0] != "sqlite3" and sys.version_info < (3, 12):
-            raise NotFoundError("There is no sqlite3 command here.", "Type: inv shell --django")
-        question = [command] if command else []
-        return self._gateway.run([*client, *args, str(self.database), *question])
+        from composed.data.sqlite import client  # noqa: PLC0415  # few verbs need it
+
+        return self._gateway.run(client(self.database, args, command))
 
     def check_services(self, names: Sequence[str]) -> None:
         """Raise :class:`NotFoundError` for a service that local mode does not have."""

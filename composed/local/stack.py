@@ -20,7 +20,7 @@ from composed.local.inside import LocalInside
 from composed.local.runner import HOST, LocalRunner
 from composed.ports.published import Published
 from composed.project import Project
-from composed.stack import Report, Stack, Store, UpOptions, as_json, service_rows
+from composed.stack import Belongings, Report, Stack, Store, UpOptions, as_json, service_rows
 from composed.terminal import say
 
 if TYPE_CHECKING:  # few verbs need the data
@@ -43,7 +43,7 @@ class LocalStack(Stack):
         self.daemon = Daemon(gateway, self.folder)
         self.inside = LocalInside(self)
         self.runner = LocalRunner(self, self.inside, self.daemon)
-        self.store = FileStore(self, self.inside.database)
+        self.store = self.belongings = FileStore(self, self.inside.database)
 
     @property
     def report(self) -> Report:
@@ -55,7 +55,7 @@ class LocalStack(Stack):
             self.store.clean_up()
 
 
-class FileStore(Store):
+class FileStore(Store, Belongings):
     """The data of local mode: the file ``SQLITE_PATH``, and half-made copies beside the file."""
 
     def __init__(self, stack: LocalStack, file: Path) -> None:
@@ -100,6 +100,9 @@ class FileStore(Store):
                 self._stack.runner.up_on(listener, UpOptions())
         except ComposedError as error:
             say(f"The server is stopped: {error.problem}\n  See all: inv up")
+
+    def has_data(self) -> bool:
+        return bool(self.holdings())
 
     def holdings(self) -> list[str]:
         return [str(self._file)] if self._file.exists() else []

@@ -135,7 +135,7 @@ def destroy(
     from composed.data import actions as data
 
     stack = prepare_stack(c)
-    names = ", ".join(stack.store.holdings())
+    names = ", ".join(stack.belongings.holdings())
     question = f"Remove {stack.name}, with all its data{names and f' ({names})'} and images?"
     confirm(stack, question, "destroy", yes, no_snapshot, no_verify)
     end_with(data.destroy(stack, safety=not no_snapshot, verify=not no_verify))

@@ -153,6 +153,8 @@ def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
     with bundle_on_failure(stack):
         services = start()
         print(as_table(stack, services))
+        if about := stack.about_data():
+            print(f"\n{about}")
         url = url_of(services)
         for complaint in complaints(stack, url) if url else ():
             if complaint.fatal:

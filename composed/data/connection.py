@@ -1,0 +1,85 @@
+"""The database that Django itself uses: asked of Django once, and again after a change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from composed.errors import printable
+from composed.gateway import Answer
+from composed.project import text_of
+from composed.records import read_object
+from composed.stack import Stack
+
+MARK = "composed: "
+SCRIPT = f"""\
+import json, os
+from django.db import connection
+found = connection.settings_dict
+name = str(found["NAME"] or "")
+is_file = connection.vendor == "sqlite" and ":memory:" not in name
+answer = {{"vendor": connection.vendor, "name": os.path.abspath(name) if is_file else name}}
+answer.update(host=str(found["HOST"] or ""), user=str(found["USER"] or ""))
+print("{MARK}" + json.dumps(answer))
+"""
+FILE = "django.json"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Django's default database; ``vendor`` in the words of Django: postgresql, sqlite, mysql."""
+
+    vendor: str
+    name: str
+    host: str
+    user: str
+
+
+class UnknownError(Exception):
+    """Django gave no answer; the text is the last line of the reason."""
+
+
+def connection(stack: Stack, about: str) -> Connection:
+    """Return the database of Django, from the record where ``about`` and the settings are the same.
+
+    ``about`` is all that decides on the container, as a text. Raises :class:`UnknownError`.
+    """
+    file, seen = stack.folder / FILE, _fingerprint(stack, about)
+    if (kept := recorded(stack)) and kept[1] == seen:
+        return kept[0]
+    found = _read(stack.inside.ask_one_off("shell", "--command", SCRIPT))
+    stack.gateway.write(file, json.dumps(asdict(found) | {"seen": seen}, indent=2))
+    return found
+
+
+def recorded(stack: Stack) -> tuple[Connection, str] | None:
+    """Return the answer that Django gave before, and the fingerprint of that time."""
+    try:
+        data = read_object(stack.folder / FILE)
+        fields = (data["vendor"], data["name"], data["host"], data["user"], data["seen"])
+    except (OSError, ValueError, KeyError):
+        return None
+    if not all(isinstance(field, str) for field in fields):
+        return None
+    return Connection(*map(str, fields[:4])), str(fields[4])
+
+
+def _read(answer: Answer) -> Connection:
+    lines = [line for line in answer.out.splitlines() if line.startswith(MARK)]
+    try:
+        data = json.loads(lines[-1].removeprefix(MARK)) if lines else {}
+        return Connection(*(str(data[key]) for key in ("vendor", "name", "host", "user")))
+    except (ValueError, KeyError):
+        reason = (answer.err.strip().splitlines() or [f"it ended with {answer.code}"])[-1]
+        raise UnknownError(printable(reason)) from None
+
+
+def _fingerprint(stack: Stack, about: str) -> str:
+    """Return a hash of ``about`` and of the files from which the settings are read."""
+    project = stack.project
+    folders = {path.parent for path in project.settings_paths}
+    files = [file for folder in folders for file in folder.glob("*.py")]
+    files += [project.base / "manage.py", *project.base.glob(".env*"), *project.root.glob(".env*")]
+    texts = [f"{file}\0{text_of(file)}" for file in sorted({*files}) if file.is_file()]
+    return hashlib.sha256("\0".join([about, *texts]).encode(errors="replace")).hexdigest()

@@ -1,0 +1,61 @@
+"""Follows Django to its database, or refuses: data that Django does not use need no snapshot."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from composed.data.connection import Connection
+from composed.docker.model import ComposeService, Model, Mount
+from composed.errors import NotSupportedError, SettingError
+
+WITHOUT = "To migrate without a snapshot: inv migrate --no-snapshot"
+_POOLER = re.compile("bouncer|pgcat|pgpool|odyssey|haproxy")
+
+
+def check(found: Connection, model: Model, database: str) -> None:
+    """Raise an error unless Django uses the PostgreSQL of the service ``database``.
+
+    :class:`NotSupportedError` where no verb could help, :class:`SettingError` where the verbs
+    would save another database than the one that Django uses.
+    """
+    if found.vendor not in ("postgresql", "sqlite"):
+        problem = f"Django uses {found.vendor}: the verbs on data support PostgreSQL and SQLite."
+        raise NotSupportedError(problem, "Django's own: inv manage -- dumpdata")
+    if found.vendor == "sqlite":
+        problem = f"Django uses SQLite, {found.name or 'in memory'}, in no folder of this machine."
+        raise SettingError(problem, "Mount the folder of that file in the Compose file.", WITHOUT)
+    if not database:
+        problem = f"Django uses PostgreSQL on {found.host or 'a socket'}, which is no service here."
+        raise NotSupportedError(problem, "The verbs on data support a PostgreSQL service.")
+    known = {host for service in _ways(model, database) for host in service.hosts}
+    if found.host not in known:
+        named = [s.name for s in model.services.values() if found.host in s.hosts]
+        problem = f"Django uses the database on {found.host or 'a socket'}, not service {database}."
+        key = f'Name it in pyproject.toml: [tool.composed] database = "{"".join(named)}"'
+        hint = key if named else "See DATABASES in the settings of Django."
+        raise SettingError(problem, hint, WITHOUT)
+
+
+def _ways(model: Model, database: str) -> list[ComposeService]:
+    """Return the service of the database, and the poolers before it."""
+    poolers = [s for s in model.services.values() if _POOLER.search(f"{s.image} {s.name}")]
+    return [model.service(database), *poolers]
+
+
+def file_on_host(service: ComposeService, path: str) -> Path | None:
+    """Return the file of this machine that is at a path of the service; it may not exist yet."""
+    mount = _mount_of(service, path)
+    if not mount or mount.type != "bind":
+        return None
+    return Path(mount.source, PurePosixPath(path).relative_to(mount.target))
+
+
+def ends_with_container(found: Connection, service: ComposeService) -> bool:
+    """Return whether Django uses a SQLite file that only the container has."""
+    return found.vendor == "sqlite" and found.name[:1] == "/" and not _mount_of(service, found.name)
+
+
+def _mount_of(service: ComposeService, path: str) -> Mount | None:
+    mounts = [m for m in service.mounts if PurePosixPath(path).is_relative_to(m.target)]
+    return max(mounts, key=lambda mount: len(mount.target), default=None)
