@@ -10,6 +10,7 @@ from invoke import Context
 
 from composed import files
 from composed.docker import engine
+from composed.docker.outside import Outside, outside
 from composed.env import copies
 from composed.env.settings import Settings, assignments, env_files, load_settings, read_text
 from composed.errors import EngineError, SettingError
@@ -51,14 +52,17 @@ def open_stack(
     if recorded == "docker" and settings["COMPOSED_MODE"] == "local" and engine.problem(gateway):
         recorded = ""  # the way out when the engine is gone
     mode = choose_mode(settings, recorded=recorded)
-    is_named = bool(project.database)
+    is_named, known = bool(project.database), Outside("", {})
     if mode == "docker" and not (project.backend and project.database):
         project = detected(project, settings, gateway)
+    elif mode == "local" and not project.owns_env:
+        known = outside(project, settings, gateway)
+        project = project.with_services(known.backend)
     else:
         project = project.with_services()
     kind: type[Stack] = getattr(import_module(f"composed.{mode}.stack"), STACKS[mode])
     stack = kind(project, settings, gateway)
-    stack.follows_django = not is_named
+    stack.follows_django, stack.of_compose = not is_named, known.variables
     return stack
 
 

@@ -86,6 +86,7 @@ class Stack(ABC):
         self.folder = project.folder(self.name)  # the stack's own files; all may be removed
         self._is_locked = False
         self.follows_django = False  # ask Django for its database: no key names the service
+        self.of_compose: Mapping[str, str] = {}  # variables of the backend, for local mode
         self.stop_mark = self.folder / "stopping"  # exists while services are being stopped
 
     def explain(self, text: str, *, loading: bool = False) -> Explanation | None:

@@ -16,7 +16,7 @@ from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import DB_ROW, PS_ROW, Inv, ps_answer
 
-DJANGO: dict[str, str] = {"vendor": "postgresql", "name": "task_db", "host": "db", "user": "u"}
+DJANGO: dict[str, str] = {"vendor": "postgresql", "name": "task_db", "host": "db"}
 SERVICES: dict[str, Any] = {
     "web": {"command": "python manage.py runserver", "build": "."},
     "db": {"image": "postgres:15", "container_name": "pg", "environment": {"POSTGRES_USER": "cp"}},
@@ -26,10 +26,15 @@ SERVICES: dict[str, Any] = {
 MODEL = Model({"services": SERVICES})
 
 
+def of(**about: str) -> Connection:
+    values = DJANGO | about
+    return Connection(values["vendor"], values["name"], values["host"])
+
+
 def refused(**about: str) -> str:
     """Return the exit code and the error for a database of Django, "" for none."""
     try:
-        check(Connection(**DJANGO | about), MODEL, about.pop("service", "db"))
+        check(of(**about), MODEL, about.pop("service", "db"))
     except ComposedError as error:
         return f"{error.code} {error}"
     return ""
@@ -59,7 +64,7 @@ def test_another_database_is_refused(about: dict[str, str], words: str) -> None:
 
 def test_a_server_elsewhere_is_not_supported_without_a_service() -> None:
     with pytest.raises(ComposedError, match=r"PostgreSQL on db.example, which is no service"):
-        check(Connection(**DJANGO | {"host": "db.example"}), MODEL, "")
+        check(of(host="db.example"), MODEL, "")
 
 
 def test_a_file_is_found_through_the_innermost_mount() -> None:
@@ -76,7 +81,7 @@ def test_a_file_is_found_through_the_innermost_mount() -> None:
     assert file_on_host(web, "/app/db.sqlite3") is None
 
     lost = {
-        path: ends_with_container(Connection("sqlite", path, "", ""), web)
+        path: ends_with_container(Connection("sqlite", path, ""), web)
         for path in ("/code/db", "/kept/db", "/app/db", ":memory:")
     }
     assert lost == {"/code/db": False, "/kept/db": False, "/app/db": True, ":memory:": False}

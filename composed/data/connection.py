@@ -9,18 +9,19 @@ from dataclasses import asdict, dataclass
 from composed.errors import printable
 from composed.gateway import Answer
 from composed.project import text_of
-from composed.records import read_object
+from composed.records import read_object, record
 from composed.stack import Stack
 
 MARK = "composed: "
 SCRIPT = f"""\
 import json, os
+from django.conf import settings
 from django.db import connection
 found = connection.settings_dict
 name = str(found["NAME"] or "")
 is_file = connection.vendor == "sqlite" and ":memory:" not in name
 answer = {{"vendor": connection.vendor, "name": os.path.abspath(name) if is_file else name}}
-answer.update(host=str(found["HOST"] or ""), user=str(found["USER"] or ""))
+answer.update(host=str(found["HOST"] or ""), hosts=list(settings.ALLOWED_HOSTS))
 print("{MARK}" + json.dumps(answer))
 """
 FILE = "django.json"
@@ -28,12 +29,15 @@ FILE = "django.json"
 
 @dataclass(frozen=True)
 class Connection:
-    """Django's default database; ``vendor`` in the words of Django: postgresql, sqlite, mysql."""
+    """Django's default database; ``vendor`` in the words of Django: postgresql, sqlite, mysql.
+
+    ``hosts`` are the names in ALLOWED_HOSTS.
+    """
 
     vendor: str
     name: str
     host: str
-    user: str
+    hosts: tuple[str, ...] = ()
 
 
 class UnknownError(Exception):
@@ -57,20 +61,16 @@ def recorded(stack: Stack) -> tuple[Connection, str] | None:
     """Return the answer that Django gave before, and the fingerprint of that time."""
     try:
         data = read_object(stack.folder / FILE)
-        fields = (data["vendor"], data["name"], data["host"], data["user"], data["seen"])
+        return record(Connection, data), str(data["seen"])
     except (OSError, ValueError, KeyError):
         return None
-    if not all(isinstance(field, str) for field in fields):
-        return None
-    return Connection(*map(str, fields[:4])), str(fields[4])
 
 
 def _read(answer: Answer) -> Connection:
     lines = [line for line in answer.out.splitlines() if line.startswith(MARK)]
     try:
-        data = json.loads(lines[-1].removeprefix(MARK)) if lines else {}
-        return Connection(*(str(data[key]) for key in ("vendor", "name", "host", "user")))
-    except (ValueError, KeyError):
+        return record(Connection, json.loads(lines[-1].removeprefix(MARK)) if lines else {})
+    except ValueError:
         reason = (answer.err.strip().splitlines() or [f"it ended with {answer.code}"])[-1]
         raise UnknownError(printable(reason)) from None
 

@@ -1,5 +1,8 @@
 """The programs of the server in local mode: ordinary processes in the source folder."""
 
+import contextlib
+import functools
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from composed.contract import MIGRATE_LOCK
-from composed.errors import EngineError, NotFoundError
+from composed.data.connection import UnknownError, connection
+from composed.errors import EngineError, NotFoundError, SettingError
 from composed.gateway import Answer
 from composed.stack import Inside, Stack, url_of
 from composed.terminal import plain_environment
 
+HOST = "127.0.0.1"
 SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite
 # Local mode decides these settings; the server gets all others.
 _FIXED = re.compile(
@@ -24,9 +29,34 @@ class LocalInside(Inside):
 
     def __init__(self, stack: Stack) -> None:
         self._stack, self._project, self._gateway = stack, stack.project, stack.gateway
-        settings, project = stack.settings, stack.project
-        chosen = settings.values.get("SQLITE_PATH") or settings.defaults["SQLITE_PATH"]
-        self.database = project.root / chosen if chosen else project.tree / "db.sqlite3"
+
+    @functools.cached_property
+    def database(self) -> Path:
+        """The SQLite file: of the setting, of the key, else the file that Django uses.
+
+        Raises :class:`SettingError` where Django uses another kind of database.
+        """
+        settings, project = self._stack.settings, self._project
+        if chosen := settings.values.get("SQLITE_PATH") or settings.defaults["SQLITE_PATH"]:
+            return project.root / chosen
+        default = project.tree / "db.sqlite3"
+        if project.owns_env or self.problem():
+            return default
+        try:
+            found = connection(
+                self._stack, json.dumps(dict(self._stack.of_compose), sort_keys=True)
+            )
+        except UnknownError:  # the start explains more
+            return default
+        if found.vendor == "sqlite":
+            return Path(found.name)
+        problem = f"Django uses {found.vendor}, and local mode has SQLite."
+        raise SettingError(problem, self._way_to_sqlite())
+
+    def _way_to_sqlite(self) -> str:
+        """Return the files with the settings, which would have to allow SQLite."""
+        files = ", ".join(map(self._project.relative, self._project.settings_paths))
+        return f"Let a variable choose the engine in DATABASES of {files or 'the settings'}."
 
     @property
     def environment(self) -> dict[str, str]:
@@ -34,12 +64,32 @@ class LocalInside(Inside):
         values = self._stack.settings.values
         chosen = {n: v for n, v in values.items() if v and not _FIXED.fullmatch(n)}
         chosen.pop(self._project.backend_port, None)
-        own = {**self._project.local_environment, "SQLITE_PATH": str(self.database)}
-        return chosen | own | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+        own = dict(self._project.local_environment)
+        if self._is_chosen():
+            own["SQLITE_PATH"] = str(self.database)
+        python = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+        return dict(self._stack.of_compose) | chosen | own | python
 
     @property
     def _manage_command(self) -> list[str]:
         return with_own_python(self._project.manage or ("python", "manage.py"))
+
+    def _is_chosen(self) -> bool:
+        """Return whether the path of the database is ours to choose, not Django's."""
+        settings = self._stack.settings
+        return bool(
+            self._project.owns_env
+            or settings.values.get("SQLITE_PATH")
+            or settings.defaults["SQLITE_PATH"]
+        )
+
+    def server(self, port: int) -> list[str]:
+        """Return the command that serves at a port: Gunicorn, else Django's own server."""
+        address = f"{HOST}:{port}"
+        if self._project.serve or find_spec("gunicorn"):
+            with contextlib.suppress(SettingError):  # no WSGI application is named
+                return [*with_own_python(self._project.server), "--bind", address]
+        return [*self._manage_command, "runserver", address]
 
     def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
         if problem := self.problem():
@@ -104,8 +154,8 @@ class LocalInside(Inside):
                 raise NotFoundError(problem, f"Services: {backend}.")
 
     def problem(self) -> EngineError | None:
-        """Return the error for a Python without Gunicorn, else None."""
-        if find_spec("gunicorn"):
+        """Return the error for a Python without Gunicorn, and without Django; else None."""
+        if find_spec("gunicorn") or (not self._project.serve and find_spec("django")):
             return None
         file = self._project.find("requirements.txt")
         packages = f"--requirement {file}" if file else "gunicorn"

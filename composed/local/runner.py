@@ -15,7 +15,7 @@ from composed.env.settings import load_settings
 from composed.errors import NotFoundError, PortTakenError, ValueWrongError
 from composed.health.waiting import Look, log_of_this_start, not_ready, settled, wait
 from composed.local.daemon import Daemon, Start
-from composed.local.inside import LocalInside, with_own_python
+from composed.local.inside import HOST, LocalInside
 from composed.machine import free_port
 from composed.ports.published import Published, in_the_way
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
@@ -25,7 +25,6 @@ UNASKED = (
     "No Docker Engine is set up here: running Gunicorn and SQLite as ordinary processes. "
     "For PostgreSQL, install Docker (https://docs.docker.com/engine/install)."
 )
-HOST = "127.0.0.1"
 PORT_LOST = "has lost its port to another process"
 STARTS = 5  # while other processes take the port
 
@@ -94,7 +93,7 @@ class LocalRunner(Runner):
     def _listener(self) -> socket.socket | None:
         """Return the socket of the running server, if it has the port of the settings."""
         start = self._daemon.running()
-        if not any(Path(word).name == "gunicorn" for word in self._project.server):
+        if not any(Path(word).name == "gunicorn" for word in self._inside.server(0)):
             return None  # another program would not know the socket
         if not start or not self._keeps_port(start):
             return None
@@ -131,7 +130,9 @@ class LocalRunner(Runner):
         name, age = self._project.backend, _age(time.time() - start.at)
         if not self._daemon.running():
             return [Service(name, "exited", age=age)]
-        health = "healthy" if _works(self._gateway.fetch(self._health(start))[0]) else "unhealthy"
+        health = (
+            "healthy" if self._works(self._gateway.fetch(self._health(start))[0]) else "unhealthy"
+        )
         address = f"{HOST}:{start.port}"
         return [Service(name, "running", health, age, {start.port: address}, f"http://{address}")]
 
@@ -171,7 +172,7 @@ class LocalRunner(Runner):
         self._daemon.stop(seconds=0)  # a leftover of a killed start
         self._inside.make_database_private()
         port = listener.getsockname()[1] if listener else self._port(strict=options.strict_ports)
-        argv = [*with_own_python(self._project.server), "--bind", f"{HOST}:{port}"]
+        argv = self._inside.server(port)
         environment = self._inside.environment
         if listener:  # as Gunicorn gives a socket to its own successor
             environment |= {"GUNICORN_FD": str(listener.fileno()), "GUNICORN_PID": str(os.getpid())}
@@ -215,7 +216,7 @@ class LocalRunner(Runner):
         pids = self._gateway.listeners(start.port).keys()
         if pids and not pids & self._daemon.pids():
             return Look(self._project.backend, PORT_LOST, ready=False, hopeless=True)
-        runs, ready = bool(self._daemon.running()), _works(code)
+        runs, ready = bool(self._daemon.running()), self._works(code)
         # A 500 holds the traceback of an application that does not load.
         broken = not runs or code == HTTPStatus.INTERNAL_SERVER_ERROR
         state = (f"answers {code}" if code else "does not answer") if runs else "has ended"
@@ -226,15 +227,16 @@ class LocalRunner(Runner):
         hopeless = fatal and not ready
         return Look(self._project.backend, state, ready, hopeless=hopeless, output=output)
 
+    def _works(self, code: int) -> bool:
+        """Return whether the status is good: a page may fail before the first migration."""
+        # The path of a health check may be missing: 404.
+        return 0 < code < (HTTPStatus.INTERNAL_SERVER_ERROR if self._project.health else 600)
+
     def _words(self, log: Log) -> str:
         return log_of_this_start(self._daemon.log_after(log.up), self._daemon.log_after(log.server))
 
     def _health(self, start: Start) -> str:
         return f"http://{HOST}:{start.port}{self._project.health}"
-
-
-def _works(code: int) -> bool:
-    return 0 < code < HTTPStatus.INTERNAL_SERVER_ERROR  # the health path may be missing: 404
 
 
 def _age(seconds: float) -> str:

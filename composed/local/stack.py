@@ -16,8 +16,8 @@ from composed.errors import ComposedError, Interrupted
 from composed.findings import Finding
 from composed.gateway import Gateway
 from composed.local.daemon import LOG_BYTES, Daemon
-from composed.local.inside import LocalInside
-from composed.local.runner import HOST, LocalRunner
+from composed.local.inside import HOST, LocalInside
+from composed.local.runner import LocalRunner
 from composed.ports.published import Published
 from composed.project import Project
 from composed.stack import Belongings, Report, Stack, Store, UpOptions, as_json, service_rows
@@ -43,7 +43,7 @@ class LocalStack(Stack):
         self.daemon = Daemon(gateway, self.folder)
         self.inside = LocalInside(self)
         self.runner = LocalRunner(self, self.inside, self.daemon)
-        self.store = self.belongings = FileStore(self, self.inside.database)
+        self.store = self.belongings = FileStore(self)
 
     @property
     def report(self) -> Report:
@@ -58,9 +58,13 @@ class LocalStack(Stack):
 class FileStore(Store, Belongings):
     """The data of local mode: the file ``SQLITE_PATH``, and half-made copies beside the file."""
 
-    def __init__(self, stack: LocalStack, file: Path) -> None:
-        self._stack, self._file = stack, file
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack = stack
         self._restores = Calls(stack.gateway, stack.folder / "swaps")
+
+    @property
+    def _file(self) -> Path:
+        return self._stack.inside.database
 
     @contextlib.contextmanager
     def database(self, name: str = "") -> Iterator[SQLite]:  # noqa: ARG002  # a file has no other
