@@ -182,16 +182,25 @@ def package(session: nox.Session, mode: str) -> None:
     In local mode, also build and check what a release publishes.
     """
     session.install("--require-hashes", "-r", "locks/package.txt")
-    wheel, empty = build_wheel(session), str(scratch(session) / "empty")
+    wheel = build_wheel(session)
     if mode == "local":  # once is enough, and the mode needs no engine
         check_release(session, Path(wheel))
-    session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, empty)
-    install = ("uv", "pip", "install", "--python", empty, "--constraint", "locks/inv.txt")
-    session.run(*install, wheel, "django", "gunicorn", silent=True)
+    empty = environment_with(session, wheel, "django", "gunicorn")
     signal.signal(signal.SIGTERM, interrupt)
     other = {"docker": "local", "local": "docker"}[mode]
     chosen = (PACKAGE, "-k", f"not {other}", f"--environment={empty}", *session.posargs)
     run(session, *PYTEST, *chosen, env=NOTHING_FROM_OUTSIDE)
+
+
+@nox.session
+def foreign(session: nox.Session) -> None:
+    """Run the verbs of the wheel in projects that know nothing of Composed."""
+    session.install("--require-hashes", "-r", "locks/package.txt")
+    modern = "tests/foreign/projects/modern/pyproject.toml"  # imports all that the others do
+    environment = environment_with(session, build_wheel(session), "--requirements", modern)
+    suite = pytest_in_two(session, "--dist", "loadfile")
+    chosen = ("tests/foreign", f"--environment={environment}")
+    run(session, *suite, *chosen, env=NOTHING_FROM_OUTSIDE)
 
 
 @nox.session(reuse_venv=True)
@@ -202,6 +211,15 @@ def one(session: nox.Session) -> None:
         session.install("--require-hashes", "-r", str(lock))
         shutil.copy(lock, stamp)
     run(session, "pytest", *session.posargs, env=NOTHING_FROM_OUTSIDE)
+
+
+def environment_with(session: nox.Session, *packages: str) -> str:
+    """Return the folder of an environment with these packages, a wheel among them, alone."""
+    empty = str(scratch(session) / "empty")
+    session.run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, empty)
+    install = ("uv", "pip", "install", "--python", empty, "--constraint", "locks/inv.txt")
+    session.run(*install, *packages, silent=True)
+    return empty
 
 
 def build_wheel(session: nox.Session) -> str:

@@ -35,6 +35,8 @@ def prepare_stack(c: Context, *, make_env: bool = False) -> Stack:
     make_env = project.owns_env and (make_env or copies.original(project) is not None)
     drafts = complete_settings(project, gateway) if make_env else {}
     stack = open_stack(project, gateway, drafts)
+    if not project.owns_env:  # else the name has a hash of the folder
+        stack.check_owner()
     stack.clean_up()
     return stack
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,6 +96,9 @@ class Stack(ABC):
 
         return explain(text, self.project, local=self.mode == "local", loading=loading)
 
+    def check_owner(self) -> None:  # noqa: B027  # only containers have owners
+        """Raise :class:`RefusedError` where another folder's stack has this name."""
+
     def about_data(self) -> str:
         """Return a sentence on a database that is not where a reader would look; "" for none."""
         return ""
@@ -106,7 +110,8 @@ class Stack(ABC):
     def remember(self) -> None:
         """Record the mode, for later verbs."""
         self.gateway.write(self.folder / "mode", self.mode)
-        self.gateway.write(self.folder.parent / ".gitignore", "*\n")  # no file of theirs names us
+        if not os.path.lexists(ignore := self.folder.parent / ".gitignore"):
+            self.gateway.write(ignore, "*\n")  # no file of the project's names us
         self.gateway.make_private(self.folder.parent, self.folder)
 
     def remove_folder(self) -> None:

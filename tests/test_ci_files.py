@@ -107,7 +107,7 @@ def test_the_comments_of_a_lock_are_free(tmp_path: Path) -> None:
 def test_ci_runs_the_sessions_of_developers() -> None:
     jobs = re.findall(r"^  (\w+):\n    name:", WORKFLOW, re.MULTILINE)
 
-    assert jobs == ["lint", "unit", "integration", "package", "faults"]
+    assert jobs == ["lint", "unit", "integration", "package", "faults", "foreign"]
     assert re.findall(r"run: nox -s (\w+)", WORKFLOW) == jobs
 
 

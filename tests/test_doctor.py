@@ -18,7 +18,7 @@ from tests.samples import ENV, PS_ROW, Capsys, Inv, MonkeyPatch, ps_answer
 def _healthy(project: Project, recorder: Recorder, monkeypatch: MonkeyPatch) -> None:
     """Prepare an engine that answers, and settings without a fault."""
     recorder.on("docker", "version").say("26.1.5\n")
-    recorder.on("config", "--format").say('{"name": "shop", "services": {}}')
+    recorder.on("config", "--format").say(json.dumps({"services": {"backend": {}, "db": {}}}))
     monkeypatch.setattr("composed.doctor.doctor.check_env", lambda *_: [])
 
 
@@ -153,3 +153,12 @@ def test_a_table_and_a_bundle_hold_the_findings(inv: Inv, project: Project, caps
     assert "Docker Engine ok 26.1.5" in " ".join(out.split())
     assert f"Bundle: {folder}" in err
     assert "Docker Engine" in (folder / "doctor.txt").read_text()
+
+
+def test_a_service_that_is_not_there_is_a_finding(doctor: Doctor, recorder: Recorder) -> None:
+    recorder.on("config", "--format").say(json.dumps({"services": {"web": {}, "db": {}}}))
+
+    code, rows = doctor()
+
+    assert code == 75
+    assert rows["service backend"]["seen"] == "no service 'backend'; there are: db, web"

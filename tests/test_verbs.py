@@ -436,7 +436,8 @@ def test_test_leaves_out_sessions_that_need_a_missing_engine(
     assert recorder.ran[0][1:5] == ["-m", "nox", "--session", "lint"]
     assert ("integration(docker)" in recorder.ran[0]) is answers
     assert (
-        "Not run: integration(docker), package(docker), faults. The Docker Engine" in inv.err()
+        "Not run: integration(docker), package(docker), faults, foreign. The Docker Engine"
+        in inv.err()
     ) is not answers
 
 

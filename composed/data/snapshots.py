@@ -148,7 +148,8 @@ class Snapshots:
         self.check_free(name)
         half = self._half(name)
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / IGNORE).write_text("*\n")  # for git: no file of the project's names us
+        if not os.path.lexists(ignore := self._folder / IGNORE):
+            ignore.write_text("*\n")  # for git: no file of the project's names us
         with contextlib.ExitStack() as lock:
             with folder_lock(self._folder, "writes a snapshot"):  # see remove_half_made
                 try:

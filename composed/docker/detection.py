@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from composed.docker.model import ComposeService, Model
-from composed.project import text_of
+from composed.project import Project, text_of
 
 _POSTGRESQL = re.compile("postgres|postgis|pgvector|timescale|pgautoupgrade")
 _OTHER_DATABASE = re.compile("mysql|mariadb|percona|mongo|mssql|oracle")
@@ -23,6 +24,7 @@ _WORKERS = re.compile(
     r"celery|worker|beat|flower|cron|scheduler|queue|consumer|initiali[sz]"
     r"|(?:^|[-_.])(?:init|migrat\w*|setup|seed|tests?|lint|docs?)(?:[-_.]|$)"
 )
+_CHANGES = re.compile(r"manage\.py\s+(?:flush|migrate|loaddata|reset_db|sqlflush)\b")
 _WORKER_COMMANDS = re.compile("celery|rqworker|qcluster|dramatiq|run_huey|db_worker")
 
 
@@ -82,9 +84,31 @@ def same_image(model: Model, backend: str) -> list[str]:
 
 def scripts(service: ComposeService) -> str:
     """Return the texts of the scripts that the service starts, where the project has them."""
+    return "\n".join(text_of(file) for file in script_files(service))
+
+
+def script_files(service: ComposeService) -> list[Path]:
+    """Return the scripts that the service starts, where the project has them."""
     words = re.findall(r"""[^\s"',;\[\]]+""", service.starts)[:8]
     found = (service.on_host(word) for word in dict.fromkeys(words) if "/" in word or "." in word)
-    return "\n".join(text_of(file) for file in found if file and file.suffix in ("", ".sh"))
+    return [file for file in found if file and file.suffix in ("", ".sh")]
+
+
+class Danger(NamedTuple):
+    """A line of a script or an entrypoint that changes data at each start."""
+
+    place: str
+    command: str
+
+
+def dangers(service: ComposeService, project: Project) -> list[Danger]:
+    """Return the commands at the start of a service that flush, migrate or load data."""
+    found = [Danger("the command of the service", m) for m in _CHANGES.findall(service.starts)]
+    for file in script_files(service):
+        for number, line in enumerate(text_of(file).splitlines(), 1):
+            if not line.lstrip().startswith("#") and (match := _CHANGES.search(line)):
+                found.append(Danger(f"{project.relative(file)}:{number}", match[0]))
+    return found
 
 
 def _images(service: ComposeService) -> Iterable[str]:

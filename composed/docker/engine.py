@@ -15,9 +15,12 @@ from composed.records import read_object
 
 COMPOSE_FLOOR = "2.24.4"  # the first with `!reset` in an override file
 ENGINE_FLOOR = "25"  # the first with `start_interval` of a health check
+# From this Compose on, a build needs that Buildx.
+COMPOSE_WITH_FLOOR, BUILDX_FLOOR = "2.40.2", "0.17"
 BYTES_NEEDED = 50_000_000
 INSTALL_ENGINE = "Install it: https://docs.docker.com/engine/install"
 INSTALL_COMPOSE = "Install it: https://docs.docker.com/compose/install"
+INSTALL_BUILDX = "Install it: https://docs.docker.com/build/install-buildx"
 WITHOUT = "Without it, on SQLite: COMPOSED_MODE=local inv up"
 PODMAN = "Podman Engine"  # the name of a component in `docker version`
 _SOCKETS = ("/var/run/docker.sock", "~/.docker/run/docker.sock", "$XDG_RUNTIME_DIR/docker.sock")
@@ -84,6 +87,7 @@ def findings(gateway: Gateway) -> list[Finding]:
     return [
         Finding("Docker Engine", "ok", engine.out.strip()),
         Finding.of("Compose", _compose_problem(gateway), _compose_version(gateway)),
+        *([Finding.of("Buildx", error)] if (error := buildx_problem(gateway)) else []),
         Finding.of("disk of the engine", disk_problem(gateway)),
     ]
 
@@ -175,6 +179,23 @@ def _compose_problem(gateway: Gateway) -> EngineError | None:
     else:
         text = "Docker has no Compose plugin (docker compose)."
     return EngineError(text, INSTALL_COMPOSE)
+
+
+def buildx_problem(gateway: Gateway) -> EngineError | None:
+    """Return the error for a Buildx with which this Compose builds no image.
+
+    Debian 13 has such a pair beside a newer Compose: https://github.com/docker/compose/pull/13295
+    """
+    compose = _compose_version(gateway)
+    if _numbers(compose) < _numbers(COMPOSE_WITH_FLOOR):
+        return None
+    version = gateway.ask(["docker", "buildx", "version"]).out
+    found = re.search(r"\bv?(\d+\.\d+\.\d+)", version)
+    if found and _numbers(found[1]) >= _numbers(BUILDX_FLOOR):
+        return None
+    seen = f"Buildx {found[1]}" if found else "no Buildx"
+    problem = f"Compose {compose} builds only with Buildx {BUILDX_FLOOR} or newer; here is {seen}."
+    return EngineError(problem, INSTALL_BUILDX)
 
 
 def disk_problem(gateway: Gateway) -> EngineError | None:

@@ -9,20 +9,26 @@ from composed.env.settings import NAME
 from composed.errors import NotFoundError, RefusedError
 
 
-def check_names(dc: Compose, model: Model, project: str, folder: Path) -> None:
-    """Raise :class:`RefusedError` where a stack of another folder has the name of this stack.
-
-    Compose would take the containers and volumes of that stack for its own. A name that the
-    Compose file fixes for a container can be in use too, and an external volume can be missing.
-    """
-    fixed = {service.container_name for service in model.services.values()}
-    for name, owner, other in _containers(dc):
+def check_owner(dc: Compose, project: str, folder: Path) -> None:
+    """Raise :class:`RefusedError` where a stack of another folder has the name of this stack."""
+    for _, owner, other in _containers(dc):
         if owner == project and other and Path(other).is_dir() and not folder.samefile(other):
             raise RefusedError(
                 f"The stack {owner} exists already: it belongs to the folder {other}.",
                 f"End that stack: cd {shlex.quote(other)} && docker compose down",
                 f"Or give this stack another name: write {NAME}={owner}-2 into .env",
             )
+
+
+def check_names(dc: Compose, model: Model, project: str, folder: Path) -> None:
+    """Raise :class:`RefusedError` where a stack of another folder has the name of this stack.
+
+    Compose would take the containers and volumes of that stack for its own. A name that the
+    Compose file fixes for a container can be in use too, and an external volume can be missing.
+    """
+    check_owner(dc, project, folder)
+    fixed = {service.container_name for service in model.services.values()}
+    for name, owner, _ in _containers(dc):
         if owner != project and name in fixed:
             of = f" of the stack {owner}" if owner else ""
             raise RefusedError(

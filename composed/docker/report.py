@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
+from composed.docker.detection import dangers
 from composed.docker.images import recipe, stale_rows
+from composed.docker.model import Model
 from composed.docker.volatile import volatile
-from composed.findings import Finding, any_wrong
+from composed.findings import Finding, State, any_wrong
 from composed.ports.choice import findings as port_rows
 from composed.redaction import is_secret
 from composed.stack import Report, Stack, service_rows
@@ -32,12 +34,31 @@ class EngineReport(Report):
         running = any(s.service == self._database.name and s.ready for s in services)
         return [
             *rows,
+            *self._names(model),
             *port_rows(gateway, model.published(), ours),
             *stale_rows(gateway, recipe(model)),
             *self._database.volume_check(model).findings(running=running),
             *self._volatile(),
+            *self._at_each_start(model),
             *service_rows(services),
         ]
+
+    def _at_each_start(self, model: Model) -> Iterator[Finding]:
+        project = self._stack.project
+        for danger in dangers(model.service(project.backend), project):
+            state: State = "ok" if "migrate" in danger.command else "warning"
+            seen = f"{danger.command}, {danger.place}"
+            cure = "Take it out: it changes data at each start" if state == "warning" else ""
+            yield Finding("at each start", state, seen, cure)
+
+    def _names(self, model: Model) -> Iterator[Finding]:
+        """Yield each service that the project needs and the Compose file does not have."""
+        project = self._stack.project
+        for key, name in (("backend", project.backend), ("database", project.database)):
+            if name and name not in model.services:
+                seen = f"no service {name!r}; there are: {', '.join(sorted(model.services))}"
+                cure = f'[tool.composed] {key} = "SERVICE" in pyproject.toml'
+                yield Finding(f"service {key}", "wrong", seen, cure)
 
     def _volatile(self) -> Iterator[Finding]:
         for found in volatile(self._stack.gateway, self._stack.name):

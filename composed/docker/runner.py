@@ -3,10 +3,11 @@
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from composed.data.connection import recorded
+from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
 from composed.docker.follow import ends_with_container
@@ -65,7 +66,8 @@ class ComposeRunner(Runner):
 
     def ps(self) -> list[Service]:
         lines = self._dc.ask("ps", "--all", "--format", "json")
-        return parse_ps(lines, self._stack.project.backend)
+        kept = recorded(self._stack)
+        return parse_ps(lines, self._stack.project.backend, kept[0].hosts if kept else ())
 
     def logs(self, services: Sequence[str], *, follow: bool, tail: str, since: str) -> int:
         self._dc.check(services)  # Compose ends with 0 and shows nothing for an unknown service
@@ -84,7 +86,10 @@ class ComposeRunner(Runner):
 
         words = ["--pull"] if options.pull else []
         words += ["--no-cache"] if options.no_cache else []
-        return self._dc.run("build", *words, env=recipe(self._dc.model()).label)
+        code = self._dc.run("build", *words, env=recipe(self._dc.model()).label)
+        if code and (error := engine.buildx_problem(self._stack.gateway)):
+            raise error
+        return code
 
     def _strays(self) -> list[str]:
         return self._dc.strays(service.service for service in self.ps())
@@ -102,21 +107,28 @@ class ComposeRunner(Runner):
             self._stack.clean_up()  # a killed restore may have left the database closed
         if code:
             raise start.error(code)
-        if options.migrate:  # while the backend loads
+        # While the backend loads; a server that migrates at its start would be in the way.
+        first = options.migrate and not start.migrates
+        if options.migrate and first:
             options.migrate()
         services = start.wait()
+        if options.migrate and not first:
+            options.migrate()
         self._stack.clean_up()  # of a database that has only now recovered from a power cut
         return services
 
 
-def parse_ps(lines: str, backend: str) -> list[Service]:
-    """Return the services of ``docker compose ps --format json``; ``backend`` gets a URL."""
+def parse_ps(lines: str, backend: str, hosts: Collection[str] = ()) -> list[Service]:
+    """Return the services of ``docker compose ps --format json``; ``backend`` gets a URL.
+
+    The URL has a name that Django takes: ``hosts`` are those of ALLOWED_HOSTS, if known.
+    """
     rows = (json.loads(line) for line in lines.splitlines() if line.strip())
-    lasting = [_service(row, backend) for row in rows if "oneoff=True" not in row["Labels"]]
+    lasting = [_service(row, backend, hosts) for row in rows if "oneoff=True" not in row["Labels"]]
     return sorted(lasting, key=lambda service: service.service)
 
 
-def _service(row: Mapping[str, object], backend: str) -> Service:
+def _service(row: Mapping[str, object], backend: str, hosts: Collection[str]) -> Service:
     publishers = row.get("Publishers")
     rows = publishers if isinstance(publishers, list) else []
     # IPv4 last: a port on every address has a row for IPv6 too, which must not win.
@@ -132,13 +144,15 @@ def _service(row: Mapping[str, object], backend: str) -> Service:
         health=str(row["Health"]),
         age=str(row["RunningFor"]).removesuffix(" ago"),
         ports=ports,
-        url=_url(next(iter(ports.values()))) if name == backend and ports else "",
+        url=_url(next(iter(ports.values())), hosts) if name == backend and ports else "",
         container=str(row.get("ID", "")),
     )
 
 
-def _url(address: str) -> str:
+def _url(address: str, hosts: Collection[str]) -> str:
     """Return the URL of a published port for a browser on this machine."""
     host, _, port = address.rpartition(":")
+    if "localhost" in hosts and not {"127.0.0.1", "*"} & {*hosts}:
+        return f"http://localhost:{port}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -8,6 +8,7 @@ from composed.docker.database import DatabaseService
 from composed.docker.detection import same_image
 from composed.docker.file_store import SWAPS, MountedFileStore
 from composed.docker.inside import ContainerInside
+from composed.docker.names import check_owner
 from composed.docker.runner import ComposeRunner
 from composed.docker.store import VolumeStore
 from composed.env.settings import Settings
@@ -61,6 +62,9 @@ class DockerStack(Stack):
         check(found, model, self.project.database)
         self._database.follow(found.name)
         return self.belongings
+
+    def check_owner(self) -> None:
+        check_owner(self._dc, self.name, self.project.compose.folder)
 
     def about_data(self) -> str:
         try:

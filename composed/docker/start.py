@@ -13,6 +13,7 @@ from composed.docker import engine
 from composed.docker.compose import OVERRIDE, Compose
 from composed.docker.containers import Container, Probe, inspect
 from composed.docker.database import DatabaseService
+from composed.docker.detection import dangers
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.docker.names import check_names
@@ -48,6 +49,13 @@ class Start:
         self._stack, self._dc, self._database, self._options = stack, dc, database, options
         self._gateway, self._model = stack.gateway, Model({})
         self._began = time.monotonic()
+
+    @property
+    def migrates(self) -> bool:
+        """Whether the backend applies the migrations by itself at each start."""
+        project = self._stack.project
+        found = dangers(self._model.service(project.backend), project)
+        return any("migrate" in danger.command for danger in found)
 
     def run(self, *recreate: str) -> int:
         """Return the exit code of Compose; start again when a port was taken meanwhile.
@@ -110,9 +118,13 @@ class Start:
         return (
             pull_problem(self._gateway, self._dc.model(), code)
             or engine.disk_problem(self._gateway)
+            or (engine.buildx_problem(self._gateway) if self._builds() else None)
             or self._watch(self._ours(self._stack.runner.ps())).culprit()
             or NotReadyError(f"docker compose up ended with {code}; the reason stands above.")
         )
+
+    def _builds(self) -> bool:
+        return any(service.build for service in self._model.services.values())
 
     def _ours(self, services: Sequence[Service]) -> list[Service]:
         """Return the services of this start; others are left of another profile or file."""

@@ -104,9 +104,13 @@ _NAMED = {
 }
 
 
+_DECLARED = r"^(?:# ?)?(?:export[ \t]+)?([A-Z][A-Z0-9_]*)=(.*)$"
+
+
 def declared(example: str) -> dict[str, str]:
     """Return name and default of each ``NAME=value`` or ``# NAME=value`` in ``.env.example``."""
-    return dict(re.findall(r"^(?:# ?)?([A-Z][A-Z0-9_]*)=(.*)$", example, re.MULTILINE))
+    lines = re.findall(_DECLARED, example, re.MULTILINE)
+    return {name: "" if value.strip() in ('""', "''") else value for name, value in lines}
 
 
 def example_of(project: Project) -> dict[str, str]:

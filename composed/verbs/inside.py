@@ -7,6 +7,7 @@ from invoke import Context, task
 
 from composed.errors import EngineError, SettingError, ValueWrongError, end_with
 from composed.modes import prepare_stack
+from composed.stack import Stack
 
 SUPERUSER = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD")
 
@@ -81,7 +82,9 @@ def createsuperuser(c: Context) -> None:
         if missing := [name for name in SUPERUSER if not given.get(name)]:
             cure = f"Type: {' '.join(f'{name}=…' for name in SUPERUSER)} inv createsuperuser"
             raise SettingError(f"Without a terminal, {' and '.join(missing)} must be set.", cure)
-        words.append("--noinput")
+        # A command of the project's own may not ask, nor know the option.
+        known = not stack.follows_django or "--no" in _help(stack, "createsuperuser")
+        words += ["--noinput"] if known else []
     end_with(stack.inside.manage(*words, env=given))
 
 
@@ -119,6 +122,10 @@ def dc(c: Context) -> None:
         problem = "This stack runs without Docker: local mode."
         raise EngineError(problem, "Change over: inv down, then COMPOSED_MODE=docker inv up")
     end_with(compose(words))
+
+
+def _help(stack: Stack, command: str) -> str:
+    return stack.inside.ask_one_off(command, "--help").out
 
 
 def after_dashes() -> list[str]:

@@ -82,7 +82,10 @@ class VolumeCheck:
         if (mount := mount_for(config, self.volume.mount)) != self.volume.mount:
             setting = settings.mount or "The mount"
             problem = f"{setting} is {self.volume.mount}, where {image} does not keep its data."
-            raise SettingError(problem, f"Write {setting}={mount} into .env")
+            fixed = f"In the Compose file, mount the volume of {self._service} at {mount}"
+            raise SettingError(
+                problem, f"Write {setting}={mount} into .env" if settings.mount else fixed
+            )
         if self.volume.name not in self._dc.volumes():
             return False
         check_versions(self.volume, versions(gateway, self.volume), settings.image)
@@ -184,13 +187,15 @@ def versions(gateway: Gateway, volume: DataVolume) -> Versions:
 
 def check_versions(volume: DataVolume, versions: Versions, setting: str) -> None:
     """Raise :class:`SettingError` when both versions are known and differ."""
+    old = f"postgres:{versions.data}"
+    keep = f"write {setting}={old} into .env" if setting else f"image: {old} in the Compose file"
     setting = setting or "The image"
     if all(versions) and versions.server != versions.data:
         raise SettingError(
             f"Volume {volume.name} holds data of PostgreSQL {versions.data}; "
             f"{setting} is {volume.image}, which is {versions.server}.",
             *(["Move the data: inv db.upgrade"] if versions.server > versions.data else []),
-            f"Keep PostgreSQL {versions.data}: write {setting}=postgres:{versions.data} into .env",
+            f"Keep PostgreSQL {versions.data}: {keep}",
         )
 
 

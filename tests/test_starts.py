@@ -1,0 +1,94 @@
+"""What a backend does to the data at each start, and tools that do not fit each other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composed.docker.detection import dangers
+from composed.docker.engine import buildx_problem
+from composed.docker.model import Model
+from composed.docker.runner import parse_ps
+from composed.env.settings import declared
+from composed.gateway import Gateway
+from composed.project import Project
+from tests.recorder import Recorder
+from tests.samples import PS_ROW, Inv, ps_answer
+
+ENTRYPOINT = """\
+#!/bin/sh
+# python manage.py flush
+python manage.py flush --no-input
+python manage.py collectstatic
+python manage.py  loaddata all
+exec "$@"
+"""
+
+
+def test_an_entrypoint_that_changes_data_is_named_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "entrypoint.sh").write_text(ENTRYPOINT)
+    (tmp_path / "Dockerfile").write_text(
+        'FROM python\nWORKDIR /app\nCOPY . .\nENTRYPOINT ["/app/entrypoint.sh"]\n'
+    )
+    web: dict[str, Any] = {"build": {"context": str(tmp_path)}}
+    web["command"] = "sh -c 'python manage.py migrate && gunicorn x'"
+    service = Model({"services": {"web": web}}).service("web")
+
+    found = dangers(service, Project(tmp_path))
+
+    assert [(danger.place, danger.command) for danger in found] == [
+        ("the command of the service", "manage.py migrate"),
+        ("entrypoint.sh:3", "manage.py flush"),
+        ("entrypoint.sh:5", "manage.py  loaddata"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("compose", "buildx", "problem"),
+    [
+        ("2.26.1-4", "github.com/docker/buildx v0.13.1", ""),
+        ("2.40.2", "github.com/docker/buildx v0.13.1 7", "0.17 or newer; here is Buildx 0.13.1"),
+        ("5.0.0", "", "0.17 or newer; here is no Buildx"),
+        ("5.0.0", "github.com/docker/buildx v0.17.0", ""),
+    ],
+)
+def test_a_newer_compose_needs_a_newer_buildx(
+    compose: str, buildx: str, problem: str, recorder: Recorder
+) -> None:
+    recorder.on("compose", "version").say(compose)
+    recorder.on("buildx", "version").say(buildx)
+
+    found = buildx_problem(Gateway(Path()))
+
+    assert bool(found) == bool(problem)
+    assert problem in str(found or "")
+
+
+def test_a_failed_build_for_such_a_pair_is_69(inv: Inv, recorder: Recorder) -> None:
+    recorder.on("compose", "version").say("2.40.2")
+    recorder.on("buildx", "version").say("github.com/docker/buildx v0.13.1")
+    recorder.on("build").say(code=17)
+
+    assert inv("build") == 69
+    assert "docs.docker.com/build/install-buildx" in inv.err()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "url"),
+    [
+        ((), "http://127.0.0.1:8123"),
+        (("localhost",), "http://localhost:8123"),
+        (("localhost", "127.0.0.1"), "http://127.0.0.1:8123"),
+        (("*",), "http://127.0.0.1:8123"),
+    ],
+)
+def test_the_url_has_a_name_that_django_takes(hosts: tuple[str, ...], url: str) -> None:
+    (service,) = parse_ps(ps_answer(PS_ROW), "backend", hosts)
+
+    assert service.url == url
+
+
+def test_an_example_may_export_its_names() -> None:
+    text = 'export A=1\n# export B=\nC=""\n  D=x\n'
+
+    assert declared(text) == {"A": "1", "B": "", "C": ""}
