@@ -5,13 +5,18 @@ import signal
 
 from invoke.exceptions import Exit
 
+from composed.naming import named
+
 # Characters that change the terminal, or the direction of the text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
-    """Return lines that a terminal can show: a path or a value in them may hold any character."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+    """Return lines that a terminal can show: a path or a value in them may hold any character.
+
+    Commands in them begin with the name of the program.
+    """
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], named(text))
 
 
 class ComposedError(Exit):

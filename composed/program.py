@@ -41,7 +41,9 @@ MEANINGS = {
 
 
 class Inv(Program):
-    """Invoke's program, in the words of Composed."""
+    """Invoke's program, in the words of Composed; ``called`` is the word that users type."""
+
+    called = "inv"
 
     def print_version(self) -> None:
         """Print the version of Composed, and of what Composed runs on."""
@@ -50,9 +52,9 @@ class Inv(Program):
 
     def no_tasks_given(self) -> None:
         """Show the verbs."""
-        print("Usage: inv VERB [--options] [-- words for the command inside]\n")  # noqa: T201
+        print(f"Usage: {self.called} VERB [--options] [-- words for the command inside]\n")  # noqa: T201
         self.list_tasks()
-        print("Explain a verb: inv VERB --help")  # noqa: T201
+        print(f"Explain a verb: {self.called} VERB --help")  # noqa: T201
         raise Exit
 
     def parse_tasks(self) -> None:
@@ -77,14 +79,14 @@ class Inv(Program):
         if word.startswith("-"):
             verb = f" {context.name}" if context and context.name else ""
             kind, known, see = (
-                f"option of inv{verb}",
+                f"option of {self.called}{verb}",
                 [*(context.flags if context else ())],
                 "--help",
             )
         else:
             verb, kind, known, see = "", "verb", [*self.parser.contexts], "--list"
-        hints = [f"Perhaps: inv{verb} {near}"] if (near := nearest(word, known)) else []
-        lines = (f"{word!r} is no {kind}.", *hints, f"See all: inv{verb} {see}")
+        hints = [f"Perhaps: {self.called}{verb} {near}"] if (near := nearest(word, known)) else []
+        lines = (f"{word!r} is no {kind}.", *hints, f"See all: {self.called}{verb} {see}")
         return ParseError("\n  ".join(lines), context)
 
 
@@ -106,13 +108,18 @@ def adopt() -> None:
 
 
 def main() -> None:
+    """Run ``inv``."""
+    names = ["invoke", "inv"]  # of Invoke's scripts for the completion
+    run(Inv(version=__version__, name="Composed", binary="inv", binary_names=names))
+
+
+def run(program: Program) -> None:
     """Run a verb, or print what Invoke prints; no traceback for an output that is full or gone."""
     end_quietly()
     open_closed_streams()
-    names = ["invoke", "inv"]  # of Invoke's scripts for the completion
     try:
         try:
-            Inv(version=__version__, name="Composed", binary="inv", binary_names=names).run()
+            program.run()
         finally:
             write_results()
     except OSError as error:

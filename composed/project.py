@@ -36,7 +36,7 @@ class Project:
     """A folder with a Compose file, and the names that the verbs use.
 
     ``root`` is the folder of ``tasks.py``: every path starts there, never from the current
-    directory. ``[tool.composed]`` in ``pyproject.toml`` can set all further fields, which
+    directory; without a ``tasks.py`` see :func:`root_of`. ``[tool.composed]`` in ``pyproject.toml`` can set all further fields, which
     ``docs/adopt.md`` explains. An empty name is looked for in the project's own files.
     """
 
@@ -61,13 +61,13 @@ class Project:
 
     @classmethod
     def of(cls, c: Context) -> Self:
-        """Return the project whose ``tasks.py`` Invoke loaded.
+        """Return the project whose ``tasks.py`` Invoke loaded; without one, by its other files.
 
         Raises :class:`SettingError` when its ``pyproject.toml`` cannot be followed.
         """
         module = sys.modules.get(c.config.tasks.collection_name)
         if not (name := getattr(module, "__file__", None)):
-            return cls.at(Path.cwd())
+            return cls.at(root_of(Path.cwd()))
         file = Path(name).resolve()  # tasks.py, or the package ``tasks``
         return cls.at(file.parents[1] if file.name == "__init__.py" else file.parent)
 
@@ -188,17 +188,74 @@ class Project:
         return self.tree.stat()
 
 
+def root_of(here: Path) -> Path:
+    """Return the folder of the project that ``here`` is in, for a project without ``tasks.py``.
+
+    That is the folder of a ``tasks.py``; else the nearest folder of the clone with a ``manage.py`` and a Compose file, in it or
+    below; else the folder of the clone if it has one of them; else ``here``.
+    """
+    if with_tasks := tasks_folder(here):
+        return with_tasks
+    folders = folders_of_clone(here)
+    parts = {folder: (_has_manage(folder), _has_compose_file(folder)) for folder in folders}
+    whole = [folder for folder in folders if all(parts[folder])]
+    partly = [folder for folder in folders[-1:] if any(parts[folder])]
+    return [*whole, *partly, here][0]
+
+
+def folders_of_clone(here: Path) -> list[Path]:
+    """Return ``here`` and the folders above up to the folder with ``.git``; else only ``here``."""
+    folders = [here, *here.parents]
+    tops = [n for n, folder in enumerate(folders, 1) if os.path.lexists(folder / ".git")]
+    return folders[: tops[0] if tops else 1]
+
+
+def tasks_folder(here: Path) -> Path | None:
+    """Return the nearest folder of the clone whose ``tasks.py`` is of Invoke.
+
+    Celery's tasks have the same name, and that file would be imported for nothing.
+    """
+    return next((folder for folder in folders_of_clone(here) if has_tasks(folder)), None)
+
+
+def has_tasks(folder: Path) -> bool:
+    """Return whether the folder has tasks of Invoke: a file or a package."""
+    texts = (text_of(folder / name) for name in ("tasks.py", "tasks/__init__.py"))
+    return any("invoke" in text or "composed.verbs" in text for text in texts)
+
+
+def _has_manage(folder: Path) -> bool:
+    try:
+        return bool(_all_nearest(folder))
+    except OSError:
+        return False
+
+
+def _has_compose_file(folder: Path) -> bool:
+    try:
+        return any(file.is_file() for file in compose_files(folder).all())
+    except SettingError:  # several
+        return True
+
+
 def _nearest(root: Path) -> Path:
+    named = _all_nearest(root)
+    if len(named) > 1:
+        files = ", ".join(os.path.relpath(folder / "manage.py", root) for folder in named)
+        raise SettingError(f"More than one manage.py is in {root}: {files}.", _NAME_SOURCE)
+    if not named:
+        raise SettingError(f"There is no manage.py in {root}.", _NAME_SOURCE)
+    return named[0]
+
+
+def _all_nearest(root: Path) -> list[Path]:
+    """Return the folders with a ``manage.py`` that are the least deep below ``root``."""
     folders = [root]
     for _ in range(_DEPTH + 1):
-        named = [folder for folder in folders if (folder / "manage.py").is_file()]
-        if len(named) > 1:
-            files = ", ".join(os.path.relpath(folder / "manage.py", root) for folder in named)
-            raise SettingError(f"More than one manage.py is in {root}: {files}.", _NAME_SOURCE)
-        if named:
-            return named[0]
+        if named := [folder for folder in folders if (folder / "manage.py").is_file()]:
+            return named
         folders = [child for folder in folders for child in _sub_folders(folder)]
-    raise SettingError(f"There is no manage.py in {root}.", _NAME_SOURCE)
+    return []
 
 
 def _sub_folders(folder: Path) -> list[Path]:

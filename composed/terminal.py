@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from composed.errors import RefusedError, printable
+from composed.naming import named
 
 ERASE_LINE = "\x1b[2K"
 UNITS = ("KiB", "MiB", "GiB", "TiB")
@@ -19,6 +20,11 @@ SECONDS_ON_A_TERMINAL, SECONDS_IN_A_LOG = 0.2, 5.0  # between two lines of progr
 def say(text: str, end: str = "\n") -> None:
     """Print a message to stderr at once: stdout is kept for results, which can be piped."""
     _write(printable(text), end)
+
+
+def show(text: str) -> None:
+    """Print a result that may name commands to stdout."""
+    print(named(text))  # noqa: T201
 
 
 def _write(text: str, end: str = "") -> None:
@@ -101,6 +107,19 @@ def size(count: int) -> str:
         return f"{count} B"
     power = min((count.bit_length() - 1) // 10, len(UNITS))
     return f"{count / 1024**power:.1f} {UNITS[power - 1]}"
+
+
+def choose(question: str, answers: Sequence[str]) -> str:
+    """Return the answer whose number the user types; "" for none, and without a terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return ""
+    say(question)
+    for number, answer in enumerate(answers, 1):
+        say(f"  {number}  {answer}")
+    say("The number, or nothing to leave it open: ", end="")
+    typed = sys.stdin.readline().strip()
+    known = {str(number): answer for number, answer in enumerate(answers, 1)}
+    return known.get(typed, "")
 
 
 class StatusLine:

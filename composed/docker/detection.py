@@ -82,6 +82,11 @@ def same_image(model: Model, backend: str) -> list[str]:
     ]
 
 
+def serves(service: ComposeService) -> bool:
+    """Return whether the service starts a Python server, or a command of ``manage.py`` that is."""
+    return bool(_SERVERS.search(f"{service.starts}\n{scripts(service)}"))
+
+
 def scripts(service: ComposeService) -> str:
     """Return the texts of the scripts that the service starts, where the project has them."""
     return "\n".join(text_of(file) for file in script_files(service))

@@ -84,6 +84,7 @@ class ComposeService(NamedTuple):
     secrets: Mapping[str, Path] = {}
     awaits: Sequence[str] = ()
     aliases: Sequence[str] = ()
+    health_check: bool = False
 
     @property
     def hosts(self) -> set[str]:
@@ -192,6 +193,7 @@ class Model:
             dict(self._secret(secret) for secret in service["secrets"].entries()),
             [] if isinstance(needs.data, list) else _awaited(needs),
             _aliases(service["networks"]),
+            bool(service["healthcheck"].data) and not service["healthcheck"]["disable"].data,
         )
 
     def _secret(self, secret: _Value) -> tuple[str, Path]:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from invoke import Collection, Exit
+from invoke import Collection, Exit, Task
 
 
 def check_python() -> None:
@@ -76,11 +76,26 @@ def collect(module: str) -> Collection:
     """
     namespace = Collection.from_module(sys.modules[module])
     namespace.add_collection(db)
-    for verb in (*namespace.tasks.values(), *db.tasks.values()):
+    _wrap(*namespace.tasks.values(), *db.tasks.values())
+    return namespace
+
+
+def with_init(namespace: Collection) -> Collection:
+    """Add the verb ``init``, which only the program ``composed`` has; a task of that name stays."""
+    from composed.verbs.init import init
+
+    if "init" not in namespace.task_names:
+        namespace.add_task(init)
+        _wrap(init)
+    return namespace
+
+
+def _wrap(*verbs: Task[Any]) -> None:
+    """Wrap the tasks that are verbs of Composed, each of them once."""
+    for verb in verbs:
         wrapped = hasattr(verb.body, "__wrapped__")  # by an earlier call
         if verb.body.__module__.startswith(f"{__name__}.") and not wrapped:
             verb.body = _as_verb(verb.body)
-    return namespace
 
 
 def _as_verb(body: Callable[..., Any]) -> Callable[..., Any]:

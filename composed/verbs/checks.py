@@ -10,7 +10,7 @@ from composed.errors import NotFoundError, NotReadyError, SettingError, ValueWro
 from composed.findings import any_wrong, as_json, as_table
 from composed.modes import complete_settings, gateway_of, open_stack
 from composed.project import Project
-from composed.terminal import say
+from composed.terminal import say, show
 from composed.verbs.inside import after_dashes
 
 
@@ -31,7 +31,7 @@ def env(c: Context, check: bool = False, json: bool = False) -> None:
     from composed.doctor.env_check import check_env
 
     findings = check_env(project, gateway)
-    print((as_json if json else as_table)(findings))
+    show((as_json if json else as_table)(findings))
     end_with(SettingError.exit_code if any_wrong(findings) else 0)
 
 
@@ -48,7 +48,7 @@ def doctor(c: Context, json: bool = False, bundle: bool = False) -> None:
 
     project, gateway = Project.of(c), gateway_of(c)
     findings = examine(project, gateway)
-    print((as_json if json else as_table)(findings))
+    show((as_json if json else as_table)(findings))
     if bundle and not gateway.dry:
         from composed.doctor.bundle import write_bundle
 

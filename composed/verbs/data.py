@@ -35,7 +35,7 @@ def list_(c: Context, json: bool = False) -> None:
     from composed.data.snapshots import Snapshots, as_json, as_table
 
     store = Snapshots(prepare_stack(c).project.snapshots)
-    print((as_json if json else as_table)(store))
+    terminal.show((as_json if json else as_table)(store))
     for problem in store.damaged().values():
         terminal.say(problem)
 
@@ -70,7 +70,7 @@ def restore(
     confirm(stack, question, f"db.restore {words}", yes, no_snapshot, no_verify)
     facts = data.restore(stack, dump, safety=not no_snapshot, verify=not no_verify)
     lines = [] if dump.database else differences(stack, facts.migrations)
-    print("\n".join([f"Restored: {facts.count}.", *lines]))
+    terminal.show("\n".join([f"Restored: {facts.count}.", *lines]))
 
 
 @task(help={"keep": "How many of this stack's snapshots stay: the newest.", "yes": YES})
@@ -103,7 +103,7 @@ def reset(
     stack = prepare_stack(c)
     confirm(stack, f"Remove all data of {stack.name}?", "db.reset", yes, no_snapshot, no_verify)
     data.reset(stack, safety=not no_snapshot, verify=not no_verify)
-    print("The database is empty. Fill it: inv migrate")
+    terminal.show("The database is empty. Fill it: inv migrate")
 
 
 @task
@@ -112,7 +112,8 @@ def credentials(c: Context) -> None:
     from composed.data import actions as data
 
     done = data.change_credentials(prepare_stack(c))
-    print("\n".join([*done, "  Type: inv up"] if done else ["They fit: nothing was changed."]))
+    lines = [*done, "  Type: inv up"] if done else ["They fit: nothing was changed."]
+    terminal.show("\n".join(lines))
 
 
 @task(help={"old-image": "The image the volume was made with, where it is not postgres:MAJOR."})
@@ -121,7 +122,7 @@ def upgrade(c: Context, old_image: str = "") -> None:
     from composed.data import actions as data
 
     done = data.upgrade(prepare_stack(c), old_image)
-    print("\n".join(done or ["The data is of this version: nothing was changed."]))
+    terminal.show("\n".join(done or ["The data is of this version: nothing was changed."]))
 
 
 @task(

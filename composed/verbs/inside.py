@@ -63,7 +63,7 @@ def makemigrations(c: Context, app: str = "", check: bool = False) -> None:
 
 @task
 def manage(c: Context) -> None:
-    """Run any management command: inv manage -- COMMAND ARGS."""
+    """Run the management command after --, with its arguments."""
     words = after_dashes()
     if not words:
         raise ValueWrongError("No management command.", "Type: inv manage -- help")

@@ -10,6 +10,7 @@ from invoke import Context, task
 from composed.errors import EngineError, NotFoundError, NotReadyError, ValueWrongError, end_with
 from composed.modes import prepare_stack
 from composed.stack import BuildOptions, Service, Stack, UpOptions, as_json, as_table, url_of
+from composed.terminal import show
 from composed.verbs.data import NO_SNAPSHOT, NO_VERIFY, YES, confirm
 
 SERVICE = "Only this service; may be repeated."
@@ -23,7 +24,7 @@ TIMEOUT = "Seconds to wait for every service, once images are there."
         "build": "Build the images first, even when they exist.",
         "no-build": "Never build; fail when an image is missing.",
         "timeout": TIMEOUT,
-        "migrate": "Apply pending migrations as well, as inv migrate does.",
+        "migrate": "Apply pending migrations as well, after a snapshot.",
         "strict-ports": "Fail when a port is taken, instead of taking the next free one.",
     },
 )
@@ -102,7 +103,7 @@ def restart(c: Context, service: list[str], timeout: str = "120") -> None:
 def ps(c: Context, json: bool = False) -> None:
     """List the services with state, health, address and age."""
     stack = prepare_stack(c)
-    print((as_json if json else as_table)(stack, stack.runner.ps()))
+    show((as_json if json else as_table)(stack, stack.runner.ps()))
 
 
 @task(
@@ -152,14 +153,14 @@ def _start(stack: Stack, start: Callable[[], list[Service]]) -> None:
 
     with bundle_on_failure(stack):
         services = start()
-        print(as_table(stack, services))
+        show(as_table(stack, services))
         if about := stack.about_data():
-            print(f"\n{about}")
+            show(f"\n{about}")
         url = url_of(services)
         for complaint in complaints(stack, url) if url else ():
             if complaint.fatal:
                 raise NotReadyError(complaint.sentence, f"Type: {complaint.cure}")
-            print(f"\n{complaint.sentence}\n  Type: {complaint.cure}")
+            show(f"\n{complaint.sentence}\n  Type: {complaint.cure}")
 
 
 def _seconds(value: str) -> int:

@@ -1,0 +1,142 @@
+"""What a developer has to know of a stack before the verbs act on its data."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from composed.docker import detection
+from composed.docker.model import ComposeService, Model, Mount
+from composed.env.settings import env_files
+from composed.init.places import code_of, service_place
+from composed.init.report import Fact
+from composed.project import Project
+
+# Management commands at every start that change data, as shells, lists and Dockerfiles write them.
+_CHANGE = re.compile(
+    r"""(?:manage\.py|django-admin|\bdjango)["',\s]+(?:-[\w-]+[\s"',]+)*"""
+    r"(flush|reset_db|migrate|loaddata)\b"
+)
+_EFFECTS = {
+    "flush": "each start removes all data",
+    "reset_db": "each start removes all data",
+    "migrate": "each start applies migrations, without a snapshot",
+    "loaddata": "each start loads data",
+}
+_DATA = "/var/lib/postgresql/data"
+
+
+def warnings(project: Project, model: Model, backend: str, database: str) -> list[Fact]:
+    """Return the warnings, the dangers for data first."""
+    services = list(model.services.values())
+    workers = detection.same_image(model, backend) if backend else []
+    django = [model.service(name) for name in (backend, *workers) if name]
+    facts = [fact for service in django for fact in changes(project, service)]
+    facts += [
+        Fact(
+            service.name,
+            f"no volume has {data_folder(service)}: docker compose down loses the data",
+            service_place(project, service.name),
+        )
+        for service in services
+        if detection.runs_postgresql(service) and not keeps_data(service)
+    ]
+    facts += _of_env(project)
+    facts += [
+        Fact(
+            service.name,
+            f"container_name {service.container_name}: only one copy of the project can run",
+            service_place(project, service.name),
+        )
+        for service in services
+        if service.container_name
+    ]
+    facts += [
+        Fact(
+            service.name,
+            f"another database: snapshots are of {database} alone",
+            service_place(project, service.name),
+        )
+        for service in services
+        if database and service.name != database and detection.is_database(service)
+    ]
+    facts += [
+        Fact(
+            name,
+            f"runs the image of {backend}: after a change of the code, inv restart",
+            service_place(project, name),
+        )
+        for name in workers
+    ]
+    asked = {backend: "an answer over HTTP", database: "a connection"}
+    facts += [
+        Fact(
+            name,
+            f"no health check: inv up waits for {answer}, inv ps shows no later failure",
+            service_place(project, name),
+        )
+        for name, answer in asked.items()
+        if name and not is_checked(model.service(name))
+    ]
+    return facts
+
+
+def changes(project: Project, service: ComposeService) -> Iterator[Fact]:
+    """Yield the management commands that change data at each start of a service."""
+    for file in detection.script_files(service):
+        for number, line in code_of(file):
+            for match in _CHANGE.finditer(line):
+                where = f"{project.relative(file)}:{number}"
+                yield Fact(service.name, _in_words(match[1]), where)
+    for match in _CHANGE.finditer(service.starts):
+        yield Fact(service.name, _in_words(match[1]), _written(project, service, match[1]))
+
+
+def _in_words(command: str) -> str:
+    return f"{command}: {_EFFECTS[command]}"
+
+
+def _written(project: Project, service: ComposeService, command: str) -> str:
+    """Return the line of the Compose files or of the Dockerfile that has a command."""
+    built = [service.build.dockerfile] if service.build else []
+    for file in (*project.compose.all(), *built):
+        for number, line in code_of(file):
+            if any(match[1] == command for match in _CHANGE.finditer(line)):
+                return f"{project.relative(file)}:{number}"
+    return service_place(project, service.name)
+
+
+def data_folder(service: ComposeService) -> str:
+    """Return the folder of PostgreSQL's data in the container."""
+    return service.environment.get("PGDATA") or _DATA
+
+
+def keeps_data(service: ComposeService) -> bool:
+    """Return whether a named volume, or a folder of this machine, has PostgreSQL's data."""
+    return any(_keeps(mount, service) for mount in service.mounts)
+
+
+def _keeps(mount: Mount, service: ComposeService) -> bool:
+    if mount.type not in ("bind", "volume") or not mount.source:
+        return False
+    target, data = PurePosixPath(mount.target), PurePosixPath(data_folder(service))
+    version = re.search(r":(\d+)", service.image)
+    if version and int(version[1]) < 18 and str(target) == str(PurePosixPath(_DATA).parent):
+        return not data.is_relative_to(_DATA)  # the image's own volume hides that part
+    return data.is_relative_to(target) or "postgres" in mount.target
+
+
+def is_checked(service: ComposeService) -> bool:
+    """Return whether the Compose file or the Dockerfile has a health check."""
+    instructions = service.build.read().instructions if service.build else []
+    checks = [rest for name, rest in instructions if name == "HEALTHCHECK"]
+    return service.health_check or bool(checks and checks[-1].upper() != "NONE")
+
+
+def _of_env(project: Project) -> Iterator[Fact]:
+    runs_without = not any(map(os.path.lexists, env_files(project)))
+    if os.path.lexists(project.example) and runs_without and not project.owns_env:
+        name = project.relative(project.example)
+        yield Fact(".env", f"the project runs without .env, although there is {name}", name)

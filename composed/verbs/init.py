@@ -1,0 +1,72 @@
+"""The verb `init` of the program `composed`: the way of a project to the verbs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from invoke import Context, task
+
+from composed.errors import ComposedError, end_with
+from composed.modes import gateway_of
+from composed.project import Project
+from composed.terminal import choose, say, show
+
+if TYPE_CHECKING:
+    from composed.docker.model import Model
+    from composed.gateway import Gateway
+    from composed.init.report import Report
+
+ROLES = {"backend": "runs Django", "database": "is the database of Django"}
+
+
+@task(
+    help={
+        "check": "Write nothing; end with 1 when something would be written.",
+        "yes": "Write the offered files too, and do not ask.",
+    }
+)
+def init(c: Context, check: bool = False, yes: bool = False) -> None:
+    """Write tasks.py, and show what is found in the project; run none of its code."""
+    from composed.init.drafts import drafts, install_command, needs_two_lines
+    from composed.init.facts import examine
+    from composed.init.report import as_text
+    from composed.init.templates import TWO_LINES
+    from composed.init.writing import write
+
+    project, gateway = Project.of(c), gateway_of(c)
+    is_trial = check or gateway.dry
+    report = examine(project, model_of(project, gateway))
+    wanted = drafts(project, gateway, {} if is_trial else chosen(report))
+    if is_trial:
+        wanted = [draft for draft in wanted if yes or not draft.offered]
+        for draft in wanted:
+            say(f"Would write {project.relative(draft.file)}.")
+    elif left_out := write(project, wanted, yes=yes):
+        names = ", ".join(project.relative(draft.file) for draft in left_out)
+        say(f"Left out: {names}. To write: inv init --yes")
+    if needs_two_lines(project):
+        say(f"There is a tasks.py already. Add two lines to it:\n\n{TWO_LINES}\n")
+    show(as_text(report))
+    show(f"\nInstall the verbs: {install_command(project)}\nThen type: inv up")
+    end_with(1 if check and wanted else 0)
+
+
+def model_of(project: Project, gateway: Gateway) -> Model | ComposedError:
+    """Return the model of the Compose files; the error where Compose gives none."""
+    from composed.docker.compose import Compose
+    from composed.env.settings import env_files
+
+    try:
+        there = [file for file in env_files(project) if os.path.lexists(file)]
+        return Compose(gateway, there, None, project.compose).model()
+    except ComposedError as error:
+        return error
+
+
+def chosen(report: Report) -> dict[str, str]:
+    """Return the keys with the services that the user chose, where several could be meant."""
+    answers = {
+        key: choose(f"Which service {ROLES[key]}?", names) for key, names in report.choices.items()
+    }
+    return {key: answer for key, answer in answers.items() if answer}
