@@ -35,9 +35,9 @@ _NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
 class Project:
     """A folder with a Compose file, and the names that the verbs use.
 
-    ``root`` is the folder of ``tasks.py``: every path starts there, never from the current
-    directory; without a ``tasks.py`` see :func:`root_of`. ``[tool.composed]`` in ``pyproject.toml`` can set all further fields, which
-    ``docs/adopt.md`` explains. An empty name is looked for in the project's own files.
+    ``root`` is the folder of ``tasks.py``, or see :func:`root_of`: every path starts there, never
+    from the current directory. ``[tool.composed]`` in ``pyproject.toml`` can set all further
+    fields, which ``docs/adopt.md`` explains. An empty name is looked for in the project's files.
     """
 
     root: Path
@@ -191,8 +191,9 @@ class Project:
 def root_of(here: Path) -> Path:
     """Return the folder of the project that ``here`` is in, for a project without ``tasks.py``.
 
-    That is the folder of a ``tasks.py``; else the nearest folder of the clone with a ``manage.py`` and a Compose file, in it or
-    below; else the folder of the clone if it has one of them; else ``here``.
+    That is the folder of a ``tasks.py``; else the nearest folder of the clone with a ``manage.py``
+    and a Compose file, in it or below; else the folder of the clone if it has one of them; else
+    ``here``.
     """
     if with_tasks := tasks_folder(here):
         return with_tasks

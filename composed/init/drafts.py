@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from composed import files
 from composed.errors import SettingError
-from composed.gateway import Gateway
+from composed.gateway import NOT_FOUND, Gateway
 from composed.init import templates
 from composed.init.places import settings_code
 from composed.project import MOST, Project, folders_of_clone, text_of
+from composed.terminal import say
 
 # Found beside manage.py or in the root; a developer's packages before the server's.
 _REQUIREMENTS = (
@@ -29,6 +30,15 @@ _PYTEST = {
     "pyproject.toml": r"^\[tool\.pytest",
     "setup.cfg": r"^\[tool:pytest",
     "tox.ini": r"^\[pytest",
+}
+# Linters that may refuse `import *`, which they allow by themselves or not, by their version.
+_LINTERS = {
+    "ruff.toml": "",
+    ".ruff.toml": "",
+    ".flake8": "",
+    "pyproject.toml": r"^\[tool\.ruff",
+    "setup.cfg": r"^\[flake8",
+    "tox.ini": r"^\[flake8",
 }
 # Files of other services that run checks.
 _OTHER_CI = (".gitlab-ci.yml", ".circleci", "bitbucket-pipelines.yml", "azure-pipelines.yml")
@@ -63,7 +73,9 @@ def needs_two_lines(project: Project) -> bool:
 def _tasks(project: Project) -> Draft | None:
     if any(os.path.lexists(project.root / name) for name in ("tasks.py", "tasks")):
         return None
-    return Draft(project.root / "tasks.py", templates.TASKS)
+    rules = ("  # noqa: F403", "  # noqa: F405") if _has(project, _LINTERS) else ("", "")
+    content = Template(templates.TASKS).substitute(NOQA_IMPORT=rules[0], NOQA_NAME=rules[1])
+    return Draft(project.root / "tasks.py", content)
 
 
 def _pyproject(project: Project, keys: Mapping[str, str]) -> Draft | None:
@@ -75,13 +87,11 @@ def _pyproject(project: Project, keys: Mapping[str, str]) -> Draft | None:
     file = project.root / "pyproject.toml"
     before = _text(file)
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
-    if re.search(r"(?m)^\[tool\.composed\][ \t]*(?:#.*)?$", before):
-        after = re.sub(
-            r"(?m)^(\[tool\.composed\].*\n?)", lambda m: f"{m[1].rstrip()}\n{lines}", before
-        )
+    if heading := re.search(r"(?m)^\[tool\.composed\].*\n?", before):
+        end = heading.end()
+        after = f"{before[:end].rstrip()}\n{lines}{before[end:]}"
     else:
-        gap = "\n" if before else ""
-        after = f"{before.rstrip()}\n{gap}[tool.composed]\n{lines}".lstrip()
+        after = f"{before.rstrip()}\n\n[tool.composed]\n{lines}".lstrip()
     try:
         was, now = tomllib.loads(before), tomllib.loads(after)
     except (ValueError, RecursionError):
@@ -89,9 +99,9 @@ def _pyproject(project: Project, keys: Mapping[str, str]) -> Draft | None:
     own = was.setdefault("tool", {}).setdefault("composed", {})
     own |= keys
     if was != now:
-        raise SettingError(
-            f"{file} cannot take these lines.", "Write yourself: [tool.composed]", lines
-        )
+        problem = f"{project.relative(file)} cannot be completed."
+        own_lines = ("[tool.composed]", *lines.splitlines())
+        raise SettingError(problem, "Write these lines there:", *own_lines)
     return Draft(file, after)
 
 
@@ -102,6 +112,8 @@ def _exclude(project: Project, gateway: Gateway) -> Draft | None:
         return None
     answer = gateway.ask(["git", "rev-parse", "--git-path", "info/exclude"])
     if answer.code:
+        missing = "There is no git command here." if answer.code == NOT_FOUND else ""
+        say(f"Not written: .git/info/exclude. {missing or answer.err.strip()}")
         return None
     file = project.root / answer.out.rstrip("\n")
     prefix = "" if project.root == top else f"{project.root.relative_to(top).as_posix()}/"
@@ -132,11 +144,9 @@ def _unit(project: Project) -> str:
     if environment is None:
         return templates.NO_UNIT
     folder = project.relative(project.base)
-    by_pytest = _uses_pytest(project)
-    installed = [
-        *_installed(project),
-        *(['    session.install("pytest", "pytest-django")'] * by_pytest),
-    ]
+    by_pytest = _has(project, _PYTEST)
+    installed = _installed(project)
+    installed += ['    session.install("pytest", "pytest-django")'] if by_pytest else []
     test = ('"pytest"',) if by_pytest else ('"python"', '"manage.py"', '"test"')
     return Template(templates.UNIT).substitute(
         INSTALL="\n".join(installed),
@@ -162,11 +172,12 @@ def _installed(project: Project) -> list[str]:
     return ['    session.install("-e", ".")']
 
 
-def _uses_pytest(project: Project) -> bool:
+def _has(project: Project, configured: Mapping[str, str]) -> bool:
+    """Return whether one of these files has its pattern, in the root or beside ``manage.py``."""
     return any(
         re.search(pattern, text_of(folder / name), re.M) if pattern else (folder / name).is_file()
         for folder in dict.fromkeys((project.root, project.base))
-        for name, pattern in _PYTEST.items()
+        for name, pattern in configured.items()
     )
 
 

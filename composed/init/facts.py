@@ -68,7 +68,7 @@ def _compose_file(project: Project, report: Report) -> tuple[list[Fact], Fact]:
     if project.compose_files:
         return report.found, Fact("Compose file", names, key_place(project, "compose_files"))
     if project.compose.named:
-        return report.guessed, Fact("Compose file", names, "its name")
+        return report.guessed, Fact("Compose file", names, "its name and place")
     return report.found, Fact("Compose file", names, "as Compose finds it")
 
 
@@ -138,10 +138,10 @@ def _examine_backend(project: Project, service: ComposeService, report: Report) 
     folder = f" in {command.folder}" if command.folder and not project.manage else ""
     if project.manage:
         report.found.append(Fact("manage.py", words, key_place(project, "manage")))
-    elif command.words[-1:] == ["manage.py"] and "manage.py" not in service.starts:
-        report.guessed.append(Fact("manage.py", f"{words}{folder}", "the source in the container"))
+    elif "manage.py" in f"{service.starts}\n{detection.scripts(service)}":
+        report.found.append(Fact("manage.py", words, f"the command of {service.name}"))
     else:
-        report.found.append(Fact("manage.py", f"{words}{folder}", f"the command of {service.name}"))
+        report.guessed.append(Fact("manage.py", f"{words}{folder}", "the source in the container"))
     ports = ", ".join(port.published for port in service.ports if port.published)
     if ports:
         report.found.append(Fact("port", ports, service_place(project, service.name)))

@@ -3,11 +3,11 @@
 TASKS = '''\
 """The verbs of this project: `inv --list` shows all, `inv VERB --help` explains one."""
 
-from composed.verbs import *  # noqa: F403
+from composed.verbs import *$NOQA_IMPORT
 
 # A task of this project alone goes here:  @task / def seed(c): ...
 
-namespace = collect(__name__)  # noqa: F405  # last: collects the tasks above, and adds db.*
+namespace = collect(__name__)$NOQA_NAME  # last: collects the tasks above, and adds db.*
 '''
 
 TWO_LINES = """\

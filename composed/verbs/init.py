@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from invoke import Context, task
@@ -36,8 +37,10 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
 
     project, gateway = Project.of(c), gateway_of(c)
     is_trial = check or gateway.dry
-    report = examine(project, model_of(project, gateway))
-    wanted = drafts(project, gateway, {} if is_trial else chosen(report))
+    model = model_of(project, gateway)
+    report = examine(project, model)
+    keys = {} if is_trial else chosen(report)
+    wanted = drafts(project, gateway, keys)
     if is_trial:
         wanted = [draft for draft in wanted if yes or not draft.offered]
         for draft in wanted:
@@ -47,6 +50,8 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
         say(f"Left out: {names}. To write: inv init --yes")
     if needs_two_lines(project):
         say(f"There is a tasks.py already. Add two lines to it:\n\n{TWO_LINES}\n")
+    if keys:
+        report = examine(replace(project, **keys), model)
     show(as_text(report))
     show(f"\nInstall the verbs: {install_command(project)}\nThen type: inv up")
     end_with(1 if check and wanted else 0)

@@ -113,7 +113,7 @@ def dbshell(c: Context, command: str = "") -> None:
 
 @task
 def dc(c: Context) -> None:
-    """Run Compose itself on this stack: inv dc -- ARGS."""
+    """Run Compose itself on this stack, with the words after --."""
     words = after_dashes()
     if not words:
         raise ValueWrongError("No Compose command.", "Type: inv dc -- help")
