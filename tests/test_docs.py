@@ -108,7 +108,7 @@ def test_the_docs_list_every_key_of_a_project_and_default() -> None:
         assert value == (list(default) if isinstance(default, tuple) else default)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md", "docs/package.md"])
+@pytest.mark.parametrize("page", ["docs/adopt.md", "docs/package.md"])
 def test_the_example_of_another_project_is_read(page: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(example_in(page, "toml"))
 
@@ -116,7 +116,7 @@ def test_the_example_of_another_project_is_read(page: str, tmp_path: Path) -> No
     assert (project.backend, project.database, project.source) == ("web", "postgres", ".")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/adopt.md", "docs/package.md"])
+@pytest.mark.parametrize("page", ["docs/adopt.md", "docs/package.md"])
 def test_the_example_gives_every_verb(page: str, tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     (tmp_path / "tasks.py").write_text(example_in(page, "python"))
     spec = importlib.util.spec_from_file_location("example_tasks", tmp_path / "tasks.py")

@@ -112,8 +112,8 @@ def _exclude(project: Project, gateway: Gateway) -> Draft | None:
         return None
     answer = gateway.ask(["git", "rev-parse", "--git-path", "info/exclude"])
     if answer.code:
-        missing = "There is no git command here." if answer.code == NOT_FOUND else ""
-        say(f"Not written: .git/info/exclude. {missing or answer.err.strip()}")
+        no_git = "There is no git command here." if answer.code == NOT_FOUND else ""
+        say(f"Not written: .git/info/exclude. {no_git or answer.err.strip()}")
         return None
     file = project.root / answer.out.rstrip("\n")
     prefix = "" if project.root == top else f"{project.root.relative_to(top).as_posix()}/"

@@ -33,7 +33,8 @@ def examine(project: Project, model: Model | ComposedError) -> Report:
     report = Report()
     _examine_files(project, report)
     if isinstance(model, ComposedError):
-        report.unknown.append(Fact.missing("services", model))
+        if all(fact.value != model.problem for fact in report.unknown):
+            report.unknown.append(Fact.missing("services", model))
         return report
     backend = _service(project, model, report, "backend")
     database = _service(project, model, report, "database", backend)

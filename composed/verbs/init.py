@@ -51,7 +51,8 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
     if needs_two_lines(project):
         say(f"There is a tasks.py already. Add two lines to it:\n\n{TWO_LINES}\n")
     if keys:
-        report = examine(replace(project, **keys), model)
+        backend, database = (keys.get(key) or getattr(project, key) for key in ROLES)
+        report = examine(replace(project, backend=backend, database=database), model)
     show(as_text(report))
     show(f"\nInstall the verbs: {install_command(project)}\nThen type: inv up")
     end_with(1 if check and wanted else 0)
