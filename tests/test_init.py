@@ -405,7 +405,9 @@ def test_a_project_gets_its_files(shop: Project) -> None:
         "noxfile.py": True,
         ".github/workflows/composed.yml": True,
     }
-    assert found[".git/info/exclude"].content.endswith("\n.composed/\ndata/snapshots/\n")
+    assert found[".git/info/exclude"].content.endswith(
+        "\n.composed/\ndata/snapshots/\ndata/.snapshots.*\n"
+    )
     assert 'branches: ["trunk"]' in found[".github/workflows/composed.yml"].content
     compile(found["tasks.py"].content, "tasks.py", "exec")
 
@@ -415,7 +417,9 @@ def test_a_project_in_a_folder_of_the_clone_gets_its_files(shop: Project) -> Non
 
     found = drafted(Project(shop.root / "a b"))
 
-    assert found["../.git/info/exclude"].content.endswith("\na b/.composed/\na b/data/snapshots/\n")
+    assert found["../.git/info/exclude"].content.endswith(
+        "\na b/.composed/\na b/data/snapshots/\na b/data/.snapshots.*\n"
+    )
     workflow = found["../.github/workflows/composed.yml"].content
     assert '        working-directory: "a b"\n    steps:\n' in workflow
 
@@ -426,7 +430,10 @@ def test_a_project_in_a_folder_of_the_clone_gets_its_files(shop: Project) -> Non
         ({"tasks.py": ""}, "tasks.py"),
         ({"tasks/__init__.py": ""}, "tasks.py"),
         ({".gitignore": ".composed/\n/data\n"}, ".git/info/exclude"),
-        ({".git/info/exclude": ".composed/\ndata/snapshots/\n"}, ".git/info/exclude"),
+        (
+            {".git/info/exclude": ".composed/\ndata/snapshots/\ndata/.snapshots.*\n"},
+            ".git/info/exclude",
+        ),
         ({"noxfile.py": ""}, "noxfile.py"),
         ({".github/workflows/composed.yml": ""}, ".github/workflows/composed.yml"),
         ({".github/workflows/ci.yaml": "run: nox -s lint"}, ".github/workflows/composed.yml"),
@@ -444,7 +451,10 @@ def test_what_is_there_is_not_written(shop: Project, files: dict[str, str], name
 def test_a_last_line_without_an_end_stays_whole(shop: Project) -> None:
     write_files(shop.root, {".git/info/exclude": "mine"})
 
-    assert drafted(shop)[".git/info/exclude"].content == "mine\n.composed/\ndata/snapshots/\n"
+    assert (
+        drafted(shop)[".git/info/exclude"].content
+        == "mine\n.composed/\ndata/snapshots/\ndata/.snapshots.*\n"
+    )
 
 
 def test_a_folder_without_git_gets_no_list_and_no_workflow(tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ _LINTERS = {
     "setup.cfg": r"^\[flake8",
     "tox.ini": r"^\[flake8",
 }
+# What verbs write into a project, for this machine alone.
+_LEFT_OUT = (".composed/", "data/snapshots/", "data/.snapshots.*")
 # Files of other services that run checks.
 _OTHER_CI = (".gitlab-ci.yml", ".circleci", "bitbucket-pipelines.yml", "azure-pipelines.yml")
 
@@ -118,17 +120,18 @@ def _exclude(project: Project, gateway: Gateway) -> Draft | None:
     file = project.root / answer.out.rstrip("\n")
     prefix = "" if project.root == top else f"{project.root.relative_to(top).as_posix()}/"
     before = _text(file)
-    folders = (f"{prefix}.composed/", f"{prefix}data/snapshots/")
-    missing = [name for name in folders if not _is_left_out(gateway, top / name, name, before)]
+    wanted = [f"{prefix}{name}" for name in _LEFT_OUT]
+    missing = [name for name in wanted if not _is_left_out(gateway, top / name, name, before)]
     lines = "".join(f"{name}\n" for name in missing)
     gap = "\n" if before and not before.endswith("\n") else ""
     return Draft(file, f"{before}{gap}{lines}") if lines else None
 
 
-def _is_left_out(gateway: Gateway, folder: Path, name: str, before: str) -> bool:
+def _is_left_out(gateway: Gateway, path: Path, name: str, before: str) -> bool:
     if name in before.splitlines():
         return True
-    return gateway.ask(["git", "check-ignore", "--quiet", str(folder / "file")]).code == 0
+    example = path / "file" if name.endswith("/") else path
+    return gateway.ask(["git", "check-ignore", "--quiet", str(example)]).code == 0
 
 
 def _noxfile(project: Project) -> Draft | None:
