@@ -160,7 +160,7 @@ def _examine_database(
     code = settings_code(project)
     alone = "sqlite" in code and "postgres" not in code
     why = "the settings name SQLite alone" if alone else "neither the settings nor variables say so"
-    value = f"not proven to be {database}: {why}; snapshots are of {database}"
+    value = f"not proven to be {database}: {why}; verbs on data ask Django first"
     report.warnings.append(Fact("Django's database", value))
 
 
