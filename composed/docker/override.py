@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from composed.docker.model import Model, Port
@@ -14,8 +14,10 @@ _COMMENT = """\
 # Written by inv: ports of the Compose file that were taken. Each list replaces the service's own.
 # To take the ports of the Compose file again, remove this file.
 """
-_LINE_OF = "  {name}: {{ports: !override {ports}}}\n"  # JSON is YAML
-_LINE = r'^  ("[^"]+"): '
+# JSON is YAML. Further keys of a service, which another writer of this file has set, come first.
+_LINE = r"^  {name}: \{{(?P<others>.*?)(?:ports: !override .*)?\}}\n"
+_HAS_PORTS = r'^  ("[^"]+"): \{.*ports: !override '
+_SERVICES = r"^services:\n(?:  .*\n)*"
 
 
 def write_ports(
@@ -23,19 +25,33 @@ def write_ports(
 ) -> None:
     """Write the file for services some of whose ports are replaced by the ``chosen`` ports.
 
-    ``model`` is the present model, with the ports of an earlier file.
+    ``model`` is the present model, with the ports of an earlier file. All else in the file stays.
     """
-    earlier = re.findall(_LINE, text_of(file), re.MULTILINE)
-    wanted = {*map(json.loads, earlier), *(published.service for published in chosen)}
-    lines = [
-        _LINE_OF.format(
-            name=json.dumps(name),
-            ports=json.dumps([_text(_replaced(port, name, chosen)) for port in service.ports]),
-        )
-        for name, service in model.services.items()
-        if name in wanted
-    ]
-    gateway.write(file, f"{_COMMENT}services:\n{''.join(lines)}")
+    text = text_of(file) or _COMMENT
+    if not re.search(_SERVICES, text, re.MULTILINE):
+        text += "services:\n"
+    earlier = map(json.loads, re.findall(_HAS_PORTS, text, re.MULTILINE))
+    for name in dict.fromkeys([*earlier, *(published.service for published in chosen)]):
+        ports = [_replaced(port, name, chosen) for port in model.service(name).ports]
+        text = _with_ports(text, name, [in_short(port) for port in ports])
+    gateway.write(file, text)
+
+
+def service_line(name: str, others: Mapping[str, str], ports: Sequence[str]) -> str:
+    """Return the line of a service; "" for a service without a key to set."""
+    keys = [f"{key}: {value}" for key, value in others.items()]
+    keys += [f"ports: !override {json.dumps(ports)}"] if ports else []
+    return f"  {json.dumps(name)}: {{{', '.join(keys)}}}\n" if keys else ""
+
+
+def _with_ports(text: str, name: str, ports: Sequence[str]) -> str:
+    pattern = re.compile(_LINE.format(name=re.escape(json.dumps(name))), re.MULTILINE)
+    line = service_line(name, {}, ports)
+    if not (earlier := pattern.search(text)):
+        return re.sub(_SERVICES, lambda found: found[0] + line, text, flags=re.MULTILINE)
+    others = earlier["others"].rstrip(", ")
+    line = line.replace("{", f"{{{others}, ", 1) if others else line
+    return f"{text[: earlier.start()]}{line}{text[earlier.end() :]}"
 
 
 def _replaced(port: Port, service: str, chosen: Mapping[Published, int]) -> Port:
@@ -44,7 +60,7 @@ def _replaced(port: Port, service: str, chosen: Mapping[Published, int]) -> Port
     return port._replace(published=str(next(free, port.published)))
 
 
-def _text(port: Port) -> str:
+def in_short(port: Port) -> str:
     """Return a port in the short form of Compose: ``HOST:PUBLISHED:TARGET/PROTOCOL``."""
     host = f"[{port.host}]" if ":" in port.host else port.host
     parts = [part for part in (host, port.published) if part]
