@@ -59,10 +59,10 @@ def stack(
     images are removed in every case, also after Ctrl-C, SIGTERM and SIGHUP.
     """
     if mode not in ("docker", "local"):
-        session.error(f"mode is {mode!r}. Valid: docker, local.")
+        session.error(f"mode is {mode!r}. Valid: docker, local")
     own = _Own(session, mode)
     with _only_one(session, own.folder), _signals_as_ctrl_c():
-        own.remove(session.error)  # what a killed run has left
+        own.clear()  # what a killed run has left
         bundle = ""
         try:
             own.prepare(build=build)
@@ -87,7 +87,7 @@ def address(session: nox.Session, env: Environment) -> str:
     services = json.loads(shown)["services"]
     url = next((str(row["url"]) for row in services if row["url"]), "")
     if not url:
-        session.error("The backend of the session's stack publishes no port, or has ended.")
+        session.error("The backend of the session's stack publishes no port, or has ended")
     return url
 
 
@@ -141,9 +141,11 @@ class _Own:
                 self._end()
             except ComposedError as error:
                 tell(f"{self.name} is not removed. {error}")
-            for file in self.folder.iterdir():
-                if file.name not in KEPT:
-                    _remove(file)
+
+    def clear(self) -> None:
+        """Remove what an earlier stack of this name has left."""
+        with _in_words(self._session):
+            self._end()
 
     def _end(self) -> None:
         if self._mode == "docker":
@@ -152,6 +154,9 @@ class _Own:
             remove(self._gateway, self.name)
         elif (self.folder / "mode").exists():  # `up` has begun
             self._end_server()
+        for file in self.folder.iterdir():
+            if file.name not in KEPT:
+                _remove(file)
 
     def _end_server(self) -> None:
         said = ""
@@ -179,7 +184,7 @@ class _Own:
         file = self._project.tree / named[-1] if named else Path()
         if file.resolve() != Path(self.env["SQLITE_PATH"]).resolve():
             problem = f"In local mode, the settings of Django open the database {file}."
-            cure = "Let the settings take the file from the variable SQLITE_PATH, if there is one."
+            cure = "Let the settings take the file from the variable SQLITE_PATH, if there is one"
             self._session.error(f"{problem}\n  {cure}")
 
 
@@ -239,7 +244,7 @@ def _in_words(session: nox.Session) -> Iterator[None]:
     try:
         yield
     except ComposedError as error:
-        session.error(str(error))
+        session.error(str(error).removesuffix("."))  # nox ends the sentence
 
 
 @contextlib.contextmanager
@@ -249,12 +254,12 @@ def _only_one(session: nox.Session, folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("w")
     except OSError as error:
-        session.error(f"{error.filename} cannot be written: {error.strerror}.")
+        session.error(f"{error.filename} cannot be written: {error.strerror}")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            session.error("Another run of this session is under way in this folder.")
+            session.error("Another run of this session is under way in this folder")
         yield
 
 

@@ -18,7 +18,7 @@ from composed.docker.detection import is_database
 from composed.docker.model import ComposeService, Model
 from composed.docker.override import in_short, service_line
 from composed.docker.store import KINDS
-from composed.errors import ComposedError, RefusedError
+from composed.errors import ComposedError, InputOutputError, RefusedError
 from composed.gateway import Gateway
 
 _COMMENT = "# Written by composed.sessions: all that a second stack cannot have as well.\n"
@@ -57,20 +57,19 @@ def override(text: str, stack: str, *, build: bool, database: str = "") -> str:
 def remove(gateway: Gateway, stack: str) -> None:
     """Remove all that the engine has of the stack, by the label: no Compose file is needed.
 
-    Raises the error of the last round; an earlier round may have met Compose at the same work.
+    Raises the error of the last round: an earlier round may have met Compose at the same work.
     """
-    failure: ComposedError | None = None
+    failure: ComposedError
     for number in range(ROUNDS):
         if number:
             time.sleep(SECONDS_BETWEEN_ROUNDS)
         try:
             if not _remove_once(Compose(gateway, ()), stack):
                 return
-            failure = None
+            failure = InputOutputError(f"The engine still has containers or volumes of {stack}.")
         except ComposedError as error:
             failure = error
-    if failure:
-        raise failure
+    raise failure
 
 
 def _remove_once(dc: Compose, stack: str) -> bool:

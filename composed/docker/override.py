@@ -32,8 +32,8 @@ def write_ports(
         text += "services:\n"
     earlier = map(json.loads, re.findall(_HAS_PORTS, text, re.MULTILINE))
     for name in dict.fromkeys([*earlier, *(published.service for published in chosen)]):
-        ports = [_replaced(port, name, chosen) for port in model.service(name).ports]
-        text = _with_ports(text, name, [in_short(port) for port in ports])
+        if ports := [_replaced(port, name, chosen) for port in model.service(name).ports]:
+            text = _with_ports(text, name, [in_short(port) for port in ports])
     gateway.write(file, text)
 
 
