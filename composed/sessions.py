@@ -118,10 +118,15 @@ class _Own:
                 self._write_override(build=build)
 
     def up(self, *, migrate: bool, build: bool) -> None:
-        """Start the stack; `up` itself explains a failure, and writes a bundle."""
-        options = ["--build"] if build and self._mode == "docker" else []
-        options += ["--migrate"] if migrate else []
-        _run(self._session, [*self._inv, "up", *options], self.env)
+        """Start the stack; each verb explains its own failure, `up` with a bundle.
+
+        The migrations come first, not by `up --migrate`: a health check that needs a table would
+        fail before. There is no data yet to save in a snapshot.
+        """
+        verbs = [["build"]] if build and self._mode == "docker" else []
+        verbs += [["migrate", "--no-snapshot"]] if migrate else []
+        for verb in (*verbs, ["up"]):
+            _run(self._session, [*self._inv, *verb], self.env)
 
     def explain(self, error: Exception) -> str:
         """Print the logs, write a bundle and return the line that names the bundle."""
