@@ -318,6 +318,10 @@ def test_fixed_names_get_others() -> None:
         ({"services": {"s": {"network_mode": "container:x"}}}, "network_mode container:x"),
         ({"services": {"s": {"volumes": ["/d:/var/lib/postgresql/data"]}}}, "in the folder /d"),
         ({"services": {"s": {"volumes": ["/d:/d"], "environment": {"PGDATA": "/d"}}}}, "folder /d"),
+        (
+            {"services": {"s": {"volumes": ["/d:/d"], "environment": {"PGDATA": "/d/s"}}}},
+            "folder /d",
+        ),
         ({"services": {"s": {"volumes": ["/d:/app"]}}}, "No service is a database"),
     ],
 )
@@ -325,6 +329,14 @@ def test_what_both_stacks_would_share_is_refused(model: Any, words: str) -> None
     with pytest.raises(RefusedError, match=words) as refused:
         override(json.dumps(model), "own", build=True)
     assert refused.value.hints
+
+
+def test_a_file_of_settings_may_be_shared(tmp_path: Path) -> None:
+    file = tmp_path / "postgresql.conf"
+    file.touch()
+    db = {**DATABASE, "volumes": [f"{file}:/var/lib/postgresql/data/postgresql.conf"]}
+
+    assert override(model_of(db=db), "own", build=True).count("\n") == 1
 
 
 def test_a_project_may_have_no_database() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from composed.docker.compose import PROJECT_LABEL, Compose
@@ -124,10 +124,12 @@ def _data_folder(service: ComposeService) -> str:
     """Return the folder of this machine that holds the data of a database; "" for none."""
     places = [*_DATA, *filter(None, [service.environment.get("PGDATA")])]
     for mount in service.mounts:
-        target = PurePosixPath(mount.target)
-        inside = any(target.is_relative_to(p) or PurePosixPath(p) == target for p in places)
-        if mount.type == "bind" and inside:
-            return mount.source
+        if mount.type == "bind" and not Path(mount.source).is_file():  # a file of settings
+            target = PurePosixPath(mount.target)
+            if any(
+                target.is_relative_to(p) or PurePosixPath(p).is_relative_to(target) for p in places
+            ):
+                return mount.source
     return ""
 
 

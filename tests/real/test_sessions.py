@@ -30,6 +30,8 @@ def integration(session):
         session.run("python", "check.py", *session.posargs, env={**env, "URL": url})
 """
 
+TASKS = "from composed.verbs import *\n\nnamespace = collect(__name__)\n"
+
 # The session's tests: the database is another one than the developer's.
 CHECK = """\
 import os, sys, time, urllib.request
@@ -133,7 +135,7 @@ def written(root: Path) -> None:
         "shop/settings.py": SETTINGS,
         "shop/urls.py": URLS,
         "shop/wsgi.py": WSGI,
-        "tasks.py": "from composed.verbs import *\n\nnamespace = collect(__name__)\n",
+        "tasks.py": TASKS,
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
