@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from composed.docker.compose import OVERRIDE, compose_of
 from composed.env.settings import NAME, load_settings
-from composed.errors import ComposedError, InputOutputError
+from composed.errors import ComposedError, InputOutputError, RefusedError
 from composed.gateway import Gateway
 from composed.project import Project
 
@@ -44,7 +44,11 @@ LOCK, KEPT = "session.lock", ("session.lock", "failures")  # of the files in the
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 ATTEMPTS = 3  # to end a server, which a second Ctrl-C may interrupt
 
-_DATABASE = "from django.conf import settings; print(settings.DATABASES['default']['NAME'])"
+# Prints three lines: what Django really uses, after settings, variables and packages.
+_DATABASE = """
+from django.db import connection
+print(*(f"\\n{connection.settings_dict[key]}" for key in ("ENGINE", "HOST", "NAME")), sep="")
+"""
 
 
 @contextlib.contextmanager
@@ -65,7 +69,6 @@ def stack(
         own.clear()  # what a killed run has left
         bundle = ""
         try:
-            own.prepare(build=build)
             own.up(migrate=migrate, build=build)
             try:
                 yield dict(own.env)
@@ -102,20 +105,12 @@ class _Own:
             if self._project.owns_env:  # a fresh clone has none
                 _run(session, [*self._inv, "env"], {}, silent=True)
             self.name = _name(self._project, mode)
-        self._gateway = Gateway(self._project.root)
+        self._gateway, self._model = Gateway(self._project.root), "{}"
         self.folder = self._project.folder(self.name)
         self.env = {NAME: self.name, "COMPOSED_MODE": mode}
         if mode == "local":  # 0: any free port
             self.env[self._project.backend_port] = "0"
             self.env["SQLITE_PATH"] = str(self.folder / "db.sqlite3")
-
-    def prepare(self, *, build: bool) -> None:
-        """Take the stack apart from the developer's; end the session where that cannot be."""
-        with _in_words(self._session):
-            if self._mode == "local":
-                self._check_database()
-            else:
-                self._write_override(build=build)
 
     def up(self, *, migrate: bool, build: bool) -> None:
         """Start the stack; each verb explains its own failure, `up` with a bundle.
@@ -123,10 +118,19 @@ class _Own:
         The migrations come first, not by `up --migrate`: a health check that needs a table would
         fail before. There is no data yet to save in a snapshot.
         """
-        verbs = [["build"]] if build and self._mode == "docker" else []
-        verbs += [["migrate", "--no-snapshot"]] if migrate else []
-        for verb in (*verbs, ["up"]):
-            _run(self._session, [*self._inv, *verb], self.env)
+        if self._mode == "docker":
+            with _in_words(self._session):
+                self._write_override(build=build)
+            if build:
+                self._verb("build")
+        with _in_words(self._session):
+            self._check_database()
+        if migrate:
+            self._verb("migrate", "--no-snapshot")
+        self._verb("up")
+
+    def _verb(self, *words: str) -> None:
+        _run(self._session, [*self._inv, *words], self.env)
 
     def explain(self, error: Exception) -> str:
         """Print the logs, write a bundle and return the line that names the bundle."""
@@ -177,20 +181,23 @@ class _Own:
 
         project = self._project
         compose = compose_of(project, load_settings(project, os.environ | self.env), self._gateway)
-        model = compose.ask("config", "--format", "json", env=self.env)
-        text = override(model, self.name, build=build, database=project.database)
+        self._model = compose.ask("config", "--format", "json", env=self.env)
+        text = override(self._model, self.name, build=build)
         self._gateway.write(self.folder / OVERRIDE, text)
 
     def _check_database(self) -> None:
-        """End the session where the settings would open another file: the developer's."""
+        """Raise :class:`RefusedError` where Django would use the developer's database."""
         question = [*self._inv, "manage", "--", "shell", "-c", _DATABASE]
-        shown = _run(self._session, question, self.env, silent=True).split("\n")
-        named = [line for line in shown if line.strip()]
-        file = self._project.tree / named[-1] if named else Path()
-        if file.resolve() != Path(self.env["SQLITE_PATH"]).resolve():
-            problem = f"In local mode, the settings of Django open the database {file}."
-            cure = "Let the settings take the file from the variable SQLITE_PATH, if there is one"
-            self._session.error(f"{problem}\n  {cure}")
+        shown = _run(self._session, question, self.env, silent=True)
+        engine, host, name = ["", "", "", *shown.removesuffix("\n").split("\n")][-3:]
+        if self._mode == "docker":
+            from composed.docker.beside import check_database  # noqa: PLC0415
+
+            check_database(self._model, engine, host, name)
+        elif (self._project.tree / name).resolve() != Path(self.env["SQLITE_PATH"]).resolve():
+            problem = f"In local mode, Django uses the database {name}, and not one of its own."
+            cure = "Let the settings take the file from the variable SQLITE_PATH, if there is one."
+            raise RefusedError(problem, cure)
 
 
 def _name(project: Project, mode: str) -> str:
@@ -235,6 +242,7 @@ def _run(
         env=env,
         external=True,
         silent=silent,
+        log=not silent,  # a question is no step
         stderr=err,
         success_codes=codes,
         interrupt_timeout=SECONDS_AFTER_CTRL_C,

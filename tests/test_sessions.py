@@ -16,7 +16,7 @@ import pytest
 
 from composed import sessions
 from composed.docker import beside
-from composed.docker.beside import override, remove
+from composed.docker.beside import check_database, override, remove
 from composed.docker.model import Model
 from composed.docker.override import write_ports
 from composed.errors import InputOutputError, RefusedError
@@ -28,7 +28,8 @@ from tests.samples import ENV, ROOT, MonkeyPatch
 
 TASKS = "from composed.verbs import *\n\nnamespace = collect(__name__)\n"
 DATABASE = {"image": "postgres:17"}
-STARTED = ["build", "migrate --no-snapshot", "up"]
+ASKED = f"manage -- shell -c {sessions._DATABASE}"
+STARTED = ["build", ASKED, "migrate --no-snapshot", "up"]
 INV = [sys.executable, "-m", "composed"]
 
 
@@ -45,7 +46,7 @@ class FakeSession:
     ran: list[list[str]] = field(default_factory=list)
     envs: list[Mapping[str, str]] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
-    answers: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=lambda: {"manage": "\npostgresql\ndb\nshop\n"})
     fails: Iterable[str] = ()
 
     def run(self, *argv: str, env: Mapping[str, str], **options: Any) -> str | bool:
@@ -117,7 +118,7 @@ def test_a_session_gets_a_stack_of_its_own(
     assert '  "web": {ports: !override ["0:8000/tcp"]}\n' in chosen
     assert session.ran[0] == [*INV, "build"]
     assert session.verbs == STARTED
-    assert session.envs == [env] * 3
+    assert session.envs == [env] * 4
     label = f"label=com.docker.compose.project={name}"
     assert f"docker ps --all --quiet --filter {label}" in recorder.lines("ask")
     assert [file.name for file in own_folder(shop).iterdir()] == ["session.lock"]
@@ -127,7 +128,7 @@ def test_the_options_of_the_start(session: FakeSession, shop: Path) -> None:
     with start(session, migrate=False, build=False):
         pass
 
-    assert session.verbs == ["up"]
+    assert session.verbs == [ASKED, "up"]
 
 
 def test_a_project_with_settings_of_ours_gets_them_first(session: FakeSession, shop: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_failed_block_shows_logs_and_a_bundle(session: FakeSession, shop: Path
     with pytest.raises(QuitError), start(session) as env:
         session.run("tests", "of", "this", "tests", env=env)
 
-    assert session.verbs[4:] == [
+    assert session.verbs[5:] == [
         "logs --tail 50",
         "doctor --bundle -- integration: tests failed",
     ]
@@ -214,7 +215,7 @@ def test_local_mode_has_a_file_and_a_port_of_its_own(
     class Running(FakeSession):
         def run(self, *argv: str, env: Mapping[str, str], **options: Any) -> str | bool:
             if argv[3] == "manage":
-                self.answers["manage"] = f"objects imported\n{env['SQLITE_PATH']}\n"
+                self.answers["manage"] = f"\nsqlite3\n\n{env['SQLITE_PATH']}\n"
             if argv[3] == "up":
                 (Path(env["SQLITE_PATH"]).parent / "mode").touch()
             return super().run(*argv, env=env, **options)
@@ -243,7 +244,7 @@ def test_a_server_that_does_not_end_is_named(
 
 
 def test_the_developers_file_is_not_used(session: FakeSession, shop: Path) -> None:
-    session.answers["manage"] = "db.sqlite3\n"
+    session.answers["manage"] = "\nsqlite3\n\ndb.sqlite3\n"
     with pytest.raises(QuitError, match="SQLITE_PATH"), start(session, mode="local"):
         pass
 
@@ -322,7 +323,6 @@ def test_fixed_names_get_others() -> None:
             {"services": {"s": {"volumes": ["/d:/d"], "environment": {"PGDATA": "/d/s"}}}},
             "folder /d",
         ),
-        ({"services": {"s": {"volumes": ["/d:/app"]}}}, "No service is a database"),
     ],
 )
 def test_what_both_stacks_would_share_is_refused(model: Any, words: str) -> None:
@@ -341,6 +341,25 @@ def test_a_file_of_settings_may_be_shared(tmp_path: Path) -> None:
 
 def test_a_project_may_have_no_database() -> None:
     assert override("{}", "own", build=True).count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("database", "words"),
+    [
+        (("django.db.backends.sqlite3", "", "/code/db.sqlite3"), "/d/db.sqlite3, which is"),
+        (("django.db.backends.postgresql", "db.example.org", "shop"), "on db.example.org"),
+        (("django.db.backends.postgresql", "", "shop"), "on a socket"),
+        (("django.db.backends.sqlite3", "", "/data/db.sqlite3"), ""),
+        (("django.db.backends.postgresql", "db", "shop"), ""),
+    ],
+)
+def test_the_database_of_both_stacks_is_refused(database: tuple[str, str, str], words: str) -> None:
+    model = model_of(web={"volumes": ["/d:/code", "data:/data"]}, db=DATABASE)
+    if words:
+        with pytest.raises(RefusedError, match=words):
+            check_database(model, *database)
+    else:
+        check_database(model, *database)
 
 
 def test_other_ports_keep_what_tells_the_stack_apart(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from composed.docker.compose import PROJECT_LABEL, Compose
-from composed.docker.detection import is_database
+from composed.docker.follow import file_on_host
 from composed.docker.model import ComposeService, Model
 from composed.docker.override import in_short, service_line
 from composed.docker.store import KINDS
@@ -32,19 +32,16 @@ SECONDS_BETWEEN_ROUNDS = 0.5
 Table = Mapping[str, Any]
 
 
-def override(text: str, stack: str, *, build: bool, database: str = "") -> str:
+def override(text: str, stack: str, *, build: bool) -> str:
     """Return the Compose file for the ``stack``; ``text`` is its model as Compose prints it.
 
-    With ``build``, the images that the Compose file names are built under other names. A
-    ``database`` is the service that a key names. Raises :class:`RefusedError` for data or ports
-    that both stacks would share.
+    With ``build``, the images that the Compose file names are built under other names. Raises
+    :class:`RefusedError` for data or addresses that both stacks would share.
     """
     model, raw = Model.resolved(text), json.loads(text)
     services = raw.get("services") or {}
     for problem, cure in _shared(model, raw):
         raise RefusedError(problem, cure)
-    if not database and not any(map(is_database, model.services.values())):
-        _check_files(model)
     images = _images(services, stack) if build else {}
     lines = [
         service_line(name, _apart(services[name], images), [_any(p) for p in service.ports])
@@ -52,6 +49,23 @@ def override(text: str, stack: str, *, build: bool, database: str = "") -> str:
     ]
     parts = (_services(lines), _volumes(raw, stack), _networks(raw, stack))
     return f"{_COMMENT}{''.join(parts)}"
+
+
+def check_database(text: str, engine: str, host: str, name: str) -> None:
+    """Raise :class:`RefusedError` where Django uses a database that is of no stack alone.
+
+    The three are Django's ENGINE, HOST and NAME; ``text`` is as for :func:`override`.
+    """
+    services = Model.resolved(text).services.values()
+    if engine.endswith(("sqlite3", "spatialite")):
+        for file in filter(None, (file_on_host(service, name) for service in services)):
+            problem = (
+                f"Django uses the SQLite file {file}, which is the file of your stack as well."
+            )
+            raise RefusedError(problem, "Without containers: sessions.stack(session, mode='local')")
+    elif host not in {known for service in services for known in service.hosts}:
+        problem = f"Django uses the database on {host or 'a socket'}, which is no service here."
+        raise RefusedError(problem, "Both stacks would use that database. See DATABASES.")
 
 
 def remove(gateway: Gateway, stack: str) -> None:
@@ -107,17 +121,6 @@ def _shared(model: Model, raw: Table) -> Iterator[tuple[str, str]]:
             problem = f"The data of {compose_service.name} is in the folder {source}."
             cure = "The session would use the same data. Mount a named volume there instead."
             yield problem, f"{cure} {other}"
-
-
-def _check_files(model: Model) -> None:
-    """Raise :class:`RefusedError` where a database in a file is likely to be the developer's."""
-    mounts = [(s.name, m) for s in model.services.values() for m in s.mounts if m.type == "bind"]
-    for name, mount in mounts:
-        raise RefusedError(
-            f"No service is a database, and {name} can write to {mount.source}: a database there "
-            "would be the database of your stack.",
-            'Name the database in pyproject.toml: [tool.composed] database = "SERVICE"',
-        )
 
 
 def _data_folder(service: ComposeService) -> str:
