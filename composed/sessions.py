@@ -46,8 +46,11 @@ ATTEMPTS = 3  # to end a server, which a second Ctrl-C may interrupt
 
 # Prints three lines: what Django really uses, after settings, variables and packages.
 _DATABASE = """
+import os
 from django.db import connection
-print(*(f"\\n{connection.settings_dict[key]}" for key in ("ENGINE", "HOST", "NAME")), sep="")
+found = [str(connection.settings_dict[key]) for key in ("ENGINE", "HOST", "NAME")]
+found[2] = os.path.abspath(found[2]) if "sqlite" in connection.vendor else found[2]
+print("", *found, sep="\\n")
 """
 
 
