@@ -316,3 +316,26 @@ def test_inv_env_mends_an_old_file(inv: Inv, project: Project, recorder: Recorde
         in file.read_text()
     )
     assert [(row.what, row.state) for row in check(project)] == [("DJANGO_PORT", "warning")]
+
+
+@pytest.mark.parametrize(
+    ("line", "reads", "fault"),
+    [
+        ('UPLOAD="direct" # or other', True, "a quote"),
+        ("UPLOAD=direct # or other", True, "a #"),
+        ('UPLOAD="direct"', True, ""),
+        ("UPLOAD=direct", True, ""),
+        ('UPLOAD="direct" # or other', False, ""),
+    ],
+)
+def test_a_value_that_django_environ_reads_in_a_third_way_is_a_finding(
+    line: str, reads: bool, fault: str, project: Project
+) -> None:
+    call = "environ.Env().read_env()" if reads else ""
+    (project.root / "server/task_api/settings.py").write_text(f"import environ\n{call}\n")
+
+    rows = [row for row in check(project, f"{line}\n") if "django-environ" in row.seen]
+
+    assert [row.seen for row in rows] == (
+        [f"read differently by django-environ: {fault} in its value"] if fault else []
+    )

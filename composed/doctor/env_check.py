@@ -1,6 +1,7 @@
 """The check of the env contract: the env files against the declarations of the project."""
 
 import ast
+import contextlib
 import difflib
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from dotenv.parser import Binding
 
 from composed.docker.compose import Compose
-from composed.doctor.env_form import check_form, check_readings
+from composed.doctor.env_form import check_environ, check_form, check_readings
 from composed.env.settings import (
     Settings,
     bindings,
@@ -88,7 +89,12 @@ def check_env(
     contract = _Contract(example_of(project), settings, assigned, readers, required, environ, whole)
     # Of a file that is not ours, the names and the values are the project's own affair.
     rows += [*contract.findings(), *unread] if project.owns_env else contract.faults()
-    return rows + (check_readings(gateway, read, contract.shared(), environ) if whole else [])
+    if not whole:
+        return rows
+    rows += check_readings(gateway, read, contract.shared(), environ)
+    with contextlib.suppress(ComposedError):  # no source: a finding of its own
+        rows += check_environ(project.settings_paths, contract.assigned)
+    return rows
 
 
 def _unread(file: Path, error: ComposedError) -> Finding:

@@ -13,8 +13,10 @@ from composed.env.settings import bindings, line_number
 from composed.files import read
 from composed.findings import Finding
 from composed.gateway import Gateway
+from composed.project import text_of
 
 # Signs that Compose and python-dotenv treat differently, the likeliest first.
+_READS_FILE = re.compile(r"^(?:import|from) environ\b.*?\bread_env\(", re.MULTILINE | re.DOTALL)
 _FAULTS = {"$": "a $", "\\": "a backslash", '"': "a quote", "'": "a quote", "#": "a #"}
 
 
@@ -69,6 +71,30 @@ def _bytes_and_privacy(gateway: Gateway, file: Path) -> Iterator[Finding]:
         yield Finding(file.name, "wrong", "tracked by git, with its secrets", cure)
 
 
+def check_environ(settings: Sequence[Path], lines: Mapping[str, Binding]) -> list[Finding]:
+    """Return the values that django-environ, where the settings use it, reads in a third way.
+
+    It takes a comment behind a value, and the quotes before the comment, for the value:
+    https://github.com/joke2k/django-environ, ``Env.read_env``.
+    """
+    if not any(_READS_FILE.search(text_of(file)) for file in settings):
+        return []
+    rows = []
+    for name, line in lines.items():
+        read = _environ(line.original.string.strip().partition("=")[2])
+        if read != line.value:
+            seen = f"read differently by django-environ: {_fault(read)} in its value"
+            rows.append(Finding(name, "warning", seen, _cure(name, line)))
+    return rows
+
+
+def _environ(raw: str) -> str:
+    for sign in "'\"":
+        if len(raw) > 1 and raw[0] == raw[-1] == sign:
+            return raw[1:-1] if sign == "'" else re.sub(r"\\(.)", r"\1", raw[1:-1])
+    return raw
+
+
 def check_readings(
     gateway: Gateway, files: Sequence[Path], lines: Mapping[str, Binding], environ: Container[str]
 ) -> list[Finding]:
@@ -95,10 +121,13 @@ def check_readings(
 
 
 def _difference(name: str, line: Binding) -> Finding:
-    raw = line.original.string.partition("=")[2]
-    fault = next((words for sign, words in _FAULTS.items() if sign in raw), "a line break")
+    fault = _fault(line.original.string.partition("=")[2])
     seen = f"read differently by Compose and python-dotenv: {fault} in its value"
     return Finding(name, "warning", seen, _cure(name, line))
+
+
+def _fault(raw: str) -> str:
+    return next((words for sign, words in _FAULTS.items() if sign in raw), "a line break")
 
 
 def _refused(gateway: Gateway, lines: Mapping[str, Binding]) -> list[Finding]:

@@ -22,6 +22,7 @@ backend_port = "WEB_PORT"
 """
 
 EXAMPLE = """\
+COMPOSE_PROJECT_NAME=
 DJANGO_SECRET_KEY=
 DB_NAME=shop
 DB_USER=keeper
@@ -151,7 +152,9 @@ def test_the_wheel_holds_the_package_and_describes_it(environment: Path) -> None
     rows = (info / "RECORD").read_text().splitlines()
     metadata = message_from_string((info / "METADATA").read_text())
 
-    assert {row.split("/")[0] for row in rows} == {"composed", info.name}
+    [script] = [row.split(",")[0] for row in rows if row.startswith("../")]
+    assert script == "../../../bin/composed"
+    assert {row.split("/")[0] for row in rows} == {"..", "composed", info.name}
     assert {"composed/py.typed", f"{info.name}/licenses/LICENSE"} <= {
         row.split(",")[0] for row in rows
     }
