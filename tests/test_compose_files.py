@@ -1,0 +1,88 @@
+"""The Compose files of a folder, and the name that Compose gives the stack."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from composed.compose_files import compose_files, stack_name
+from composed.errors import SettingError
+
+
+def found(root: Path, *names: str, keys: tuple[str, ...] = (), **environ: str) -> tuple[str, str]:
+    """Make these files; return the files to name and Compose's folder, from the root."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    chosen = compose_files(root, keys, environ)
+    named = " ".join(os.path.relpath(file, root) for file in chosen.named)
+    return named, os.path.relpath(chosen.folder, root)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["compose.yaml", "docker-compose.local.yml"], ("", ".")),
+        (["docker-compose.yml", "infra/docker-compose.yml"], ("", ".")),
+        (
+            ["docker-compose.local.yml", "docker-compose.prod.yml"],
+            ("docker-compose.local.yml", "."),
+        ),
+        (["local.yml", "production.yml"], ("local.yml", ".")),
+        (["compose.dev.yaml", "compose.override.yaml"], ("compose.dev.yaml", ".")),
+        (["docker-compose-prod.yml"], ("docker-compose-prod.yml", ".")),
+        (["infra/compose.yml"], ("infra/compose.yml", "infra")),
+        (["a/b/docker-compose.yml", "tests/compose.yml"], ("a/b/docker-compose.yml", "a/b")),
+        (["a/docker-compose.local.yml"], ("a/docker-compose.local.yml", "a")),
+        (["a/b/c/compose.yml", ".devcontainer/compose.yml"], ("", ".")),
+        ([], ("", ".")),
+    ],
+)
+def test_the_likeliest_file_counts(
+    names: list[str], expected: tuple[str, str], tmp_path: Path
+) -> None:
+    assert found(tmp_path, *names) == expected
+
+
+def test_files_that_are_equally_likely_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"several Compose files: a/compose.yml, b/"):
+        found(tmp_path, "a/compose.yml", "b/compose.yml")
+
+
+def test_a_key_names_the_files(tmp_path: Path) -> None:
+    names = ("x/a.yml", "x/b.yml")
+
+    assert found(tmp_path, *names, "compose.yml", keys=names) == ("x/a.yml x/b.yml", "x")
+    with pytest.raises(SettingError, match=r"There is no Compose file .*gone.yml"):
+        found(tmp_path, keys=("gone.yml",))
+
+
+def test_compose_file_is_read_by_compose_itself(tmp_path: Path) -> None:
+    value = f"x/a.yml{os.pathsep}x/b.yml"
+
+    assert found(tmp_path, "x/a.yml", "compose.yml", COMPOSE_FILE=value) == ("", "x")
+    (tmp_path / ".env").write_text("export COMPOSE_FILE='y/a.yml'\n")
+    assert found(tmp_path, "y/a.yml") == ("", "y")
+
+
+def test_all_files_are_named_for_an_override(tmp_path: Path) -> None:
+    for name in ("compose.yaml", "compose.override.yaml", "a.yml"):
+        (tmp_path / name).touch()
+    chosen = compose_files(tmp_path, (), {})
+
+    assert [file.name for file in chosen.all({})] == ["compose.yaml", "compose.override.yaml"]
+    assert [file.name for file in chosen.all({"COMPOSE_FILE": "a.yml"})] == ["a.yml"]
+    keys = compose_files(tmp_path, ("a.yml",), {})
+    assert [file.name for file in keys.all({})] == ["a.yml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("name: shop\n", "shop"), ("name: ${X}\n", ""), ("services:\n  name: x\n", "my")],
+)
+def test_the_file_may_name_the_stack(text: str, name: str, tmp_path: Path) -> None:
+    root = tmp_path / "_My"
+    root.mkdir()
+    (root / "compose.yml").write_text(text)
+
+    assert stack_name(compose_files(root, (), {})) == name
