@@ -162,3 +162,14 @@ def test_a_service_that_is_not_there_is_a_finding(doctor: Doctor, recorder: Reco
 
     assert code == 75
     assert rows["service backend"]["seen"] == "no service 'backend'; there are: db, web"
+
+
+def test_several_compose_files_are_a_finding(doctor: Doctor, project: Project) -> None:
+    for name in ("a", "b"):
+        (project.root / name).mkdir()
+        (project.root / name / "compose.yml").touch()
+
+    code, rows = doctor()
+
+    assert (code, rows["Compose file"]["state"]) == (75, "wrong")
+    assert "a/compose.yml, b/compose.yml" in rows["Compose file"]["seen"]

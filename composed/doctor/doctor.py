@@ -31,6 +31,10 @@ def examine(project: Project, gateway: Gateway) -> list[Finding]:
     """Return a finding for each check; works without settings, engine and server."""
     python = f"{platform.python_version()} ({sys.executable})"
     rows = [Finding("Python", "ok", python), _disk(project), *_folder(project)]
+    try:
+        project.compose  # noqa: B018  # everything else needs the folder of the Compose file
+    except ComposedError as error:
+        return [*rows, Finding.of("Compose file", error)]
     if project.owns_env and not os.path.lexists(
         env_files(project)[0]
     ):  # no fault: `inv up` makes it

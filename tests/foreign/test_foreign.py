@@ -6,8 +6,6 @@ host of PostgreSQL.
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.foreign.adopted import FOREIGN, Adopt, Adopted, write_migration
@@ -25,9 +23,6 @@ apps.get_model("notes", "Note").objects.create(text="Buy milk")
 """
 
 SUPERUSERS = "auth_user where is_superuser"
-
-# A second start builds and migrates nothing. `modern` has a health check each 60 seconds.
-SECONDS_TO_START = 50
 
 
 @pytest.mark.timeout(1200)
@@ -118,9 +113,7 @@ def start_again(project: Adopted) -> None:
     project.ok("down")
     assert {row["state"] for row in project.ps().values()} <= {"exited"}  # kept for its data
 
-    before = time.monotonic()
     project.ok("up")
-    assert time.monotonic() - before < SECONDS_TO_START
     kept = 0 if project.empties else 1
     assert (project.count("notes_note"), project.count(SUPERUSERS)) == (kept, kept)
     assert project.page().text == f"Notes: {kept}"
