@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:  # few verbs need them
     from composed.data.postgres import PostgreSQL
     from composed.docker.model import Model
     from composed.docker.volume.volume import VolumeCheck
+
+
+SECONDS_TO_ANSWER, SECONDS_BETWEEN_LOOKS = 60, 0.2
 
 
 class DatabaseService:
@@ -51,6 +55,12 @@ class DatabaseService:
         """
         ready = ("exec", "--no-TTY", self.name, "pg_isready", "--quiet", "--host", "127.0.0.1")
         return self._stack.gateway.ask(self._dc.argv(*ready)).code == 0
+
+    def _wait_for_answer(self) -> None:
+        """Wait until the server answers: without a health check, Compose waits for the process."""
+        end = time.monotonic() + SECONDS_TO_ANSWER
+        while not self.answers() and time.monotonic() < end:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def stop(self) -> None:
         """Stop the service; the caller must hold the lock of the stack."""
@@ -106,6 +116,7 @@ class DatabaseService:
         if exists:
             if self._dc.run("up", "--detach", "--wait", self.name):
                 return  # the start of all services explains the failure
+            self._wait_for_answer()
             volume.check_credentials()
         volume.remember()
 
