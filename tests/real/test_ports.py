@@ -89,10 +89,27 @@ def test_a_taken_port_that_was_asked_for_is_73(
     hints = {
         "own line": "Or take DB_PORT out of .env: inv then chooses one itself",
         "environment": "Use another: DB_PORT=",
-        "literal": f"No setting chooses it. In the Compose file, write ${{DB_PORT:-{port}}}",
+        "literal": "Take another port: the same command, without --strict-ports and CI=true",
     }
     assert hints[how] in done.stderr
     assert copy.containers("--all") == set()
+
+
+def test_a_fixed_port_that_is_taken_is_replaced_beside_the_compose_file(
+    new_copy: NewCopy, holder: socket.socket
+) -> None:
+    copy, port = new_copy(), port_of(holder)
+    file = copy.root / "docker-compose.yml"
+    file.write_text(file.read_text().replace(LITERAL, f"127.0.0.1:{port}:5432"))
+
+    done = copy.inv("up", "--service", "db")
+
+    assert done.returncode == 0, done.stderr
+    assert f"kept in .composed/{copy.project}/override.yml." in done.stderr
+    chosen = published(copy, "db", 5432)
+    assert chosen != str(port)
+    copy.ok("restart", "--service", "db")
+    assert published(copy, "db", 5432) == chosen
 
 
 def up_asking_for(copy: Copy, how: str, port: int) -> Done:
@@ -102,4 +119,5 @@ def up_asking_for(copy: Copy, how: str, port: int) -> Done:
         file = copy.root / "docker-compose.yml"
         file.write_text(file.read_text().replace(LITERAL, f"127.0.0.1:{port}:5432"))
     environment = {"DB_PORT": str(port)} if how == "environment" else {}
-    return copy.inv("up", "--service", "db", **environment)
+    strict = ["--strict-ports"] if how == "literal" else []
+    return copy.inv("up", "--service", "db", *strict, **environment)
