@@ -76,6 +76,25 @@ def test_the_wait_ends_at_the_timeout(inv: Inv, looks: Looks, recorder: Recorder
     )
 
 
+def test_a_build_after_the_start_of_the_database_is_not_a_wait(
+    inv: Inv, looks: Looks, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "starting"}, DB_ROW))
+    passed = [0.0]
+    monkeypatch.setattr("composed.docker.start.time.monotonic", lambda: 9000.0 + passed[0])
+
+    def build(_: Call) -> Answer:
+        passed[0] = 300.0
+        return Answer(0, "", "")
+
+    recorder.on("up", "--detach").do(build)
+    database = container("db", Health="healthy", StartedAt="1970-01-01T01:55:01Z")
+    backend = [container(StartedAt=STARTED, Health=word) for word in ("starting", "healthy")]
+    looks(*(f"{database}\n{state}" for state in backend))
+
+    assert inv("up", "--timeout", "120") == 0
+
+
 CORRECT = "  Correct SyntaxError: bad\n  Type: inv up\n"
 FAILS = "it fails its health check.\n  Its health check says:\n    healthz: 500\n"
 

@@ -222,11 +222,13 @@ class Watch:
         """Return when all containers are ready; raise :class:`NotReadyError` when one fails.
 
         ``timeout`` is in seconds since the start of the first container: builds and
-        downloads do not count.
+        downloads do not count. The database may have started before them, alone.
         """
         if not self._first:
             raise NotReadyError("The started containers are gone.", "Type: inv up")
-        ages = [age(container) for container in self._first.values() if self._is_new(container)]
+        started = [container for container in self._first.values() if self._is_new(container)]
+        others = [one for one in started if one.service != self._database.name]
+        ages = [age(container) for container in others or started]
         if look := wait(self._look, time.monotonic() - max(ages, default=0.0) + timeout):
             goal = "become healthy" if look.has_health else "answer"
             raise self._error(f"Waiting for {look.service} to {goal}", look)
