@@ -98,6 +98,11 @@ SHOWN = [
         f"Correct {WHERE}ImportError: cannot import name 'x' from 'y'",
     ),
     (
+        "import error",
+        f"Exception in thread django-main-thread:\n{FRAMES}ImportError: cannot import name 'x'",
+        f"Correct {WHERE}ImportError: cannot import name 'x'",
+    ),
+    (
         "another error in settings, urls, models, wsgi",
         f"The application does not load\n{FRAMES}NameError: name 'x' is not defined",
         f"Correct {WHERE}NameError: name 'x' is not defined",

@@ -84,6 +84,7 @@ def _is_of_the_source(match: re.Match[str], project: Project) -> bool:
 # The traceback of an application that does not load follows one of these words.
 _LOADING = (
     rf"^{HEALTH_CHECK}500|{NOT_LOADED}|Exception in worker process|Failed to read config file"
+    r"|Exception in thread django-main-thread:"  # of runserver, which then waits for a change
 )
 
 # The answers of a running backend show these three causes too.
