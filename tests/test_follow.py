@@ -178,6 +178,19 @@ def test_without_an_answer_of_django_the_service_counts(inv: Inv, detected: Reco
     assert "Which database Django uses is not known: KeyError: 'X'" in inv.err()
 
 
+def test_without_an_answer_and_without_a_service_the_reason_is_shown(
+    inv: Inv, detected: Recorder
+) -> None:
+    services = {"backend": {"build": ".", "command": "gunicorn x"}}
+    detected.on("config", "--format").say(json.dumps({"services": services}))
+    detected.on("shell", "--command").say("", code=1, err="Traceback\nKeyError: 'X'\n")
+
+    assert inv("db.snapshot") == 75
+    assert inv.err().endswith(
+        "Which database Django uses is not known: KeyError: 'X'\n  Type: inv manage -- check\n"
+    )
+
+
 def test_down_keeps_a_container_that_has_the_only_file(inv: Inv, detected: Recorder) -> None:
     say(detected, vendor="sqlite", name="/gone/db.sqlite3")
     assert inv("db.snapshot") == 78

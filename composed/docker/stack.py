@@ -12,7 +12,7 @@ from composed.docker.names import check_owner
 from composed.docker.runner import ComposeRunner
 from composed.docker.store import VolumeStore
 from composed.env.settings import Settings
-from composed.errors import ComposedError
+from composed.errors import ComposedError, NotReadyError
 from composed.gateway import Gateway
 from composed.project import Project
 from composed.stack import Report, Runner, Stack, Store, Volume
@@ -54,7 +54,10 @@ class DockerStack(Stack):
         try:
             found = connection.connection(self, self._dc.ask("config", "--format", "json"))
         except connection.UnknownError as reason:
-            say(f"Which database Django uses is not known: {reason}")
+            unknown = f"Which database Django uses is not known: {reason}"
+            if not self.project.database:
+                raise NotReadyError(unknown, "Type: inv manage -- check") from reason
+            say(unknown)
             return self.belongings
         backend = model.service(self.project.backend)
         if found.vendor == "sqlite" and (file := file_on_host(backend, found.name)):
