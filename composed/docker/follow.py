@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from composed.data.connection import Connection
+from composed.data.connection import Connection, recorded
+from composed.docker.compose import Compose
 from composed.docker.model import ComposeService, Model, Mount
-from composed.errors import NotSupportedError, SettingError
+from composed.errors import NotSupportedError, RefusedError, SettingError
+from composed.stack import Stack
 
 WITHOUT = "To migrate without a snapshot: inv migrate --no-snapshot"
 _POOLER = re.compile("bouncer|pgcat|pgpool|odyssey|haproxy")
@@ -54,6 +56,27 @@ def file_on_host(service: ComposeService, path: str) -> Path | None:
 def ends_with_container(found: Connection, service: ComposeService) -> bool:
     """Return whether Django uses a SQLite file that only the container has."""
     return found.vendor == "sqlite" and found.name[:1] == "/" and not _mount_of(service, found.name)
+
+
+def only_in_container(stack: Stack, dc: Compose) -> str:
+    """Return the path of a SQLite file of Django that only the container has; "" for none."""
+    kept = recorded(stack)
+    if not kept or kept[0].vendor != "sqlite":
+        return ""
+    backend = dc.model().service(stack.project.backend)
+    return kept[0].name if ends_with_container(kept[0], backend) else ""
+
+
+def check_not_lost(stack: Stack, dc: Compose, deed: str) -> None:
+    """Raise :class:`RefusedError` where ``deed`` would end the container with the only SQLite file.
+
+    ``deed`` is a sentence without its end, such as "A restart makes a new container".
+    """
+    if path := only_in_container(stack, dc):
+        name = stack.project.backend
+        problem = f"{deed}, and only the container of {name} has Django's database, {path}."
+        copy = f"Save the file: inv dc -- cp {name}:{path} ."
+        raise RefusedError(problem, copy, "Then mount the folder of that file in the Compose file.")
 
 
 def _mount_of(service: ComposeService, path: str) -> Mount | None:

@@ -12,6 +12,7 @@ from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.django import ManageCommand, manage_command, server_variables
 from composed.docker.file_store import MountedFileStore
+from composed.docker.follow import only_in_container
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer, Typed
 from composed.stack import Inside, Stack
@@ -35,6 +36,10 @@ class ContainerInside(Inside):
         return self._manage(args, {}, *self._owner())
 
     def _manage(self, args: Sequence[str], env: Mapping[str, str], *user: str) -> int:
+        if only_in_container(self._stack, self._dc):  # a one-off container would not have the file
+            manage = self._manage_command
+            words, options = [*manage.words, *args], [*user, *manage.options]
+            return self._exec(self._project.backend, words, *options, more=env)
         if self._database.start():
             self._database.check(self._dc.model())
         variables, no_tty, typed = plain_environment() | dict(env), _no_tty(), _typed(args)
@@ -105,9 +110,15 @@ class ContainerInside(Inside):
         manage = self._manage_command
         return self._exec(self._project.backend, [*manage.words, "shell", *args], *manage.options)
 
-    def _exec(self, service: str, argv: Sequence[str], *options: str) -> int:
-        """Run ``docker compose exec``, marked so that a killed command can be found."""
+    def _exec(
+        self, service: str, argv: Sequence[str], *options: str, more: Mapping[str, str] = {}
+    ) -> int:
+        """Run ``docker compose exec``, marked so that a killed command can be found.
+
+        The values of ``more`` variables go through the environment: they may be secrets.
+        """
         exported = self._exported() if service == self._project.backend else {}
+        exported |= more
         with self._call(service) as call:
             variables = {MARK: call} | plain_environment()
             env = _env([*(f"{name}={value}" for name, value in variables.items()), *exported])

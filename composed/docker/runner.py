@@ -10,7 +10,7 @@ from composed.data.connection import recorded
 from composed.docker import engine
 from composed.docker.compose import Compose
 from composed.docker.database import DatabaseService
-from composed.docker.follow import ends_with_container
+from composed.docker.follow import check_not_lost, only_in_container
 from composed.docker.store import check_owners
 from composed.docker.volatile import volatile
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
@@ -28,6 +28,7 @@ class ComposeRunner(Runner):
 
     def restart(self, options: UpOptions) -> list[Service]:
         """Recreate the containers: ``docker compose restart`` would keep the old settings."""
+        check_not_lost(self._stack, self._dc, "A restart makes new containers")
         if not options.services and (strays := self._strays()):
             options = replace(options, services=[*self._dc.services(), *strays])
         return self._up(options, "--force-recreate")
@@ -45,11 +46,13 @@ class ComposeRunner(Runner):
 
     def _with_data(self) -> set[str]:
         """Return the services whose containers have data that nothing else has."""
-        kept = {found.service for found in volatile(self._stack.gateway, self._stack.name)}
-        if kept_answer := recorded(self._stack):
-            backend = self._dc.model().service(self._stack.project.backend)
-            kept |= {backend.name} if ends_with_container(kept_answer[0], backend) else set()
-        return kept
+        backend = self._stack.project.backend
+        found = volatile(self._stack.gateway, self._stack.name, backend)
+        if any(one.service == backend for one in found):  # a volume of the file may have no name
+            own = {mount.target for mount in self._dc.model().service(backend).mounts}
+            found = [one for one in found if one.service != backend or one.path not in own]
+        kept = {one.service for one in found}
+        return kept | ({backend} if only_in_container(self._stack, self._dc) else set())
 
     def _down_without(self, kept: set[str]) -> int:
         others = sorted({service.service for service in self.ps()} - kept)

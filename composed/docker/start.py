@@ -14,6 +14,7 @@ from composed.docker.compose import OVERRIDE, Compose
 from composed.docker.containers import Container, Probe, inspect
 from composed.docker.database import DatabaseService
 from composed.docker.detection import dangers
+from composed.docker.follow import check_not_lost, only_in_container
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.docker.names import check_names
@@ -69,7 +70,9 @@ class Start:
         self._database.check(self._model, services)
         current = recipe(self._model)
         self._start_database_first(current)
-        words = ("up", "--detach", *self._build(current), *recreate, *services)
+        # A new container would not have the only SQLite file.
+        keeps = ["--no-recreate"] if only_in_container(self._stack, self._dc) else []
+        words = ("up", "--detach", *self._build(current), *recreate, *keeps, *services)
         for _ in range(STARTS):
             code = self._dc.run(*words, services=services, env=current.label)
             if not code:
@@ -165,6 +168,8 @@ class Start:
         # Read anew, since a taken port may have been chosen a moment ago.
         values = {**load_settings(self._stack.project).values, **os.environ}
         written = self._dc.written_model()
+        deed = f"Port {taken[0].port} is taken, another port needs a new container"
+        check_not_lost(self._stack, self._dc, deed)
         is_ours = self._stack.project.owns_env  # else no setting may be written
         named = {port: written.setting_of_port(port, values) if is_ours else "" for port in taken}
         avoid, strict = {port.port for port in model.published()}, self._options.strict_ports

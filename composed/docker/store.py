@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
+from composed.docker.follow import check_not_lost
 from composed.docker.volatile import volatile
 from composed.errors import Interrupted, RefusedError
 from composed.stack import Belongings, Stack, Store
@@ -49,6 +50,11 @@ class VolumeStore(Store, Belongings):
         """Raise :class:`RefusedError` for a database that no dump can save."""
         from composed.docker.volume.server import temporary_server  # noqa: PLC0415
 
+        check_not_lost(self._stack, self._dc, "The container goes")
+        if not self._database.name:  # a kind of database that cannot be saved is refused here
+            _ = self._stack.store
+            yield {}
+            return
         user, live = self._database.login
         self._database.volume_check().check_volume()
         mounts = self._anonymous()

@@ -20,7 +20,8 @@ from composed.gateway import Gateway
 _FOLDERS = {"mysql": "/var/lib/mysql", "mariadb": "/var/lib/mysql", "mongo": "/data/db"}
 _FORMAT = (
     '{"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
-    '"image":{{json .Config.Image}},"env":{{json .Config.Env}},"mounts":{{json .Mounts}}}'
+    '"image":{{json .Config.Image}},"env":{{json .Config.Env}},"mounts":{{json .Mounts}},'
+    '"declared":{{json .Config.Volumes}}}'
 )
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
@@ -33,14 +34,28 @@ class Volatile(NamedTuple):
     path: str
 
 
-def volatile(gateway: Gateway, project: str) -> list[Volatile]:
-    """Return the databases of a stack whose data end with the container."""
+def volatile(gateway: Gateway, project: str, backend: str = "") -> list[Volatile]:
+    """Return the databases of a stack whose data end with the container.
+
+    With ``backend``, also that service where its image declares a volume, for uploads, which the
+    Compose file does not name.
+    """
     label = f"label={PROJECT_LABEL}={project}"
     lasting = ("--filter", "label=com.docker.compose.oneoff=False")
     ids = gateway.ask(["docker", "ps", "--all", "--quiet", "--filter", label, *lasting]).out.split()
     lines = gateway.ask(["docker", "inspect", "--format", _FORMAT, *ids]).out if ids else ""
     rows = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    return [found for row in rows if (found := _in_container(row))]
+    found = [_in_container(row) or _uploads(row, backend) for row in rows]
+    return [one for one in found if one]
+
+
+def _uploads(row: Mapping[str, Any], backend: str) -> Volatile | None:
+    declared = {*(row.get("declared") or ())}
+    for mount in row.get("mounts") or () if row.get("service") == backend else ():
+        name, path = mount.get("Name") or "", mount["Destination"]
+        if mount.get("Type") == "volume" and path in declared and _ANONYMOUS.fullmatch(name):
+            return Volatile(backend, name, path)
+    return None
 
 
 def _in_container(row: Mapping[str, Any]) -> Volatile | None:

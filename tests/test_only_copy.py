@@ -1,0 +1,93 @@
+"""A SQLite file that only the backend's container has: nothing of ours ends that container."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from composed.project import Project
+from tests.recorder import Recorder
+from tests.samples import DB_ROW, DC, PS_ROW, Inv, ps_answer
+
+NAMELESS = "0a" * 32
+UPLOADS = "/app/media"
+
+
+@pytest.fixture(autouse=True)
+def only(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Let Django have answered before that its database is in the container."""
+    monkeypatch.setattr(Project, "of", lambda _c: replace(project, backend="", database=""))
+    web = {"build": ".", "command": "gunicorn x", "ports": [{"published": "8123", "target": 8000}]}
+    services: dict[str, Any] = {"backend": web}
+    recorder.on("config", "--format").say(json.dumps({"name": "shop", "services": services}))
+    recorder.on("ps", "--all", "--format").say(ps_answer(PS_ROW))
+    answer = {"vendor": "sqlite", "name": "/gone/db.sqlite3", "host": ""}
+    recorder.on("shell", "--command").say(f"composed: {json.dumps(answer)}\n")
+    return recorder
+
+
+def ask_django(inv: Inv, recorder: Recorder) -> None:
+    assert inv("db.snapshot") == 78
+    recorder.calls.clear()
+
+
+def test_a_command_runs_in_the_container_that_has_the_file(inv: Inv, only: Recorder) -> None:
+    ask_django(inv, only)
+
+    assert inv("migrate", "--no-snapshot") == 0
+
+    assert only.lines("run")[-1].endswith("backend python manage.py migrate")
+    assert " exec " in only.lines("run")[-1]
+
+
+def test_no_new_container_takes_the_place(inv: Inv, only: Recorder) -> None:
+    ask_django(inv, only)
+
+    assert inv("restart") == 77
+    assert only.ran == []
+    assert inv("up") == 0
+    assert " --no-recreate" in next(line for line in only.lines("run") if " up " in line)
+
+
+def test_a_taken_port_is_no_reason_either(inv: Inv, only: Recorder) -> None:
+    ask_django(inv, only)
+    only.on("ps", "--all", "--format").say(ps_answer({**PS_ROW, "Publishers": []}))
+    only.taken.add(8123)
+
+    assert inv("up") == 77
+
+    assert "Port 8123 is taken, another port needs a new container, and only" in inv.err()
+    assert only.ran == []
+
+
+@pytest.mark.parametrize("verb", ["destroy", "down --volumes"])
+def test_nothing_is_removed_without_consent_to_the_loss(
+    verb: str, inv: Inv, only: Recorder
+) -> None:
+    ask_django(inv, only)
+
+    assert inv(*verb.split(), "--yes") == 77
+
+    assert "only the container of backend has Django's database, /gone/db.sqlite3" in inv.err()
+    assert only.ran == []
+    assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
+
+
+@pytest.mark.parametrize(("named", "kept"), [(False, True), (True, False)])
+def test_uploads_in_a_volume_of_the_image_are_kept(
+    named: bool, kept: bool, inv: Inv, recorder: Recorder
+) -> None:
+    mounts = [{"type": "volume", "target": UPLOADS}] if named else []
+    web = {"build": ".", "command": "gunicorn x", "volumes": mounts}
+    recorder.on("config", "--format").say(json.dumps({"services": {"backend": web, "db": {}}}))
+    recorder.on("docker", "ps", "--all", "--quiet").say("c1\n")
+    mount = {"Type": "volume", "Name": NAMELESS, "Destination": UPLOADS}
+    row = {"service": "backend", "image": "shop", "mounts": [mount], "declared": {UPLOADS: {}}}
+    recorder.on("docker", "inspect", "--format", "…mounts…").say(json.dumps(row))
+    recorder.on("ps", "--all", "--format").say(ps_answer(PS_ROW, DB_ROW))
+
+    assert inv("down") == 0
+
+    stopped = f"{DC} stop backend" in recorder.lines("run")
+    assert stopped == kept
