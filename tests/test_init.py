@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from composed.docker.model import Model
+from composed.docker.volatile import keeps_data
 from composed.errors import EngineError, RefusedError, SettingError
 from composed.gateway import Gateway
 from composed.init.drafts import (
@@ -23,7 +24,7 @@ from composed.init.drafts import (
 )
 from composed.init.facts import django_database, examine
 from composed.init.report import Fact, Report, as_text
-from composed.init.warnings import keeps_data, warnings
+from composed.init.warnings import warnings
 from composed.init.writing import put, write
 from composed.project import Project
 from composed.verbs.init import chosen

@@ -24,7 +24,11 @@ _WORKERS = re.compile(
     r"celery|worker|beat|flower|cron|scheduler|queue|consumer|initiali[sz]"
     r"|(?:^|[-_.])(?:init|migrat\w*|setup|seed|tests?|lint|docs?)(?:[-_.]|$)"
 )
-_CHANGES = re.compile(r"manage\.py\s+(?:flush|migrate|loaddata|reset_db|sqlflush)\b")
+# Management commands at every start that change data, as shells, lists and Dockerfiles write them.
+CHANGE = re.compile(
+    r"""(?:manage\.py|django-admin|\bdjango)["',\s]+(?:-[\w-]+[\s"',]+)*"""
+    r"(flush|reset_db|migrate|loaddata)\b"
+)
 _WORKER_COMMANDS = re.compile("celery|rqworker|qcluster|dramatiq|run_huey|db_worker")
 
 
@@ -100,7 +104,10 @@ def script_files(service: ComposeService) -> list[Path]:
 
 
 class Danger(NamedTuple):
-    """A line of a script or an entrypoint that changes data at each start."""
+    """A management command that changes data at each start, in ``FILE:LINE`` of a script.
+
+    The place is empty for the command of the service itself.
+    """
 
     place: str
     command: str
@@ -108,12 +115,12 @@ class Danger(NamedTuple):
 
 def dangers(service: ComposeService, project: Project) -> list[Danger]:
     """Return the commands at the start of a service that flush, migrate or load data."""
-    found = [Danger("the command of the service", m) for m in _CHANGES.findall(service.starts)]
+    found = []
     for file in script_files(service):
         for number, line in enumerate(text_of(file).splitlines(), 1):
-            if not line.lstrip().startswith("#") and (match := _CHANGES.search(line)):
-                found.append(Danger(f"{project.relative(file)}:{number}", match[0]))
-    return found
+            commands = [] if line.lstrip().startswith("#") else CHANGE.findall(line)
+            found += [Danger(f"{project.relative(file)}:{number}", name) for name in commands]
+    return found + [Danger("", name) for name in CHANGE.findall(service.starts)]
 
 
 def _images(service: ComposeService) -> Iterable[str]:

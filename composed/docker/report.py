@@ -9,7 +9,7 @@ from composed.docker.database import DatabaseService
 from composed.docker.detection import dangers
 from composed.docker.images import recipe, stale_rows
 from composed.docker.model import Model
-from composed.docker.volatile import volatile
+from composed.docker.volatile import keeps_data, volatile
 from composed.findings import Finding, State, any_wrong
 from composed.ports.choice import findings as port_rows
 from composed.redaction import is_secret
@@ -38,7 +38,7 @@ class EngineReport(Report):
             *port_rows(gateway, model.published(), ours),
             *stale_rows(gateway, recipe(model)),
             *self._database.volume_check(model).findings(running=running),
-            *self._volatile(),
+            *self._volatile(model),
             *self._at_each_start(model),
             *service_rows(services),
         ]
@@ -47,7 +47,7 @@ class EngineReport(Report):
         project = self._stack.project
         for danger in dangers(model.service(project.backend), project):
             state: State = "ok" if "migrate" in danger.command else "warning"
-            seen = f"{danger.command}, {danger.place}"
+            seen = f"{danger.command}, in {danger.place or 'the command of the service'}"
             cure = "Take it out: it changes data at each start" if state == "warning" else ""
             yield Finding("at each start", state, seen, cure)
 
@@ -60,10 +60,13 @@ class EngineReport(Report):
                 cure = f'[tool.composed] {key} = "SERVICE" in pyproject.toml'
                 yield Finding(f"service {key}", "wrong", seen, cure)
 
-    def _volatile(self) -> Iterator[Finding]:
-        for found in volatile(self._stack.gateway, self._stack.name):
+    def _volatile(self, model: Model) -> Iterator[Finding]:
+        lost = {found.service for found in volatile(self._stack.gateway, self._stack.name)}
+        service = model.service(self._database.name)
+        lost |= {service.name} if service.image and not keeps_data(service) else set()
+        for name in sorted(lost):
             seen = "in no volume of the Compose file: docker compose down loses the data"
-            yield Finding(f"data of {found.service}", "warning", seen, "inv down (keeps the data)")
+            yield Finding(f"data of {name}", "warning", seen, "inv down (keeps the data)")
 
     def evidence(self) -> dict[str, str]:
         ask, argv = self._stack.gateway.ask, self._dc.argv

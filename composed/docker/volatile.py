@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from composed.docker.compose import PROJECT_LABEL
+from composed.docker.model import ComposeService, Mount
 from composed.gateway import Gateway
 
 # Where the images of other databases keep the data; PostgreSQL's have the variable PGDATA.
@@ -23,6 +24,7 @@ _FORMAT = (
     '"image":{{json .Config.Image}},"env":{{json .Config.Env}},"mounts":{{json .Mounts}},'
     '"declared":{{json .Config.Volumes}}}'
 )
+_DATA = "/var/lib/postgresql/data"  # of the images before PostgreSQL 18
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
@@ -74,3 +76,23 @@ def _in_container(row: Mapping[str, Any]) -> Volatile | None:
 
 def _is_in(path: str, folder: str) -> bool:
     return PurePosixPath(path).is_relative_to(folder)
+
+
+def data_folder(service: ComposeService) -> str:
+    """Return the folder of PostgreSQL's data in the container."""
+    return service.environment.get("PGDATA") or _DATA
+
+
+def keeps_data(service: ComposeService) -> bool:
+    """Return whether a named volume, or a folder of this machine, has PostgreSQL's data."""
+    return any(_keeps(mount, service) for mount in service.mounts)
+
+
+def _keeps(mount: Mount, service: ComposeService) -> bool:
+    if mount.type not in ("bind", "volume") or not mount.source:
+        return False
+    target, data = PurePosixPath(mount.target), PurePosixPath(data_folder(service))
+    version = re.search(r":(\d+)", service.image)
+    if version and int(version[1]) < 18 and str(target) == str(PurePosixPath(_DATA).parent):
+        return not data.is_relative_to(_DATA)  # the image's own volume hides that part
+    return data.is_relative_to(target) or "postgres" in mount.target

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from composed.docker import detection
-from composed.docker.model import ComposeService, Model, Mount
+from composed.docker.model import ComposeService, Model
+from composed.docker.volatile import data_folder, keeps_data
 from composed.env.settings import env_files
 from composed.init.places import code_of, service_place
 from composed.init.report import Fact
 from composed.project import Project
 
-# Management commands at every start that change data, as shells, lists and Dockerfiles write them.
-_CHANGE = re.compile(
-    r"""(?:manage\.py|django-admin|\bdjango)["',\s]+(?:-[\w-]+[\s"',]+)*"""
-    r"(flush|reset_db|migrate|loaddata)\b"
-)
 _EFFECTS = {
     "flush": "each start removes all data",
     "reset_db": "each start removes all data",
     "migrate": "each start applies migrations, without a snapshot",
     "loaddata": "each start loads data",
 }
-_DATA = "/var/lib/postgresql/data"
 
 
 def warnings(project: Project, model: Model, backend: str, database: str) -> list[Fact]:
@@ -85,13 +78,9 @@ def warnings(project: Project, model: Model, backend: str, database: str) -> lis
 
 def changes(project: Project, service: ComposeService) -> Iterator[Fact]:
     """Yield the management commands that change data at each start of a service."""
-    for file in detection.script_files(service):
-        for number, line in code_of(file):
-            for match in _CHANGE.finditer(line):
-                where = f"{project.relative(file)}:{number}"
-                yield Fact(service.name, _in_words(match[1]), where)
-    for match in _CHANGE.finditer(service.starts):
-        yield Fact(service.name, _in_words(match[1]), _written(project, service, match[1]))
+    for danger in detection.dangers(service, project):
+        where = danger.place or _written(project, service, danger.command)
+        yield Fact(service.name, _in_words(danger.command), where)
 
 
 def _in_words(command: str) -> str:
@@ -103,29 +92,9 @@ def _written(project: Project, service: ComposeService, command: str) -> str:
     built = [service.build.dockerfile] if service.build else []
     for file in (*project.compose.all(), *built):
         for number, line in code_of(file):
-            if any(match[1] == command for match in _CHANGE.finditer(line)):
+            if any(match[1] == command for match in detection.CHANGE.finditer(line)):
                 return f"{project.relative(file)}:{number}"
     return service_place(project, service.name)
-
-
-def data_folder(service: ComposeService) -> str:
-    """Return the folder of PostgreSQL's data in the container."""
-    return service.environment.get("PGDATA") or _DATA
-
-
-def keeps_data(service: ComposeService) -> bool:
-    """Return whether a named volume, or a folder of this machine, has PostgreSQL's data."""
-    return any(_keeps(mount, service) for mount in service.mounts)
-
-
-def _keeps(mount: Mount, service: ComposeService) -> bool:
-    if mount.type not in ("bind", "volume") or not mount.source:
-        return False
-    target, data = PurePosixPath(mount.target), PurePosixPath(data_folder(service))
-    version = re.search(r":(\d+)", service.image)
-    if version and int(version[1]) < 18 and str(target) == str(PurePosixPath(_DATA).parent):
-        return not data.is_relative_to(_DATA)  # the image's own volume hides that part
-    return data.is_relative_to(target) or "postgres" in mount.target
 
 
 def is_checked(service: ComposeService) -> bool:
