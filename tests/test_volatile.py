@@ -30,10 +30,8 @@ def prepare(recorder: Recorder, *rows: dict[str, Any]) -> None:
     [
         (POSTGRES | {"mounts": [volume(NAMELESS)]}, [Volatile("db", NAMELESS, DATA)]),
         (POSTGRES | {"mounts": []}, [Volatile("db", "", DATA)]),
-        (
-            POSTGRES | {"mounts": [{"Type": "tmpfs", "Destination": DATA}]},
-            [Volatile("db", "", DATA)],
-        ),
+        (POSTGRES | {"mounts": [{"Type": "tmpfs", "Destination": DATA}]}, []),
+        (POSTGRES | {"mounts": [], "tmpfs": {DATA: ""}}, []),
         (POSTGRES | {"mounts": [volume("shop_data")]}, []),
         (POSTGRES | {"mounts": [{"Type": "bind", "Destination": "/var/lib/postgresql"}]}, []),
         # The volume of the image hides the outer mount.

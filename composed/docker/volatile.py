@@ -22,7 +22,7 @@ _FOLDERS = {"mysql": "/var/lib/mysql", "mariadb": "/var/lib/mysql", "mongo": "/d
 _FORMAT = (
     '{"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
     '"image":{{json .Config.Image}},"env":{{json .Config.Env}},"mounts":{{json .Mounts}},'
-    '"declared":{{json .Config.Volumes}}}'
+    '"declared":{{json .Config.Volumes}},"tmpfs":{{json .HostConfig.Tmpfs}}}'
 )
 _DATA = "/var/lib/postgresql/data"  # of the images before PostgreSQL 18
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
@@ -69,7 +69,9 @@ def _in_container(row: Mapping[str, Any]) -> Volatile | None:
     mounts.sort(key=lambda mount: len(mount["Destination"]))
     mount: dict[str, str] = mounts[-1] if mounts else {}
     kind, name = mount.get("Type", ""), mount.get("Name", "")
-    if kind == "bind" or (kind == "volume" and not _ANONYMOUS.fullmatch(name)):
+    in_memory = any(_is_in(data, path) for path in row.get("tmpfs") or ())  # ends with a stop too
+    kept = kind == "volume" and not _ANONYMOUS.fullmatch(name)
+    if kind in ("bind", "tmpfs") or kept or in_memory:
         return None
     return Volatile(row["service"], name, mount.get("Destination", data))
 
