@@ -22,6 +22,7 @@ def only(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
     services: dict[str, Any] = {"backend": web}
     recorder.on("config", "--format").say(json.dumps({"name": "shop", "services": services}))
     recorder.on("ps", "--all", "--format").say(ps_answer(PS_ROW))
+    recorder.on("ps", "--all", "--quiet", "backend").say("c1\n")
     answer = {"vendor": "sqlite", "name": "/gone/db.sqlite3", "host": ""}
     recorder.on("shell", "--command").say(f"composed: {json.dumps(answer)}\n")
     return recorder
@@ -59,6 +60,27 @@ def test_a_taken_port_is_no_reason_either(inv: Inv, only: Recorder) -> None:
 
     assert "Port 8123 is taken, another port needs a new container, and only" in inv.err()
     assert only.ran == []
+
+
+def test_a_container_that_is_gone_cannot_be_lost(inv: Inv, only: Recorder) -> None:
+    ask_django(inv, only)
+    only.on("ps", "--all", "--quiet", "backend").say("")
+
+    assert inv("restart") == 0
+    assert inv("destroy", "--yes") == 77  # of a database that no verb can save
+
+
+def test_another_service_may_take_another_port(inv: Inv, only: Recorder) -> None:
+    ask_django(inv, only)
+    mail = {"image": "mail", "ports": [{"published": "8025", "target": 25}]}
+    web = {"build": ".", "command": "gunicorn x"}
+    model = {"name": "shop", "services": {"backend": web, "mail": mail}}
+    only.on("config", "--format").say(json.dumps(model))
+    only.taken.add(8025)
+
+    inv("up")
+
+    assert "Port 8025, for mail, is taken: using 8026" in inv.err()
 
 
 @pytest.mark.parametrize("verb", ["destroy", "down --volumes"])

@@ -72,8 +72,8 @@ def check_not_lost(stack: Stack, dc: Compose, deed: str) -> None:
 
     ``deed`` is a sentence without its end, such as "A restart makes a new container".
     """
-    if path := only_in_container(stack, dc):
-        name = stack.project.backend
+    name = stack.project.backend
+    if (path := only_in_container(stack, dc)) and dc.ask("ps", "--all", "--quiet", name).strip():
         problem = f"{deed}, and only the container of {name} has Django's database, {path}."
         copy = f"Save the file: inv dc -- cp {name}:{path} ."
         raise RefusedError(problem, copy, "Then mount the folder of that file in the Compose file.")

@@ -49,10 +49,12 @@ class DockerStack(Stack):
             return self.belongings
         from composed.data import connection  # noqa: PLC0415
         from composed.docker.follow import check, file_on_host  # noqa: PLC0415
+        from composed.docker.model import Model  # noqa: PLC0415
 
-        model = self._dc.model()
+        text = self._dc.ask("config", "--format", "json")
+        model = Model.resolved(text)
         try:
-            found = connection.connection(self, self._dc.ask("config", "--format", "json"))
+            found = connection.connection(self, text)
         except connection.UnknownError as reason:
             unknown = f"Which database Django uses is not known: {reason}"
             if not self.project.database:

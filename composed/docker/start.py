@@ -168,8 +168,9 @@ class Start:
         # Read anew, since a taken port may have been chosen a moment ago.
         values = {**load_settings(self._stack.project).values, **os.environ}
         written = self._dc.written_model()
-        deed = f"Port {taken[0].port} is taken, another port needs a new container"
-        check_not_lost(self._stack, self._dc, deed)
+        for port in (one.port for one in taken if one.service == self._stack.project.backend):
+            deed = f"Port {port} is taken, another port needs a new container"
+            check_not_lost(self._stack, self._dc, deed)
         is_ours = self._stack.project.owns_env  # else no setting may be written
         named = {port: written.setting_of_port(port, values) if is_ours else "" for port in taken}
         avoid, strict = {port.port for port in model.published()}, self._options.strict_ports
