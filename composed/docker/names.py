@@ -9,15 +9,20 @@ from composed.env.settings import NAME
 from composed.errors import NotFoundError, RefusedError
 
 
-def check_owner(dc: Compose, project: str, folder: Path) -> None:
-    """Raise :class:`RefusedError` where a stack of another folder has the name of this stack."""
-    for _, owner, other in _containers(dc):
+def check_owner(dc: Compose, project: str, folder: Path) -> list[list[str]]:
+    """Raise :class:`RefusedError` where a stack of another folder has the name of this stack.
+
+    Return the name, the stack and the stack's folder of each container on the engine.
+    """
+    containers = _containers(dc)
+    for _, owner, other in containers:
         if owner == project and other and Path(other).is_dir() and not folder.samefile(other):
             raise RefusedError(
                 f"The stack {owner} exists already: it belongs to the folder {other}.",
                 f"End that stack: cd {shlex.quote(other)} && docker compose down",
                 f"Or give this stack another name: write {NAME}={owner}-2 into .env",
             )
+    return containers
 
 
 def check_names(dc: Compose, model: Model, project: str, folder: Path) -> None:
@@ -26,17 +31,19 @@ def check_names(dc: Compose, model: Model, project: str, folder: Path) -> None:
     Compose would take the containers and volumes of that stack for its own. A name that the
     Compose file fixes for a container can be in use too, and an external volume can be missing.
     """
-    check_owner(dc, project, folder)
+    containers = check_owner(dc, project, folder)
     fixed = {service.container_name for service in model.services.values()}
-    for name, owner, _ in _containers(dc):
+    for name, owner, _ in containers:
         if owner != project and name in fixed:
             of = f" of the stack {owner}" if owner else ""
             raise RefusedError(
                 f"A container{of} is called {name}, as in the Compose file here (container_name).",
                 f"Remove that container: docker rm --force {name}",
             )
-    for volume in model.volumes.values():
-        if volume.external and volume.name not in dc.volumes():
+    external = [volume for volume in model.volumes.values() if volume.external]
+    existing = dc.volumes() if external else {}
+    for volume in external:
+        if volume.name not in existing:
             problem = f"There is no volume {volume.name}, and the Compose file calls it external."
             raise NotFoundError(problem, f"Type: docker volume create {volume.name}")
 
