@@ -78,7 +78,7 @@ REFUSAL = 'level=warning\nfailed to read /x/.env: Invalid template: "hu${sh"'
             {"ps --all": Answer(15, "", "services.db.image must be a string\n")},
             78,
             "docker compose ps failed: services.db.image must be a string\n"
-            "  See the model: inv dc -- config\n",
+            "  Correct the Compose file, then type the same command again.\n",
         ),
         (  # the value is not shown
             "ps",

@@ -133,7 +133,7 @@ class Compose:
             key = 'Name yours in pyproject.toml: [tool.composed] compose_files = ["FILE"]'
             return SettingError(problem, f"Composed looks for {', '.join(STANDARD)}.", key)
         problem = f"docker compose {command} failed: {reason}"
-        return SettingError(problem, "See the model: inv dc -- config")
+        return SettingError(problem, "Correct the Compose file, then type the same command again.")
 
     def _sample_of(self, file: Path) -> list[str]:
         """Return the commands that copy each sample of an env file."""
