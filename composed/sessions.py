@@ -224,10 +224,11 @@ def _program(session: nox.Session, root: Path) -> list[str]:
 
 def _has_composed(python: str) -> bool:
     """Return whether composed is installed there: a folder ``composed`` here is another thing."""
-    found = subprocess.run(
-        [python, "-I", "-c", "import composed.project"], check=False, stderr=subprocess.DEVNULL
-    )
-    return found.returncode == 0
+    argv = [python, "-I", "-c", "import composed.project"]
+    try:
+        return not subprocess.run(argv, check=False, stderr=subprocess.DEVNULL).returncode
+    except OSError:  # a session without a virtual environment may name any folder
+        return False
 
 
 def _run(

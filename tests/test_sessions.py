@@ -264,12 +264,25 @@ def test_the_address_is_the_backends(session: FakeSession, shop: Path) -> None:
 
 def test_the_program_without_a_tasks_file(session: FakeSession, shop: Path) -> None:
     (shop / "tasks.py").unlink()
-    session.bin_paths = [str(Path(sys.executable).parent), "/nowhere"]
     session.answers["ps"] = json.dumps({"services": [{"url": "x"}]})
     sessions.address(cast("Any", session), {})
 
-    python = str(Path(sys.executable).with_name("python"))
-    assert session.ran == [[python, "-m", "composed.door", "ps", "--json"]]
+    assert session.ran == [[sys.executable, "-m", "composed.door", "ps", "--json"]]
+
+
+def test_the_python_that_has_composed(session: FakeSession, shop: Path) -> None:
+    pythons = [shop / name / "python" for name in ("no-python", "no-composed", "has-composed")]
+    for python, code in zip(pythons[1:], (1, 0), strict=True):
+        python.parent.mkdir()
+        python.write_text(f"#!/bin/sh\nexit {code}\n")
+        python.chmod(0o755)
+    session.bin_paths = [str(python.parent) for python in pythons]
+    session.answers["ps"] = json.dumps({"services": [{"url": "x"}]})
+    sessions.address(cast("Any", session), {})
+    session.bin_paths.pop()
+    sessions.address(cast("Any", session), {})
+
+    assert [argv[0] for argv in session.ran] == [str(pythons[2]), sys.executable]
 
 
 def test_fixed_names_get_others() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
@@ -100,8 +99,7 @@ class Start:
         if self._dc.run("up", "--detach", *self._build(current), name, env=current.label):
             return  # the start of all services explains the failure
         found = [service for service in self._stack.runner.ps() if service.service == name]
-        with contextlib.suppress(NotReadyError):  # so does the wait for all services
-            self._watch(found).wait(self._options.timeout)
+        self._watch(found).wait(self._options.timeout)
 
     def wait(self) -> list[Service]:
         """Return the services when all are ready; Compose's own ``--wait`` is slower."""
