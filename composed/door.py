@@ -14,3 +14,7 @@ def main() -> None:
     from composed.program import run
 
     run(Own(version=__version__, name="Composed", binary="composed", binary_names=["composed"]))
+
+
+if __name__ == "__main__":  # a session calls `python -m composed.door`
+    main()

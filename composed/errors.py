@@ -94,6 +94,10 @@ class SettingError(ComposedError):
     exit_code = 78
 
 
+class OtherDatabaseError(SettingError):
+    """Django uses another database than the one that the verbs would save."""
+
+
 class Interrupted(Exit):
     """A signal ended the verb: 128 and the signal's number, 130 for Ctrl-C, as in shells."""
 

@@ -255,7 +255,7 @@ def test_an_answer_of_the_database_counts_more_than_its_health(
     code: int, started: bool, inv: Inv, postgres: Recorder
 ) -> None:
     postgres.on("ps", "--all").say(ps_answer({**DB_ROW, "Health": "unhealthy"}))
-    postgres.on("pg_isready").say(code=code)
+    postgres.on("…pg_isready…").say(code=code)
 
     inv("db.snapshot")
 

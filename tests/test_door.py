@@ -12,7 +12,9 @@ from composed.naming import call_program, named
 from composed.project import Project, root_of, tasks_folder
 from tests.samples import ROOT, MonkeyPatch
 
+# The entry point of the package, and the module that a session calls.
 DOOR = (sys.executable, "-c", "from composed.door import main; main()")
+MODULE = (sys.executable, "-m", "composed.door")
 VERBS = ("up", "manage", "db.restore", "db")
 
 
@@ -40,8 +42,9 @@ def called(monkeypatch: MonkeyPatch) -> None:
     call_program("composed", VERBS)
 
 
-def test_without_tasks_every_verb_is_there(clone: Path) -> None:
-    code, out, err = run(clone / "app")
+@pytest.mark.parametrize("program", [DOOR, MODULE])
+def test_without_tasks_every_verb_is_there(program: tuple[str, ...], clone: Path) -> None:
+    code, out, err = run(clone / "app", program=program)
 
     assert (code, err) == (0, "")
     assert out.startswith("Usage: composed VERB ")

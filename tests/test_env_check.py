@@ -55,6 +55,16 @@ def test_a_good_file_has_a_finding_for_each_part(project: Project, recorder: Rec
     assert recorder.asked[-1] == ["docker", "compose", "--env-file", ".env", *words]
 
 
+def test_a_foreign_project_needs_no_env_file(project: Project, recorder: Recorder) -> None:
+    recorder.on("--variables").say()
+    compose_reads(recorder, {})
+    (project.root / ".env").unlink()
+    project.example.write_text("A=1\n")
+
+    found = [Finding("settings", "ok", "there is no .env here")]
+    assert check_env(Project.at(project.root), Gateway(project.root), {}) == found
+
+
 def test_a_missing_file_is_the_only_finding(project: Project) -> None:
     seen, cure = "missing: there is no such file", "Make it, or take it out of COMPOSE_ENV_FILES"
     assert check(project, COMPOSE_ENV_FILES=".env,more") == [Finding("more", "wrong", seen, cure)]

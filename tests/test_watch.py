@@ -147,7 +147,7 @@ def test_a_container_that_will_not_become_ready_ends_the_wait(
 def test_a_late_probe_says_nothing_of_a_database_that_answers(
     answer: int, code: int, inv: Inv, looks: Looks, recorder: Recorder
 ) -> None:
-    recorder.on("pg_isready").say(code=answer)
+    recorder.on("…pg_isready…").say(code=answer)
     late = [probe("2", "Health check exceeded timeout (3s)", code=-1)]
     looks(container("db", Health="starting"), container("db", Health="unhealthy", Log=late))
 
@@ -200,6 +200,63 @@ def test_an_old_log_line_does_not_end_the_wait(inv: Inv, looks: Looks, recorder:
     recorder.on("--since", "2026-01-31T12:00:01.5Z").say("WORKER TIMEOUT (pid:7)\n")
 
     assert inv("up") == 0
+
+
+@pytest.mark.parametrize("new", ["", "new\n"])
+def test_an_old_failure_of_a_silent_server_ends_the_wait(
+    new: str, inv: Inv, looks: Looks, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composed.docker.start.SECONDS_OF_SILENCE", 0)
+    looks(*[container(Log=[OLD])] * 12, container(Health="healthy"))
+    recorder.on("--timestamps", "--tail", "1").say("2026-01-31T12:00:01.5Z last\n")
+    recorder.on("--since", "2026-01-31T12:00:00Z").say("WORKER TIMEOUT (pid:7)\nlast\n")
+    recorder.on("--since", "2026-01-31T12:00:01.5Z").say(f"last\n{new}")
+
+    assert inv("up") == (0 if new else 75)
+
+
+def test_a_database_that_does_not_start_is_waited_for_once(inv: Inv, recorder: Recorder) -> None:
+    recorder.on("…pg_isready…").say(code=1)
+    recorder.on("docker", "inspect").say(container("db", Status="exited", ExitCode=1))
+
+    assert inv("up") == 75
+
+    assert inv.err().startswith("Waiting for db to ")
+    assert [argv for argv in recorder.ran if "up" in argv and argv[-1] != "db"] == []
+
+
+FAILED = [container("backend", Status="exited", ExitCode=1), container("worker")]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_program_that_ended_without_the_tables_starts_again(
+    code: int, inv: Inv, recorder: Recorder
+) -> None:
+    recorder.on("up").say(code=code)
+    recorder.on("docker", "inspect").say("\n".join(FAILED))
+
+    def mend(_: Call) -> Answer:
+        recorder.on("up").say()
+        recorder.on("docker", "inspect").say(container("backend", Health="healthy"))
+        return Answer(0, "", "")
+
+    recorder.on("restart", "backend").do(mend)
+
+    assert inv("up", "--migrate", "--timeout", "0") == 0
+
+    words = [next(w for w in argv if w in ("up", "migrate", "restart")) for argv in recorder.ran]
+    assert words == ["up", "migrate", "restart", *(["up"] if code else [])]
+
+
+def test_a_start_that_fails_for_another_reason_is_not_migrated(
+    inv: Inv, recorder: Recorder
+) -> None:
+    recorder.on("up").say(code=1)
+    recorder.on("docker", "inspect").say(container("backend", Health="starting"))
+
+    assert inv("up", "--migrate") == 75
+
+    assert not any("migrate" in argv for argv in recorder.ran)
 
 
 def test_the_end_of_an_earlier_start_does_not_end_the_wait(

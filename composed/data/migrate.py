@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from composed.data import actions as data
 from composed.data import migrations
-from composed.errors import NotSupportedError, end_with
+from composed.errors import NotSupportedError, OtherDatabaseError, end_with
 from composed.stack import Stack
 from composed.terminal import say
 
@@ -21,6 +21,9 @@ def migrate(
     except NotSupportedError as error:
         say(f"No snapshot is taken. {error.problem}")
         guarded = False
+    except OtherDatabaseError as error:
+        without = "To migrate without a snapshot: inv migrate --no-snapshot"
+        raise OtherDatabaseError(error.problem, *error.hints, without) from None
     taken = data.snapshot(stack, reason="before migrate") if guarded else None
     code = stack.inside.manage("migrate", *args)
     if code and guarded:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:  # few verbs need them
 
 SECONDS_TO_ANSWER, SECONDS_BETWEEN_LOOKS = 60, 0.2
 
+# With a user and a database that are there, else PostgreSQL logs an error at each question.
+_IS_READY = (
+    'user=${POSTGRES_USER:-$(cat "${POSTGRES_USER_FILE:-/dev/null}")}; '
+    "exec pg_isready --quiet --host 127.0.0.1 --dbname postgres --username ${user:-postgres}"
+)
+
 
 class DatabaseService:
     """The database service; ``restores`` and ``upgrades`` record the leftovers of killed verbs."""
@@ -53,8 +59,8 @@ class DatabaseService:
 
         Over TCP: during the set-up of a new volume, PostgreSQL answers only on the socket.
         """
-        ready = ("exec", "--no-TTY", self.name, "pg_isready", "--quiet", "--host", "127.0.0.1")
-        return self._stack.gateway.ask(self._dc.argv(*ready)).code == 0
+        argv = self._dc.argv("exec", "--no-TTY", self.name, "sh", "-c", _IS_READY)
+        return self._stack.gateway.ask(argv).code == 0
 
     def _wait_for_answer(self) -> None:
         """Wait until the server answers: without a health check, Compose waits for the process."""

@@ -8,17 +8,16 @@ from pathlib import Path, PurePosixPath
 from composed.data.connection import Connection, recorded
 from composed.docker.compose import Compose
 from composed.docker.model import ComposeService, Model, Mount
-from composed.errors import NotSupportedError, RefusedError, SettingError
+from composed.errors import NotSupportedError, OtherDatabaseError, RefusedError
 from composed.stack import Stack
 
-WITHOUT = "To migrate without a snapshot: inv migrate --no-snapshot"
 _POOLER = re.compile("bouncer|pgcat|pgpool|odyssey|haproxy")
 
 
 def check(found: Connection, model: Model, database: str) -> None:
     """Raise an error unless Django uses the PostgreSQL of the service ``database``.
 
-    :class:`NotSupportedError` where no verb could help, :class:`SettingError` where the verbs
+    :class:`NotSupportedError` where no verb could help, :class:`OtherDatabaseError` where the verbs
     would save another database than the one that Django uses.
     """
     if found.vendor not in ("postgresql", "sqlite"):
@@ -26,7 +25,7 @@ def check(found: Connection, model: Model, database: str) -> None:
         raise NotSupportedError(problem, "Django's own: inv manage -- dumpdata")
     if found.vendor == "sqlite":
         problem = f"Django uses SQLite, {found.name or 'in memory'}, in no folder of this machine."
-        raise SettingError(problem, "Mount the folder of that file in the Compose file.", WITHOUT)
+        raise OtherDatabaseError(problem, "Mount the folder of that file in the Compose file.")
     if not database:
         problem = f"Django uses PostgreSQL on {found.host or 'a socket'}, which is no service here."
         raise NotSupportedError(problem, "The verbs on data support a PostgreSQL service.")
@@ -36,7 +35,7 @@ def check(found: Connection, model: Model, database: str) -> None:
         problem = f"Django uses the database on {found.host or 'a socket'}, not service {database}."
         key = f'Name it in pyproject.toml: [tool.composed] database = "{"".join(named)}"'
         hint = key if named else "See DATABASES in the settings of Django."
-        raise SettingError(problem, hint, WITHOUT)
+        raise OtherDatabaseError(problem, hint)
 
 
 def _ways(model: Model, database: str) -> list[ComposeService]:

@@ -108,12 +108,12 @@ class ComposeRunner(Runner):
             with self._stack.stopping() if recreate else contextlib.nullcontext():
                 code = start.run(*recreate)
             self._stack.clean_up()  # a killed restore may have left the database closed
-        if code:
-            raise start.error(code)
         # While the backend loads; a server that migrates at its start would be in the way.
         first = options.migrate and not start.migrates
         if options.migrate and first:
-            options.migrate()
+            code = start.migrate(options.migrate, code)
+        if code:
+            raise start.error(code)
         services = start.wait()
         if options.migrate and not first:
             options.migrate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker import engine
@@ -21,6 +21,7 @@ from composed.docker.readiness import Readiness, age
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
 from composed.health.waiting import (
+    LINES_OF_LOG,
     SECONDS_BETWEEN_LOOKS,
     Look,
     log_of_this_start,
@@ -34,6 +35,7 @@ from composed.terminal import ERASE_LINE, say
 STARTS = 5  # attempts of an `up` whose ports are taken again and again
 LINES_READ = "200"
 LOOKS_BETWEEN_LOGS = 10
+SECONDS_OF_SILENCE = 5.0  # longer than the reload after a correction, which says something
 # A server that cannot serve, as our health check, curl, wget and urllib print it.
 _BROKEN = re.compile(
     rf"(?m)^{HEALTH_CHECK}500|\berror: 500\b|HTTP Error 500|HTTP/1\.\d 500|^{SERVER_ENDED}"
@@ -100,6 +102,28 @@ class Start:
             return  # the start of all services explains the failure
         found = [service for service in self._stack.runner.ps() if service.service == name]
         self._watch(found).wait(self._options.timeout)
+
+    def migrate(self, migrate: Callable[[], None], code: int) -> int:
+        """Apply the migrations, then start again each program that failed without the tables.
+
+        ``code`` is that of :meth:`run`, and so is the result: Compose fails where one service
+        waits for the health of another, whose health check may need a table.
+        """
+        if code and not self._failed():
+            return code
+        migrate()
+        if not (failed := self._failed()):
+            return code
+        with self._stack.locked():
+            self._dc.run_or_end("restart", *failed)
+            return self.run() if code else 0
+
+    def _failed(self) -> list[str]:
+        """Return the services, without the database, that have ended or are unhealthy."""
+        ids = [service.container for service in self._seen()]
+        found = inspect(self._gateway, ids) if ids else []
+        failed = {one.service for one in found if one.ended or one.health == "unhealthy"}
+        return sorted(failed - {self._database.name})
 
     def wait(self) -> list[Service]:
         """Return the services when all are ready; Compose's own ``--wait`` is slower."""
@@ -216,7 +240,7 @@ class Watch:
     ) -> None:
         self._explain, self._dc, self._database = stack.explain, dc, database
         self._readiness = Readiness(dc.gateway, database, services)
-        self._began, self._looks = began, 0
+        self._began, self._watched, self._looks = began, time.monotonic(), 0
         ids = [service.container for service in services]
         self._first = {container.id: container for container in inspect(dc.gateway, ids)}
         old = [container for container in self._first.values() if not self._is_new(container)]
@@ -278,7 +302,7 @@ class Watch:
             or current.restarts > first.restarts
             or self._is_failing(current, new)
             # Not at every look, since Compose takes long to show a log.
-            or (not self._looks % LOOKS_BETWEEN_LOGS and self._is_fatal(self._new_log(first)))
+            or (not self._looks % LOOKS_BETWEEN_LOGS and self._is_fatal(self._log_so_far(first)))
         )
         return _judged(current, new, hopeless=hopeless, fault=fault)
 
@@ -300,7 +324,8 @@ class Watch:
 
     def _error(self, step: str, look: Look) -> NotReadyError:
         first = next(c for c in self._first.values() if c.service == look.service)
-        log = self._new_log(first, whole=look.state.startswith("ended"))
+        ended = look.state.startswith("ended")
+        log = self._new_log(first, whole=True) if ended else self._log_so_far(first)
         killed = "\nOOMKilled" if "out of memory" in look.state else ""
         cause = self._explain(look.output) or self._explain(log + killed)
         return not_ready(step, self._began, look, self._log(look.service), cause)
@@ -308,6 +333,16 @@ class Watch:
     def _is_new(self, first: Container) -> bool:
         """Return whether this ``up`` has started the container."""
         return 0 <= age(first) <= time.monotonic() - self._began
+
+    def _log_so_far(self, first: Container) -> str:
+        """Return the new log; of a server that stays silent, the end of the old one.
+
+        Django's runserver waits for a correction, and says nothing, after a failure.
+        """
+        new = self._new_log(first)
+        if new.strip() or time.monotonic() - self._watched < SECONDS_OF_SILENCE:
+            return new
+        return "\n".join(self._new_log(first, whole=True).splitlines()[-LINES_OF_LOG:])
 
     def _new_log(self, first: Container, *, whole: bool = False) -> str:
         """Return the log since this ``up`` began; with ``whole``, since the container started."""

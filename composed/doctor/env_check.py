@@ -94,7 +94,7 @@ def check_env(
     rows += check_readings(gateway, read, contract.shared(), environ)
     with contextlib.suppress(ComposedError):  # no source: a finding of its own
         rows += check_environ(project.settings_paths, contract.assigned)
-    return rows
+    return rows or [Finding("settings", "ok", "there is no .env here")]
 
 
 def _unread(file: Path, error: ComposedError) -> Finding:

@@ -53,9 +53,8 @@ def wait(look: Callable[[], Sequence[Look]], until: float) -> Look | None:
             late = waiting if time.monotonic() > until else []
             if hopeless or late:
                 return (hopeless or late)[0]
-            states = ", ".join(f"{service.service} {service.state}" for service in waiting)
-            text = f"Waiting: {states}" if states else "Looking again"
-            line.show(text, f" ({int(line.seconds)} s)")
+            if states := ", ".join(f"{service.service} {service.state}" for service in waiting):
+                line.show(f"Waiting: {states}", f" ({int(line.seconds)} s)")
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
         line.end()

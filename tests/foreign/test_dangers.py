@@ -99,6 +99,32 @@ def test_manage_py_of_the_mount_runs_not_the_copy_in_the_image(adopt: Adopt) -> 
     assert project.page().text == "Notes: 0"
 
 
+# Celery's beat does the same where the schedule is in the database.
+BEAT = """
+  beat:
+    <<: *app
+    restart: "{restart}"
+    command: >-
+      sh -c 'echo "from notes.models import Note; Note.objects.count()" | python manage.py shell
+      && exec python -m http.server'
+"""
+
+
+@pytest.mark.parametrize("restart", ["no", "unless-stopped"])
+def test_up_with_migrate_starts_a_program_again_that_needs_the_tables(
+    restart: str, adopt: Adopt
+) -> None:
+    project = adopt("modern")
+    file = project.root / "docker-compose.yml"
+    beat = BEAT.format(restart=restart)
+    file.write_text(file.read_text().replace("\nservices:\n", f"\nservices:\n{beat}"))
+
+    project.ok("up", "--migrate")
+
+    assert 'relation "notes_note" does not exist' in project.ok("logs", "--service", "beat")
+    assert '"beat"' in project.docker("compose", "ps", "--status", "running", "--format", "json")
+
+
 @pytest.fixture
 def port_taken() -> Iterator[int]:
     """Listen on the port that most projects publish, unless another program does."""

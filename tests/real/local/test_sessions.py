@@ -39,7 +39,10 @@ def shop(tmp_path: Path) -> Copy:
 
 
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["--", "fail"], 1)])
-def test_it_has_a_file_of_its_own(words: list[str], code: int, shop: Copy) -> None:
+@pytest.mark.parametrize("tasks", [True, False])
+def test_it_has_a_file_of_its_own(tasks: bool, words: list[str], code: int, shop: Copy) -> None:
+    if not tasks:
+        (shop.root / "tasks.py").unlink()
     done = shop.run(sys.executable, "-m", "nox", "--session", "integration", *words)
 
     assert done.returncode == code, done.stdout + done.stderr
