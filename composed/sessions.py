@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from composed.data.connection import SCRIPT, read
 from composed.docker.compose import OVERRIDE, compose_of
 from composed.env.settings import NAME, load_settings
 from composed.errors import ComposedError, InputOutputError, RefusedError
@@ -43,15 +44,6 @@ LOCK, KEPT = "session.lock", ("session.lock", "failures")  # of the files in the
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 ATTEMPTS = 3  # to end a server, which a second Ctrl-C may interrupt
-
-# Prints three lines: what Django really uses, after settings, variables and packages.
-_DATABASE = """
-import os
-from django.db import connection
-found = [str(connection.settings_dict[key]) for key in ("ENGINE", "HOST", "NAME")]
-found[2] = os.path.abspath(found[2]) if "sqlite" in connection.vendor else found[2]
-print("", *found, sep="\\n")
-"""
 
 
 @contextlib.contextmanager
@@ -190,15 +182,19 @@ class _Own:
 
     def _check_database(self) -> None:
         """Raise :class:`RefusedError` where Django would use the developer's database."""
-        question = [*self._inv, "manage", "--", "shell", "-c", _DATABASE]
+        question = [*self._inv, "manage", "--", "shell", "-c", SCRIPT]
         shown = _run(self._session, question, self.env, silent=True)
-        engine, host, name = ["", "", "", *shown.removesuffix("\n").split("\n")][-3:]
+        try:
+            found = read(shown)
+        except ValueError:
+            problem = f"Django does not say which database it uses: {shown.strip() or 'no answer'}"
+            raise RefusedError(problem, "Type: inv manage -- check") from None
         if self._mode == "docker":
             from composed.docker.beside import check_database  # noqa: PLC0415
 
-            check_database(self._model, engine, host, name)
-        elif (self._project.tree / name).resolve() != Path(self.env["SQLITE_PATH"]).resolve():
-            problem = f"In local mode, Django uses the database {name}, and not one of its own."
+            check_database(self._model, found)
+        elif (self._project.tree / found.name).resolve() != Path(self.env["SQLITE_PATH"]).resolve():
+            problem = f"In local mode, Django uses {found.name}, and not one of its own."
             cure = "Let the settings take the file from the variable SQLITE_PATH, if there is one."
             raise RefusedError(problem, cure)
 

@@ -8,13 +8,14 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytest
 
 from composed import sessions
+from composed.data.connection import MARK, SCRIPT, Connection
 from composed.docker import beside
 from composed.docker.beside import check_database, override, remove
 from composed.docker.model import Model
@@ -28,9 +29,15 @@ from tests.samples import ENV, ROOT, MonkeyPatch
 
 TASKS = "from composed.verbs import *\n\nnamespace = collect(__name__)\n"
 DATABASE = {"image": "postgres:17"}
-ASKED = f"manage -- shell -c {sessions._DATABASE}"
+ASKED = f"manage -- shell -c {SCRIPT}"
+OWN = Connection("postgresql", "shop", "db")
 STARTED = ["build", ASKED, "migrate --no-snapshot", "up"]
 INV = [sys.executable, "-m", "composed"]
+
+
+def answer(found: Connection) -> str:
+    """Return what Django prints, with a line of the project's own."""
+    return f"Loading\n{MARK}{json.dumps(asdict(found))}\n"
 
 
 class QuitError(Exception):
@@ -46,7 +53,7 @@ class FakeSession:
     ran: list[list[str]] = field(default_factory=list)
     envs: list[Mapping[str, str]] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
-    answers: dict[str, str] = field(default_factory=lambda: {"manage": "\npostgresql\ndb\nshop\n"})
+    answers: dict[str, str] = field(default_factory=lambda: {"manage": answer(OWN)})
     fails: Iterable[str] = ()
 
     def run(self, *argv: str, env: Mapping[str, str], **options: Any) -> str | bool:
@@ -215,7 +222,7 @@ def test_local_mode_has_a_file_and_a_port_of_its_own(
     class Running(FakeSession):
         def run(self, *argv: str, env: Mapping[str, str], **options: Any) -> str | bool:
             if argv[3] == "manage":
-                self.answers["manage"] = f"\nsqlite3\n\n{env['SQLITE_PATH']}\n"
+                self.answers["manage"] = answer(Connection("sqlite", env["SQLITE_PATH"], ""))
             if argv[3] == "up":
                 (Path(env["SQLITE_PATH"]).parent / "mode").touch()
             return super().run(*argv, env=env, **options)
@@ -244,11 +251,19 @@ def test_a_server_that_does_not_end_is_named(
 
 
 def test_the_developers_file_is_not_used(session: FakeSession, shop: Path) -> None:
-    session.answers["manage"] = "\nsqlite3\n\ndb.sqlite3\n"
+    session.answers["manage"] = answer(Connection("sqlite", "db.sqlite3", ""))
     with pytest.raises(QuitError, match="SQLITE_PATH"), start(session, mode="local"):
         pass
 
     assert len(session.ran) == 1
+
+
+def test_without_an_answer_of_django_nothing_starts(session: FakeSession, shop: Path) -> None:
+    session.answers["manage"] = "odd\n"
+    with pytest.raises(QuitError, match="does not say which database it uses: odd"), start(session):
+        pass
+
+    assert session.verbs == ["build", ASKED]
 
 
 def test_the_address_is_the_backends(session: FakeSession, shop: Path) -> None:
@@ -359,20 +374,20 @@ def test_a_project_may_have_no_database() -> None:
 @pytest.mark.parametrize(
     ("database", "words"),
     [
-        (("django.db.backends.sqlite3", "", "/code/db.sqlite3"), "/d/db.sqlite3, which is"),
-        (("django.db.backends.postgresql", "db.example.org", "shop"), "on db.example.org"),
-        (("django.db.backends.postgresql", "", "shop"), "on a socket"),
-        (("django.db.backends.sqlite3", "", "/data/db.sqlite3"), ""),
-        (("django.db.backends.postgresql", "db", "shop"), ""),
+        (Connection("sqlite", "/code/db.sqlite3", ""), "/d/db.sqlite3, which is"),
+        (Connection("postgresql", "shop", "db.example.org"), "on db.example.org"),
+        (Connection("postgresql", "shop", ""), "on a socket"),
+        (Connection("sqlite", "/data/db.sqlite3", ""), ""),
+        (OWN, ""),
     ],
 )
-def test_the_database_of_both_stacks_is_refused(database: tuple[str, str, str], words: str) -> None:
+def test_the_database_of_both_stacks_is_refused(database: Connection, words: str) -> None:
     model = model_of(web={"volumes": ["/d:/code", "data:/data"]}, db=DATABASE)
     if words:
         with pytest.raises(RefusedError, match=words):
-            check_database(model, *database)
+            check_database(model, database)
     else:
-        check_database(model, *database)
+        check_database(model, database)
 
 
 def test_other_ports_keep_what_tells_the_stack_apart(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from composed.records import read_object, record
 from composed.stack import Stack
 
 MARK = "composed: "
+# For Django's shell: prints a line with the database that Django really uses.
 SCRIPT = f"""\
 import json, os
 from django.conf import settings
@@ -52,7 +53,7 @@ def connection(stack: Stack, about: str) -> Connection:
     file, seen = stack.folder / FILE, _fingerprint(stack, about)
     if (kept := recorded(stack)) and kept[1] == seen:
         return kept[0]
-    found = _read(stack.inside.ask_one_off("shell", "--command", SCRIPT))
+    found = _answered(stack.inside.ask_one_off("shell", "--command", SCRIPT))
     stack.gateway.write(file, json.dumps(asdict(found) | {"seen": seen}, indent=2))
     return found
 
@@ -66,10 +67,15 @@ def recorded(stack: Stack) -> tuple[Connection, str] | None:
         return None
 
 
-def _read(answer: Answer) -> Connection:
-    lines = [line for line in answer.out.splitlines() if line.startswith(MARK)]
+def read(out: str) -> Connection:
+    """Return the database that the output of ``SCRIPT`` names; raise ValueError for none."""
+    lines = [line for line in out.splitlines() if line.startswith(MARK)]
+    return record(Connection, json.loads(lines[-1].removeprefix(MARK)) if lines else {})
+
+
+def _answered(answer: Answer) -> Connection:
     try:
-        return record(Connection, json.loads(lines[-1].removeprefix(MARK)) if lines else {})
+        return read(answer.out)
     except ValueError:
         reason = (answer.err.strip().splitlines() or [f"it ended with {answer.code}"])[-1]
         raise UnknownError(printable(reason)) from None

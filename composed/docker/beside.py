@@ -13,18 +13,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from composed.data.connection import Connection
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.follow import file_on_host
 from composed.docker.model import ComposeService, Model
 from composed.docker.override import in_short, service_line
 from composed.docker.store import KINDS
+from composed.docker.volatile import FOLDERS, POSTGRESQL, data_folder
 from composed.errors import ComposedError, InputOutputError, RefusedError
 from composed.gateway import Gateway
 
 _COMMENT = "# Written by composed.sessions: all that a second stack cannot have as well.\n"
-
-# Where the images of databases keep the data.
-_DATA = ("/var/lib/postgresql", "/var/lib/mysql", "/var/lib/mariadb", "/data/db")
 
 ROUNDS = 5  # of a removal: what was being made a moment ago is there in the next round
 SECONDS_BETWEEN_ROUNDS = 0.5
@@ -51,20 +50,22 @@ def override(text: str, stack: str, *, build: bool) -> str:
     return f"{_COMMENT}{''.join(parts)}"
 
 
-def check_database(text: str, engine: str, host: str, name: str) -> None:
+def check_database(text: str, found: Connection) -> None:
     """Raise :class:`RefusedError` where Django uses a database that is of no stack alone.
 
-    The three are Django's ENGINE, HOST and NAME; ``text`` is as for :func:`override`.
+    ``text`` is as for :func:`override`.
     """
     services = Model.resolved(text).services.values()
-    if engine.endswith(("sqlite3", "spatialite")):
-        for file in filter(None, (file_on_host(service, name) for service in services)):
+    if found.vendor == "sqlite":
+        for file in filter(None, (file_on_host(service, found.name) for service in services)):
             problem = (
                 f"Django uses the SQLite file {file}, which is the file of your stack as well."
             )
             raise RefusedError(problem, "Without containers: sessions.stack(session, mode='local')")
-    elif host not in {known for service in services for known in service.hosts}:
-        problem = f"Django uses the database on {host or 'a socket'}, which is no service here."
+    elif found.host not in {known for service in services for known in service.hosts}:
+        problem = (
+            f"Django uses the database on {found.host or 'a socket'}, which is no service here."
+        )
         raise RefusedError(problem, "Both stacks would use that database. See DATABASES.")
 
 
@@ -117,15 +118,15 @@ def _shared(model: Model, raw: Table) -> Iterator[tuple[str, str]]:
             problem = f"The service {name} has network_mode {mode}, which reaches your stack."
             yield problem, f"Publish ports instead. {other}"
     for compose_service in model.services.values():
-        if source := _data_folder(compose_service):
+        if source := _shared_folder(compose_service):
             problem = f"The data of {compose_service.name} is in the folder {source}."
             cure = "The session would use the same data. Mount a named volume there instead."
             yield problem, f"{cure} {other}"
 
 
-def _data_folder(service: ComposeService) -> str:
+def _shared_folder(service: ComposeService) -> str:
     """Return the folder of this machine that holds the data of a database; "" for none."""
-    places = [*_DATA, *filter(None, [service.environment.get("PGDATA")])]
+    places = {POSTGRESQL, data_folder(service), *FOLDERS.values()}
     for mount in service.mounts:
         if mount.type == "bind" and not Path(mount.source).is_file():  # a file of settings
             target = PurePosixPath(mount.target)

@@ -17,14 +17,15 @@ from composed.docker.compose import PROJECT_LABEL
 from composed.docker.model import ComposeService, Mount
 from composed.gateway import Gateway
 
+POSTGRESQL = "/var/lib/postgresql"
 # Where the images of other databases keep the data; PostgreSQL's have the variable PGDATA.
-_FOLDERS = {"mysql": "/var/lib/mysql", "mariadb": "/var/lib/mysql", "mongo": "/data/db"}
+FOLDERS = {"mysql": "/var/lib/mysql", "mariadb": "/var/lib/mysql", "mongo": "/data/db"}
 _FORMAT = (
     '{"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
     '"image":{{json .Config.Image}},"env":{{json .Config.Env}},"mounts":{{json .Mounts}},'
     '"declared":{{json .Config.Volumes}},"tmpfs":{{json .HostConfig.Tmpfs}}}'
 )
-_DATA = "/var/lib/postgresql/data"  # of the images before PostgreSQL 18
+_DATA = f"{POSTGRESQL}/data"  # of the images before PostgreSQL 18
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
@@ -63,7 +64,7 @@ def _uploads(row: Mapping[str, Any], backend: str) -> Volatile | None:
 def _in_container(row: Mapping[str, Any]) -> Volatile | None:
     variables = dict(line.partition("=")[::2] for line in row.get("env") or ())
     image = str(row.get("image")).rpartition("/")[2].partition(":")[0]
-    if not (data := variables.get("PGDATA") or _FOLDERS.get(image, "")):
+    if not (data := variables.get("PGDATA") or FOLDERS.get(image, "")):
         return None
     mounts = [mount for mount in row.get("mounts") or () if _is_in(data, mount["Destination"])]
     mounts.sort(key=lambda mount: len(mount["Destination"]))
@@ -95,6 +96,6 @@ def _keeps(mount: Mount, service: ComposeService) -> bool:
         return False
     target, data = PurePosixPath(mount.target), PurePosixPath(data_folder(service))
     version = re.search(r":(\d+)", service.image)
-    if version and int(version[1]) < 18 and str(target) == str(PurePosixPath(_DATA).parent):
+    if version and int(version[1]) < 18 and str(target) == POSTGRESQL:
         return not data.is_relative_to(_DATA)  # the image's own volume hides that part
     return data.is_relative_to(target) or "postgres" in mount.target
