@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,16 +155,16 @@ def test_a_sqlite_file_in_a_mount_is_saved_and_restored(
 ) -> None:
     say(detected, vendor="sqlite", name="/app/db.sqlite3")
     file = project.root / "server/db.sqlite3"
-    with sqlite3.connect(file) as live:
+    with closing(sqlite3.connect(file)) as live, live:
         live.execute("CREATE TABLE note (text)")
         live.execute("INSERT INTO note VALUES ('milk')")
 
     assert inv("db.snapshot", "--name", "one") == 0
-    with sqlite3.connect(file) as live:
+    with closing(sqlite3.connect(file)) as live, live:
         live.execute("DELETE FROM note")
     assert inv("db.restore", "--name", "one", "--yes") == 0
 
-    with sqlite3.connect(file) as live:
+    with closing(sqlite3.connect(file)) as live, live:
         assert live.execute("SELECT text FROM note").fetchall() == [("milk",)]
     assert [argv[-1] for argv in detected.ran] == ["stop", "db"]  # stopped, then started again
     assert [path.name for path in file.parent.iterdir()] == ["db.sqlite3"]
