@@ -67,6 +67,7 @@ def test_a_container_that_is_gone_cannot_be_lost(inv: Inv, only: Recorder) -> No
     only.on("ps", "--all", "--quiet", "backend").say("")
 
     assert inv("restart") == 0
+    assert not any("--no-recreate" in argv for argv in only.ran)
     assert inv("destroy", "--yes") == 77  # of a database that no verb can save
 
 

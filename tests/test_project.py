@@ -371,6 +371,32 @@ def test_a_port_on_every_address_has_a_url_that_opens(hosts: list[str], url: str
     assert service.url == url
 
 
+@pytest.mark.parametrize(
+    ("ports", "number"),
+    [
+        ([5678, 9000], 9000),
+        ([80, 8000], 80),
+        ([3000, 8000], 8000),
+        ([5678], 5678),
+        ([53], None),
+    ],
+)
+def test_the_url_has_the_port_of_the_server(ports: list[int], number: int | None) -> None:
+    rows = [
+        {
+            "URL": "127.0.0.1",
+            "TargetPort": port,
+            "PublishedPort": port,
+            "Protocol": "udp" if port == 53 else "tcp",
+        }
+        for port in ports
+    ]
+
+    [service] = parse_ps(json.dumps({**PS_ROW, "Publishers": rows}), "backend")
+
+    assert service.url == (f"http://127.0.0.1:{number}" if number else "")
+
+
 def test_services_without_a_key_come_from_the_compose_file(
     inv: Inv, recorder: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,8 @@ def fault(
     row["config"] = {"Healthcheck": {"Interval": seconds * 1e9}} if seconds else {}
     recorder.on("docker", "inspect").say(json.dumps(row))
     gateway = Gateway(Path())
-    services = [Service("web", "running", url="http://127.0.0.1:81", container="web")]
+    ports = {81: "127.0.0.1:81", 82: "0.0.0.0:82"}
+    services = [Service("web", "running", ports=ports, url="http://127.0.0.1:81", container="web")]
     return Readiness(gateway, database, services).fault(inspect(gateway, ["c"])[0])  # type: ignore[arg-type]
 
 
@@ -46,7 +47,7 @@ def fault(
         ("db", False, 0, "takes no connections"),
         ("web", True, 200, ""),
         ("web", True, 500, ""),  # it answers; the complaints say more
-        ("web", True, 0, "gives no answer at http://127.0.0.1:81"),
+        ("web", True, 0, "gives no answer at http://127.0.0.1:81 and http://127.0.0.1:82"),
         ("worker", True, 0, ""),
     ],
 )
@@ -59,6 +60,13 @@ def test_a_service_without_an_early_health_check_is_asked(
         words = "is starting"
 
     assert fault(recorder, Database(works=works), name, **health) == words
+
+
+@pytest.mark.parametrize("way", ["http://127.0.0.1:82/", "https://127.0.0.1:81/"])
+def test_every_port_is_asked_and_a_server_may_speak_tls(way: str, recorder: Recorder) -> None:
+    recorder.http = lambda url: (200 if url == way else 0, "")
+
+    assert fault(recorder, Database(), "web", Health="") == ""
 
 
 @pytest.mark.parametrize(

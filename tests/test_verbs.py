@@ -1,6 +1,7 @@
 """The commands that every verb sends, and the messages of success."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -48,7 +49,6 @@ def _source_of_an_ordinary_user(monkeypatch: MonkeyPatch) -> None:
         ("up --service db --service backend", f"{UP} db backend"),
         ("down", f"{DC} down --remove-orphans"),
         ("down --volumes --no-snapshot --yes", f"{DC} down --remove-orphans --volumes"),
-        ("restart", f"{UP} --force-recreate"),
         ("restart --service backend", f"{UP} --force-recreate backend"),
         ("logs", f"{DC} logs"),
         ("logs --service db --follow --tail 5", f"{DC} logs --follow --tail 5 db"),
@@ -205,12 +205,28 @@ def profile(recorder: Recorder) -> None:
     recorder.on("ps", "--all").say(ps_answer(PS_ROW, DB_ROW, *others))
 
 
+@pytest.mark.parametrize("awaited", [False, True])
+def test_restart_leaves_the_server_a_database(awaited: bool, inv: Inv, recorder: Recorder) -> None:
+    wait = {"db": {"condition": "service_healthy"}}
+    services = {"backend": {"depends_on": wait} if awaited else {}, "db": {}}
+    recorder.on("config", "--format").say(json.dumps({"services": services}))
+    recorder.on("docker", "inspect").say(container("db", Health="healthy"))
+
+    assert inv("restart") == 0
+
+    apart = [f"{UP} --force-recreate db", f"{UP} --force-recreate --no-deps backend"]
+    assert recorder.lines("run") == ([f"{UP} --force-recreate"] if awaited else apart)
+
+
 @pytest.mark.usefixtures("profile")
 @pytest.mark.parametrize(
     ("words", "commands"),
     [
         ("down", [f"{DC} rm --stop --force tool", f"{DC} down --remove-orphans"]),
-        ("restart", [f"{UP} --force-recreate backend db tool"]),
+        (
+            "restart",
+            [f"{UP} --force-recreate db", f"{UP} --force-recreate --no-deps backend tool"],
+        ),
         ("restart --service db", [f"{UP} --force-recreate db"]),
         ("up", [UP]),
         ("up --service tool", [f"{UP} tool"]),

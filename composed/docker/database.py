@@ -22,8 +22,9 @@ if TYPE_CHECKING:  # few verbs need them
 SECONDS_TO_ANSWER, SECONDS_BETWEEN_LOOKS = 60, 0.2
 
 # With a user and a database that are there, else PostgreSQL logs an error at each question.
+_USER = "POSTGRES_USER"
 _IS_READY = (
-    'user=${POSTGRES_USER:-$(cat "${POSTGRES_USER_FILE:-/dev/null}")}; '
+    f'user=${{{_USER}:-$(cat "${{{_USER}_FILE:-/dev/null}}")}}; '
     "exec pg_isready --quiet --host 127.0.0.1 --dbname postgres --username ${user:-postgres}"
 )
 

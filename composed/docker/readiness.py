@@ -9,6 +9,7 @@ from datetime import datetime
 from composed.docker.containers import Container
 from composed.docker.database import DatabaseService
 from composed.gateway import Gateway
+from composed.ports.published import url_of
 from composed.stack import Service
 
 # A program that fails at its start has ended by then, in seconds: most import something missing.
@@ -26,7 +27,11 @@ class Readiness:
         self, gateway: Gateway, database: DatabaseService, services: Sequence[Service]
     ) -> None:
         self._gateway, self._database = gateway, database
-        self._urls = {service.container: service.url for service in services if service.url}
+        self._urls = {
+            service.container: [service.url, *map(url_of, service.ports.values())]
+            for service in services
+            if service.url
+        }
         self._seen: set[str] = set()
 
     def fault(self, container: Container) -> str:
@@ -41,11 +46,14 @@ class Readiness:
         return ""
 
     def _asked(self, container: Container) -> str:
-        url = self._urls.get(container.id[:12]) or self._urls.get(container.id)
+        urls = self._urls.get(container.id[:12]) or self._urls.get(container.id)
         if container.service == self._database.name:
             return "" if self._database.answers() else "takes no connections"
-        if url:
-            return "" if self._gateway.fetch(f"{url}/")[0] else f"gives no answer at {url}"
+        if urls:
+            urls = list(dict.fromkeys(urls))
+            ways = [*urls, *(url.replace("http:", "https:") for url in urls)]
+            works = any(self._gateway.fetch(f"{way}/")[0] for way in ways)
+            return "" if works else f"gives no answer at {' and '.join(urls)}"
         if container.is_starting:
             return container.in_words(hopeless=False)
         settled = not 0 <= age(container) < SECONDS_TO_SETTLE

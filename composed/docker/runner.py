@@ -13,6 +13,7 @@ from composed.docker.database import DatabaseService
 from composed.docker.follow import check_not_lost, only_in_container
 from composed.docker.store import check_owners
 from composed.docker.volatile import volatile
+from composed.ports.published import url_of
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
 from composed.terminal import ERASE_LINE, is_plain, say
 
@@ -124,7 +125,7 @@ class ComposeRunner(Runner):
 def parse_ps(lines: str, backend: str, hosts: Collection[str] = ()) -> list[Service]:
     """Return the services of ``docker compose ps --format json``; ``backend`` gets a URL.
 
-    The URL has a name that Django takes: ``hosts`` are those of ALLOWED_HOSTS, if known.
+    For ``hosts`` see :func:`url_of`.
     """
     rows = (json.loads(line) for line in lines.splitlines() if line.strip())
     lasting = [_service(row, backend, hosts) for row in rows if "oneoff=True" not in row["Labels"]]
@@ -140,6 +141,8 @@ def _service(row: Mapping[str, object], backend: str, hosts: Collection[str]) ->
         for port in sorted(rows, key=lambda port: ":" not in port["URL"])
         if port["PublishedPort"]
     }
+    tcp = {port["TargetPort"] for port in rows if port.get("Protocol", "tcp") == "tcp"}
+    web = sorted(tcp & ports.keys(), key=_of_no_server)
     name = str(row["Service"])
     return Service(
         service=name,
@@ -147,15 +150,11 @@ def _service(row: Mapping[str, object], backend: str, hosts: Collection[str]) ->
         health=str(row["Health"]),
         age=str(row["RunningFor"]).removesuffix(" ago"),
         ports=ports,
-        url=_url(next(iter(ports.values())), hosts) if name == backend and ports else "",
+        url=url_of(ports[web[0]], hosts) if name == backend and web else "",
         container=str(row.get("ID", "")),
     )
 
 
-def _url(address: str, hosts: Collection[str]) -> str:
-    """Return the URL of a published port for a browser on this machine."""
-    host, _, port = address.rpartition(":")
-    if "localhost" in hosts and not {"127.0.0.1", "*"} & {*hosts}:
-        return f"http://localhost:{port}"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _of_no_server(port: int) -> tuple[bool, bool, int]:
+    """Order ports: first those that are usual for Django, last the one of debugpy."""
+    return port not in (8000, 80, 8080), port == 5678, port

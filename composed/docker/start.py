@@ -17,6 +17,7 @@ from composed.docker.follow import check_not_lost, only_in_container
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.docker.names import check_names
+from composed.docker.pulls import BUILD_FAILED, PULL_FAILED, pull_problem
 from composed.docker.readiness import Readiness, age
 from composed.env.settings import load_settings
 from composed.errors import ComposedError, NotReadyError
@@ -70,10 +71,17 @@ class Start:
         self._give_way(self._model, before)
         self._database.check(self._model, services)
         current = recipe(self._model)
-        self._start_database_first(current)
+        if self._start_database_first(current, recreate):  # and now all others
+            services = sorted({*(services or self._model.services)} - {self._database.name})
+            recreate = (*recreate, "--no-deps")
+            if not services:
+                return 0
+        backend = self._stack.project.backend
         # A new container would not have the only SQLite file.
-        keeps = ["--no-recreate"] if only_in_container(self._stack, self._dc) else []
-        words = ("up", "--detach", *self._build(current), *recreate, *keeps, *services)
+        is_there = not recreate and any(service.service == backend for service in before)
+        keeps = is_there and only_in_container(self._stack, self._dc)
+        options = [*recreate, *(["--no-recreate"] if keeps else [])]
+        words = ("up", "--detach", *self._build(current), *options, *services)
         for _ in range(STARTS):
             code = self._dc.run(*words, services=services, env=current.label)
             if not code:
@@ -85,23 +93,24 @@ class Start:
             before = now
         return code
 
-    def _start_database_first(self, current: Recipe) -> None:
+    def _start_database_first(self, current: Recipe, recreate: Sequence[str]) -> bool:
         """Start a database that nobody waits for: servers end where they find no database.
 
-        Where the model has ``condition: service_healthy``, Compose itself waits.
+        Where the model has ``condition: service_healthy``, Compose itself waits. Returns whether
+        the container was made anew, as ``recreate`` asks.
         """
-        name, started = (
-            self._database.name,
-            self._model.with_dependencies(self._options.services or self._model.services),
-        )
+        name, chosen = self._database.name, self._options.services or self._model.services
+        started = self._model.with_dependencies(chosen)
         awaited = any(name in service.awaits for service in started)
         needed = any(service.name == name for service in started)
-        if self._gateway.dry or awaited or not needed or self._database.answers():
-            return
-        if self._dc.run("up", "--detach", *self._build(current), name, env=current.label):
-            return  # the start of all services explains the failure
+        anew = recreate if name in chosen else ()
+        if self._gateway.dry or awaited or not needed or (not anew and self._database.answers()):
+            return False
+        if self._dc.run("up", "--detach", *self._build(current), *anew, name, env=current.label):
+            return False  # the start of all services explains the failure
         found = [service for service in self._stack.runner.ps() if service.service == name]
         self._watch(found).wait(self._options.timeout)
+        return bool(anew)
 
     def migrate(self, migrate: Callable[[], None], code: int) -> int:
         """Apply the migrations, then start again each program that failed without the tables.
@@ -109,7 +118,7 @@ class Start:
         ``code`` is that of :meth:`run`, and so is the result: Compose fails where one service
         waits for the health of another, whose health check may need a table.
         """
-        if code and not self._failed():
+        if code in (BUILD_FAILED, PULL_FAILED) or (code and not self._failed()):
             return code
         migrate()
         if not (failed := self._failed()):
@@ -138,13 +147,11 @@ class Start:
 
     def error(self, code: int) -> ComposedError:
         """Return the reason why Compose ended with this exit code."""
-        from composed.docker.pulls import pull_problem  # noqa: PLC0415  # only a failure needs it
-
         return (
             pull_problem(self._gateway, self._dc.model(), code)
             or engine.disk_problem(self._gateway)
-            or (engine.buildx_problem(self._gateway) if self._builds() else None)
             or self._watch(self._ours(self._stack.runner.ps())).culprit()
+            or (engine.buildx_problem(self._gateway) if self._builds() else None)
             or NotReadyError(f"docker compose up ended with {code}; the reason stands above.")
         )
 

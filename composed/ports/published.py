@@ -10,6 +10,18 @@ LOOPBACK, LOOPBACK_6 = "127.0.0.1", "::1"
 ANYWHERE, ANYWHERE_6 = "0.0.0.0", "::"  # noqa: S104  # compared with, never bound to listen
 
 
+def url_of(address: str, hosts: Collection[str] = ()) -> str:
+    """Return the URL of a published port for a browser on this machine.
+
+    The URL has a name that Django takes: ``hosts`` are those of ALLOWED_HOSTS, if known.
+    """
+    host, _, port = address.rpartition(":")
+    if "localhost" in hosts and not {LOOPBACK, "*"} & {*hosts}:
+        return f"http://localhost:{port}"
+    host = {ANYWHERE: LOOPBACK, ANYWHERE_6: LOOPBACK_6}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class Published(NamedTuple):
     """A port of a service, with the address on this machine where it is published."""
 

@@ -146,7 +146,8 @@ def environment_of(gateway: Gateway, model: Model, name: str) -> dict[str, str]:
     A variable like POSTGRES_USER_FILE names a file: then the text of the secret counts.
     """
     service = model.service(name)
-    lines = () if service.environment.get("POSTGRES_USER") else _image_lines(gateway, model, name)
+    is_whole = all(service.environment.get(key) for key in ("POSTGRES_USER", "POSTGRES_DB"))
+    lines = () if is_whole else _image_lines(gateway, model, name)
     of_image = {key: value for key, _, value in (line.partition("=") for line in lines)}
     environment = of_image | dict(service.environment)
     for variable in VARIABLES:
