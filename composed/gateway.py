@@ -278,9 +278,10 @@ class Gateway:
         else:
             connection = HTTPConnection(parts.netloc, timeout=HTTP_SECONDS)
         try:
-            connection.request("GET", parts.path)
-            response = connection.getresponse()
-            return response.status, response.read().decode(errors="replace")
+            with _broken_pipes_as_errors():
+                connection.request("GET", parts.path)
+                response = connection.getresponse()
+                return response.status, response.read().decode(errors="replace")
         except (OSError, HTTPException):
             return 0, ""
         finally:

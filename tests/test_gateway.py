@@ -1,12 +1,15 @@
 """The gateway: commands shown and run, signals, pipes, locks."""
 
+import contextlib
 import fcntl
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -284,3 +287,24 @@ def test_a_folder_is_never_removed_in_place_of_a_file(tmp_path: Path) -> None:
         Gateway(tmp_path).remove(tmp_path / "data")
 
     assert (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_closes_the_connection_does_not_end_the_verb(scheme: str) -> None:
+    code = (
+        "import signal, sys; from pathlib import Path; from composed.gateway import Gateway; "
+        "signal.signal(signal.SIGPIPE, signal.SIG_DFL); "
+        "sys.exit(any(Gateway(Path()).fetch(sys.argv[1]) != (0, '') for _ in range(20)))"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def close_each() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    server.accept()[0].close()
+
+        threading.Thread(target=close_each, daemon=True).start()
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/"
+        argv = [sys.executable, "-c", code, url]
+        assert subprocess.run(argv, cwd=ROOT, check=False, timeout=60).returncode == 0
+        server.shutdown(socket.SHUT_RDWR)

@@ -109,13 +109,16 @@ def change_the_model(project: Adopted) -> None:
 
 
 def start_again(project: Adopted) -> None:
-    """Stop the stack and start it: the data is there, unless their own start empties it."""
+    """Stop, start and restart the stack: the data is there, unless their own start empties it."""
     project.ok("down")
     assert {row["state"] for row in project.ps().values()} <= {"exited"}  # kept for its data
 
     project.ok("up")
     kept = 0 if project.empties else 1
     assert (project.count("notes_note"), project.count(SUPERUSERS)) == (kept, kept)
+    assert project.page().text == f"Notes: {kept}"
+
+    project.ok("restart")
     assert project.page().text == f"Notes: {kept}"
 
 
