@@ -1,5 +1,6 @@
 """The commands that every verb sends, and the messages of success."""
 
+import dataclasses
 import io
 import json
 import os
@@ -167,6 +168,33 @@ def test_createsuperuser_passes_the_password_in_the_environment(
     assert [call.env for call in recorder.of("run")] == [given]
     assert recorder.ran[0][-1] == "--noinput"
     assert not any("hush" in word for word in recorder.ran[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "last"),
+    [
+        ("[--noinput] [--no-color]  --noinput, --no-input", "--noinput"),
+        ("[--no-color] [--no-input]", "--no-input"),
+        ("[--email EMAIL] [--no-color] [--no-inputs]", "createsuperuser"),
+    ],
+)
+def test_createsuperuser_of_a_project_gets_no_option_that_it_does_not_know(
+    options: str,
+    last: str,
+    inv: Inv,
+    project: Project,
+    recorder: Recorder,
+    monkeypatch: MonkeyPatch,
+) -> None:
+    unnamed = dataclasses.replace(project, backend="", database="")
+    monkeypatch.setattr(Project, "of", lambda _c: unnamed)
+    for name in ("USERNAME", "EMAIL", "PASSWORD"):
+        monkeypatch.setenv(f"DJANGO_SUPERUSER_{name}", "x")
+    recorder.on("createsuperuser", "--help").say(f"usage: manage.py createsuperuser {options}\n")
+
+    assert inv("createsuperuser") == 0
+
+    assert recorder.ran[-1][-1] == last
 
 
 @pytest.mark.parametrize("on_terminal", [False, True])

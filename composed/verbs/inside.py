@@ -1,6 +1,7 @@
 """The verbs that run commands inside the stack: of Django, a shell, a database client."""
 
 import os
+import re
 import sys
 
 from invoke import Context, task
@@ -83,8 +84,7 @@ def createsuperuser(c: Context) -> None:
             cure = f"Type: {' '.join(f'{name}=…' for name in SUPERUSER)} inv createsuperuser"
             raise SettingError(f"Without a terminal, {' and '.join(missing)} must be set.", cure)
         # A command of the project's own may not ask, nor know the option.
-        known = not stack.follows_django or "--no" in _help(stack, "createsuperuser")
-        words += ["--noinput"] if known else []
+        words += _noinput(stack) if stack.follows_django else ["--noinput"]
     end_with(stack.inside.manage(*words, env=given))
 
 
@@ -124,8 +124,10 @@ def dc(c: Context) -> None:
     end_with(compose(words))
 
 
-def _help(stack: Stack, command: str) -> str:
-    return stack.inside.ask_one_off(command, "--help").out
+def _noinput(stack: Stack) -> list[str]:
+    """Return the option of `createsuperuser` that forbids questions, as its help writes it."""
+    shown = stack.inside.ask_one_off("createsuperuser", "--help").out
+    return re.findall(r"--no-?input\b", shown)[:1]  # every command has --no-color
 
 
 def after_dashes() -> list[str]:
