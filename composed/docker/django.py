@@ -15,11 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from composed.docker.detection import scripts
+from composed.docker.dockerfile import WORD
 from composed.docker.model import ComposeService
 from composed.gateway import Gateway
 
-# The words of a command, in the forms of a shell, of JSON and of a Dockerfile.
-_WORD = re.compile(r"""[^\s"',\[\]]+""")
 _STARTER = re.compile(r"(?:.*/)?(?:python[\d.]*|uv|poetry|pdm|pipenv|hatch)")
 _PROGRAM = re.compile(r"(?:.*/)?(?:gunicorn|uvicorn|daphne|hypercorn|granian)")
 _BEFORE = re.compile(rf"{_STARTER.pattern}|run|-[A-Za-z]+|--[\w-]+")
@@ -51,7 +50,7 @@ def manage_command(service: ComposeService, tree: Path) -> ManageCommand:
     A ``manage.py`` in the command of the service counts first, then a mount of ``tree``, then
     the Dockerfile: the image may have an old copy where the source is mounted elsewhere.
     """
-    words = _WORD.findall(f"{service.starts}\n{scripts(service)}")
+    words = WORD.findall(f"{service.starts}\n{scripts(service)}")
     if named := next((word for word in words if word.rpartition("/")[2] == "manage.py"), ""):
         return ManageCommand([*(_runner(words, named) or ["python"]), named])
     server = next((word for word in words if _PROGRAM.fullmatch(word)), "")

@@ -12,8 +12,8 @@ from composed.project import text_of
 _INSTRUCTION = re.compile(r"^\s*([A-Za-z]+)\s+(.*?)\s*$")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 _ASSIGNMENT = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
-# The words of an instruction, as a list of JSON or as a shell writes the words.
-_WORDS = re.compile(r"""[^\s"',\[\]]+""")
+# The words of an instruction or a command, as a list of JSON or as a shell writes the words.
+WORD = re.compile(r"""[^\s"',\[\]]+""")
 
 
 class Instruction(NamedTuple):
@@ -82,7 +82,7 @@ class Dockerfile:
     def _copied(self) -> Iterator[tuple[PurePosixPath, str]]:
         """Yield each source in the build context with the target in the image."""
         for folder, (name, rest) in self._in_folders():
-            words = [word for word in _WORDS.findall(rest) if not word.startswith("--")]
+            words = [word for word in WORD.findall(rest) if not word.startswith("--")]
             if name in ("COPY", "ADD") and "--from=" not in rest and len(words) > 1:
                 target = str(PurePosixPath(folder, words[-1]))
                 yield from ((PurePosixPath(_plain(word)), target) for word in words[:-1])
