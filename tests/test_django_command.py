@@ -62,6 +62,9 @@ def test_the_command_of_the_service_says_how_python_starts(command: Any, words: 
         ("WORKDIR /app", {"volumes": [".:/code", "./api:/inner"]}, "/inner"),
         ("WORKDIR /app\nCOPY --from=build /x /app/api", {}, ""),
         ("", {}, ""),
+        ("WORKDIR /app\nCOPY web .", {}, ""),
+        ("WORKDIR /app/web\nCOPY api ../api", {}, "/app/api"),
+        ("WORKDIR /app\nWORKDIR ../srv\nCOPY ./web/../api .", {}, ""),
     ],
 )
 def test_the_folder_of_manage_py_is_in_a_mount_or_in_the_image(
@@ -112,6 +115,14 @@ def test_only_the_stage_of_the_target_counts(target: str, folder: str, starts: s
 
     assert (read.workdir, " ".join(f"{read.entrypoint} {read.command}".split())) == (folder, starts)
     assert read.images == ["python:3.13", "node:24"]
+
+
+def test_the_image_has_nothing_from_outside_of_the_build_context() -> None:
+    read = Dockerfile("FROM python\nWORKDIR /app\nCOPY . .\nCOPY ../x /x\n")
+
+    assert (read.copies(".."), read.copies("../api"), read.copies("api")) == ([], [], ["/app/api"])
+    assert read.sources("../start.sh") == []
+    assert read.sources("/x/a") == ["x/a"]
 
 
 def test_a_dockerfile_that_is_not_there_is_empty(tmp_path: Path) -> None:

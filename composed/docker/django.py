@@ -78,9 +78,8 @@ def _targets(service: ComposeService, tree: Path) -> Iterator[str]:
     for mount in sorted(mounts, key=lambda mount: len(mount.source), reverse=True):
         if tree.is_relative_to(mount.source):
             yield _inside(mount.target, tree, Path(mount.source))
-    if service.build:
-        context = service.build.context
-        path = tree.relative_to(context).as_posix() if tree.is_relative_to(context) else ".."
+    if service.build and tree.is_relative_to(service.build.context):
+        path = tree.relative_to(service.build.context).as_posix()
         yield from reversed(service.build.read().copies(path))
 
 

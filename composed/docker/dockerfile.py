@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,11 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|(\w+))")
 _ASSIGNMENT = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
 # The words of an instruction or a command, as a list of JSON or as a shell writes the words.
 WORD = re.compile(r"""[^\s"',\[\]]+""")
+
+
+def inside(folder: str, path: str) -> str:
+    """Return a path of a container, seen from a folder of it, without any ``..``."""
+    return posixpath.normpath(posixpath.join(folder, path))
 
 
 class Instruction(NamedTuple):
@@ -59,6 +65,8 @@ class Dockerfile:
 
     def copies(self, path: str) -> list[str]:
         """Return where COPY and ADD put a path of the build context, the last place last."""
+        if ".." in PurePosixPath(path).parts:  # outside of the build context
+            return []
         return [
             str(PurePosixPath(target) / PurePosixPath(path).relative_to(source))
             for source, target in self._copied()
@@ -70,7 +78,7 @@ class Dockerfile:
 
         Whether COPY copies a folder or a file is not known from the text.
         """
-        wanted = PurePosixPath(self.workdir or "/", path)
+        wanted = PurePosixPath(inside(self.workdir or "/", path))
         found = []
         for source, target in self._copied():
             if wanted.is_relative_to(target):
@@ -84,7 +92,7 @@ class Dockerfile:
         for folder, (name, rest) in self._in_folders():
             words = [word for word in WORD.findall(rest) if not word.startswith("--")]
             if name in ("COPY", "ADD") and "--from=" not in rest and len(words) > 1:
-                target = str(PurePosixPath(folder, words[-1]))
+                target = inside(folder, words[-1])
                 yield from ((PurePosixPath(_plain(word)), target) for word in words[:-1])
 
     def _last(self, name: str) -> str:
@@ -95,7 +103,7 @@ class Dockerfile:
         folder = ""
         for instruction in self.instructions:
             if instruction.name == "WORKDIR":
-                folder = str(PurePosixPath(folder or "/", instruction.rest.strip("\"'")))
+                folder = inside(folder or "/", instruction.rest.strip("\"'"))
             yield folder, instruction
 
 
@@ -137,5 +145,8 @@ def _with(variables: Mapping[str, str], text: str) -> str:
 
 
 def _plain(path: str) -> str:
-    """Return a source of COPY as a path from the build context: ``./app/`` is ``app``."""
-    return str(PurePosixPath(path.lstrip("/") or "."))
+    """Return a source of COPY as a path from the build context: ``./app/`` is ``app``.
+
+    The context is the top: no ``..`` leads out of it.
+    """
+    return inside("/", path.lstrip("/")).lstrip("/") or "."
