@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from composed.docker.detection import backends, databases, is_database, same_image, scripts
+from composed.docker.detection import backends, databases, is_database, same_image, scripts, serves
 from composed.docker.model import Model
 
 
@@ -145,6 +145,13 @@ def test_a_script_that_is_copied_or_mounted_shows_a_server(tmp_path: Path) -> No
         "",
     ]
     assert backends(model) == ["copied", "mounted"]
+
+
+def test_a_comment_in_a_script_is_no_command(tmp_path: Path) -> None:
+    (tmp_path / "start").write_text("# gunicorn comes later\n")
+    service = built(tmp_path, "FROM python\nCOPY start /start\n", command="/start")
+
+    assert not serves(services(web=service).service("web"))
 
 
 def test_workers_run_the_image_of_the_backend() -> None:

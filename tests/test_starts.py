@@ -43,6 +43,45 @@ def test_an_entrypoint_that_changes_data_is_named_with_the_line(tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize("entrypoint", ["./entrypoint.sh", "../code/entrypoint.sh"])
+def test_a_mounted_entrypoint_is_found_from_the_folder_of_the_image(
+    entrypoint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "entrypoint.sh").write_text(ENTRYPOINT)
+    (tmp_path / "Dockerfile").write_text("FROM python\nWORKDIR /code\n")
+    mount = {"type": "bind", "source": str(tmp_path), "target": "/code"}
+    web = {"build": {"context": str(tmp_path)}, "volumes": [mount], "entrypoint": entrypoint}
+
+    found = dangers(Model({"services": {"web": web}}).service("web"), Project(tmp_path))
+
+    assert [danger.place for danger in found] == ["entrypoint.sh:3", "entrypoint.sh:5"]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_read"),
+    [
+        ("exec ./other.sh", True),
+        ("sh -e /code/other.sh first", True),
+        (". ./other.sh", True),
+        ("true && bash other.sh", True),
+        ("if [ $A ]; then DEBUG=1 /bin/sh ./other.sh; fi", True),
+        ('"/code/other.sh" "$@"', True),
+        ("# exec ./other.sh", False),
+        ("chmod +x ./other.sh", False),
+        ("exec ./missing.sh", False),
+    ],
+)
+def test_a_script_that_a_script_calls_is_read_too(line: str, is_read: bool, tmp_path: Path) -> None:
+    (tmp_path / "start.sh").write_text(f"#!/bin/sh\n{line}\n")
+    (tmp_path / "other.sh").write_text("python manage.py flush --no-input\n")
+    mount = {"type": "bind", "source": str(tmp_path), "target": "/code"}
+    web = {"image": "x", "working_dir": "/code", "volumes": [mount], "command": "./start.sh"}
+
+    found = dangers(Model({"services": {"web": web}}).service("web"), Project(tmp_path))
+
+    assert [danger.place for danger in found] == (["other.sh:1"] if is_read else [])
+
+
 @pytest.mark.parametrize(
     ("compose", "buildx", "problem"),
     [

@@ -29,6 +29,12 @@ CHANGE = re.compile(
     r"""(?:manage\.py|django-admin|\bdjango)["',\s]+(?:-[\w-]+[\s"',]+)*"""
     r"(flush|reset_db|migrate|loaddata)\b"
 )
+# The first word of a command in a line of a script, after words that only start another command.
+_CALLED = re.compile(
+    r"""(?:^|[;&|({])\s*"""
+    r"""(?:(?:if|then|else|while|do|!|exec|source|\.|(?:[\w/]*/)?(?:[bd]?a)?sh|-\w+|\w+=\S*)\s+)*"""
+    r"""["']?([\w./-]+)"""
+)
 _WORKER_COMMANDS = re.compile("celery|rqworker|qcluster|dramatiq|run_huey|db_worker")
 
 
@@ -92,15 +98,29 @@ def serves(service: ComposeService) -> bool:
 
 
 def scripts(service: ComposeService) -> str:
-    """Return the texts of the scripts that the service starts, where the project has them."""
-    return "\n".join(text_of(file) for file in script_files(service))
+    """Return the commands of the scripts that the service starts, where the project has them."""
+    return "\n".join(line for file in script_files(service) for _, line in _commands(file))
 
 
 def script_files(service: ComposeService) -> list[Path]:
-    """Return the scripts that the service starts, where the project has them."""
+    """Return the scripts that the service starts, and those that these call, as far as known."""
     words = re.findall(r"""[^\s"',;\[\]]+""", service.starts)[:8]
-    found = (service.on_host(word) for word in dict.fromkeys(words) if "/" in word or "." in word)
+    first = _scripts_at(service, (word for word in words if "/" in word or "." in word))
+    lines = [line for file in first for _, line in _commands(file)]
+    called = [word for line in lines for word in _CALLED.findall(line)]
+    called = [word for word in called if "/" in word or word.endswith(".sh")]
+    return list(dict.fromkeys([*first, *_scripts_at(service, called)]))
+
+
+def _scripts_at(service: ComposeService, paths: Iterable[str]) -> list[Path]:
+    found = map(service.on_host, dict.fromkeys(paths))
     return [file for file in found if file and file.suffix in ("", ".sh")]
+
+
+def _commands(file: Path) -> list[tuple[int, str]]:
+    """Return the numbered lines of a script, without lines of comment."""
+    lines = enumerate(text_of(file).splitlines(), 1)
+    return [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
 
 
 class Danger(NamedTuple):
@@ -117,9 +137,9 @@ def dangers(service: ComposeService, project: Project) -> list[Danger]:
     """Return the commands at the start of a service that flush, migrate or load data."""
     found = []
     for file in script_files(service):
-        for number, line in enumerate(text_of(file).splitlines(), 1):
-            commands = [] if line.lstrip().startswith("#") else CHANGE.findall(line)
-            found += [Danger(f"{project.relative(file)}:{number}", name) for name in commands]
+        for number, line in _commands(file):
+            place = f"{project.relative(file)}:{number}"
+            found += [Danger(place, name) for name in CHANGE.findall(line)]
     return found + [Danger("", name) for name in CHANGE.findall(service.starts)]
 
 

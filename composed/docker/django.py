@@ -56,7 +56,7 @@ def manage_command(service: ComposeService, tree: Path) -> ManageCommand:
     server = next((word for word in words if _PROGRAM.fullmatch(word)), "")
     python = [*_runner(words, server), posixpath.join(posixpath.dirname(server), "python")]
     folder = next(_targets(service, tree), "")
-    return ManageCommand([*python, "manage.py"], "" if folder == _workdir(service) else folder)
+    return ManageCommand([*python, "manage.py"], "" if folder == service.folder else folder)
 
 
 def _runner(words: Sequence[str], word: str) -> list[str]:
@@ -81,10 +81,6 @@ def _targets(service: ComposeService, tree: Path) -> Iterator[str]:
     if service.build and tree.is_relative_to(service.build.context):
         path = tree.relative_to(service.build.context).as_posix()
         yield from reversed(service.build.read().copies(path))
-
-
-def _workdir(service: ComposeService) -> str:
-    return service.working_dir or (service.build.read().workdir if service.build else "")
 
 
 def _inside(target: str, tree: Path, source: Path) -> str:

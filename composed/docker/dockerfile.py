@@ -78,8 +78,7 @@ class Dockerfile:
 
         Whether COPY copies a folder or a file is not known from the text.
         """
-        wanted = PurePosixPath(inside(self.workdir or "/", path))
-        found = []
+        wanted, found = PurePosixPath(inside("/", path)), []
         for source, target in self._copied():
             if wanted.is_relative_to(target):
                 found.append(str(source / wanted.relative_to(target)))

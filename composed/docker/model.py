@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from composed.docker.dockerfile import Dockerfile
+from composed.docker.dockerfile import Dockerfile, inside
 from composed.errors import SettingError
 from composed.ports.published import ANYWHERE, Published
 
@@ -103,16 +103,21 @@ class ComposeService(NamedTuple):
         command = self.command or (own.command if own and not self.entrypoint else "")
         return f"{self.entrypoint or (own.entrypoint if own else '')} {command}".strip()
 
+    @property
+    def folder(self) -> str:
+        """The folder in which the container starts; "" where only the base image knows."""
+        return self.working_dir or (self.build.read().workdir if self.build else "")
+
     def on_host(self, path: str) -> Path | None:
         """Return the project's file that is at a path of the container; None for no such file."""
-        inside = PurePosixPath(self.working_dir or "/", path)
+        whole = inside(self.folder or "/", path)
         mounts = [mount for mount in self.mounts if mount.type == "bind"]
         for mount in sorted(mounts, key=lambda mount: len(mount.target), reverse=True):
-            if inside.is_relative_to(mount.target):
-                file = Path(mount.source, inside.relative_to(mount.target))
+            if PurePosixPath(whole).is_relative_to(mount.target):
+                file = Path(mount.source, PurePosixPath(whole).relative_to(mount.target))
                 return file if file.is_file() else None
         context = self.build.context if self.build else Path()
-        sources = self.build.read().sources(path) if self.build else ()
+        sources = self.build.read().sources(whole) if self.build else ()
         return next((context / name for name in sources if (context / name).is_file()), None)
 
 
