@@ -36,6 +36,10 @@ def found(tree: Path, **service: Any) -> ManageCommand:
         ("uv run gunicorn shop.wsgi", "uv run python manage.py"),
         ("/venv/bin/uvicorn shop.asgi:application", "/venv/bin/python manage.py"),
         ("/start-gunicorn.sh", "python manage.py"),
+        ("python -m gunicorn shop.wsgi", "python manage.py"),
+        ("/venv/bin/python -u -m uvicorn shop.asgi", "/venv/bin/python -u manage.py"),
+        ("uv run -m gunicorn shop.wsgi", "uv run python manage.py"),
+        ("true;./manage.py migrate;./manage.py runserver", "python ./manage.py"),
         (None, "python manage.py"),
     ],
 )
@@ -83,6 +87,66 @@ def test_the_folder_of_manage_py_is_in_a_mount_or_in_the_image(
 
     assert manage.folder == folder
     assert manage.options == (["--workdir", folder] if folder else [])
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "folder"),
+    [
+        ("cd /code/mysite && python manage.py runserver", "manage.py", "/code/mysite"),
+        ("cd /code; cd mysite; python ./manage.py runserver", "./manage.py", "/code/mysite"),
+        ("cd mysite && python manage.py runserver", "manage.py", "/app/mysite"),
+        ("cd ../code/ && python manage.py runserver", "manage.py", "/code"),
+        ("cd /app && python manage.py runserver", "manage.py", ""),
+        ("cd /code && python /app/manage.py runserver", "/app/manage.py", ""),
+        ("(cd /page && npm run build) && python manage.py runserver", "manage.py", ""),
+        ("cd /code && exec gunicorn shop.wsgi", "manage.py", "/code"),
+        ("python manage.py runserver && cd /late", "manage.py", ""),
+        (
+            "set -e\n# then start manage.py\ncd /code\npython api/manage.py runserver",
+            "api/manage.py",
+            "/code",
+        ),
+        ('cd "$(dirname "$0")" && python api/manage.py runserver', "manage.py", ""),
+        ("python $HOME/manage.py runserver", "manage.py", ""),
+    ],
+)
+@pytest.mark.parametrize("in_script", [False, True])
+def test_a_relative_manage_py_is_in_the_folder_of_the_last_cd(
+    command: str, words: str, folder: str, in_script: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "start.sh").write_text(command)
+    mount = {"type": "bind", "source": str(tmp_path / "start.sh"), "target": "/start.sh"}
+    starts = "/start.sh" if in_script else ["sh", "-c", command]
+
+    service = {"working_dir": "/app", "volumes": [mount]}
+    manage = found(tmp_path, command=starts, **service)
+
+    assert (" ".join(manage.words), manage.folder) == (f"python {words}", folder)
+
+
+def test_an_entrypoint_changes_the_folder_for_the_command(tmp_path: Path) -> None:
+    (tmp_path / "start.sh").write_text('cd /code\nexec "$@"\n')
+    mount = {"type": "bind", "source": str(tmp_path / "start.sh"), "target": "/start.sh"}
+    command = "python manage.py runserver"
+
+    manage = found(tmp_path, entrypoint="/start.sh", command=command, volumes=[mount])
+
+    assert manage == ManageCommand(["python", "manage.py"], "/code")
+
+
+def test_the_mount_says_the_folder_that_only_a_shell_knows(tmp_path: Path) -> None:
+    mount = {"type": "bind", "source": str(tmp_path), "target": "/code"}
+    command = ["sh", "-c", 'cd "$HERE" && python api/manage.py runserver']
+
+    manage = found(tmp_path / "api", command=command, volumes=[mount])
+
+    assert manage == ManageCommand(["python", "manage.py"], "/code/api")
+
+
+def test_without_a_known_folder_the_path_of_manage_py_is_whole(tmp_path: Path) -> None:
+    manage = found(tmp_path, command=["sh", "-c", "cd src && python manage.py runserver"])
+
+    assert manage == ManageCommand(["python", "src/manage.py"])
 
 
 STAGES = """\

@@ -15,13 +15,24 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from composed.docker.detection import scripts
-from composed.docker.dockerfile import WORD
+from composed.docker.dockerfile import WORD, inside
 from composed.docker.model import ComposeService
 from composed.gateway import Gateway
 
 _STARTER = re.compile(r"(?:.*/)?(?:python[\d.]*|uv|poetry|pdm|pipenv|hatch)")
-_PROGRAM = re.compile(r"(?:.*/)?(?:gunicorn|uvicorn|daphne|hypercorn|granian)")
+_PYTHON = re.compile(r"(?:.*/)?python[\d.]*")
 _BEFORE = re.compile(rf"{_STARTER.pattern}|run|-[A-Za-z]+|--[\w-]+")
+
+# A word in a command, also beside the signs of a shell.
+_WHOLE = r"""(?<![^\s"',;&|(\[])(?:[^\s"',;&|()\[\]]*/)?(?:%s)(?![^\s"',;&|)\]])"""
+_MANAGE = re.compile(_WHOLE % r"manage\.py")
+_SERVER = re.compile(_WHOLE % "gunicorn|uvicorn|daphne|hypercorn|granian")
+
+_COMMENT = re.compile(r"(?m)^\s*#.*$")
+_HANDS_ON = re.compile(r"\$[@*]")
+_SUBSHELL = re.compile(r"\([^()]*\)")  # that has ended: its `cd` is over
+_CD = re.compile(r"""(?<![\w./$-])cd[ \t]+(?:-[A-Za-z-]+[ \t]+)*["']?([^\s"';&|)]*)""")
+_PLAIN_PATH = re.compile(r"(?!-$)[\w./@+-]+")
 
 # Variables of any shell and of Django's reloader, which say nothing about the entrypoint.
 _OF_THE_PROCESS = {"HOME", "HOSTNAME", "OLDPWD", "PWD", "SHLVL", "TERM", "_", "container"}
@@ -50,19 +61,76 @@ def manage_command(service: ComposeService, tree: Path) -> ManageCommand:
     A ``manage.py`` in the command of the service counts first, then a mount of ``tree``, then
     the Dockerfile: the image may have an old copy where the source is mounted elsewhere.
     """
-    words = WORD.findall(f"{service.starts}\n{scripts(service)}")
-    if named := next((word for word in words if word.rpartition("/")[2] == "manage.py"), ""):
-        return ManageCommand([*(_runner(words, named) or ["python"]), named])
-    server = next((word for word in words if _PROGRAM.fullmatch(word)), "")
-    python = [*_runner(words, server), posixpath.join(posixpath.dirname(server), "python")]
-    folder = next(_targets(service, tree), "")
-    return ManageCommand([*python, "manage.py"], "" if folder == service.folder else folder)
+    target, texts = next(_targets(service, tree), ""), _texts(service)
+    if named := _first(_MANAGE, texts):
+        words, path = named.runner or ["python"], named.word
+        if named.folder is None or "$" in path:  # only the container's shell knows the folder
+            return ManageCommand([*words, "manage.py"], _unlike(service.folder, target))
+        folder = "" if path.startswith("/") else _unlike(service.folder, named.folder)
+        if folder.startswith("/"):
+            return ManageCommand([*words, path], folder)
+        return ManageCommand([*words, inside(folder, path) if folder else path])
+    server = _first(_SERVER, texts) or _Named([], "", "")
+    folder = target or server.folder or ""
+    folder = _unlike(service.folder, folder) if folder.startswith("/") else ""
+    return ManageCommand([*_python_of(server), "manage.py"], folder)
 
 
-def _runner(words: Sequence[str], word: str) -> list[str]:
-    """Return the words before ``word`` that start Python, such as ``uv run python``."""
+class _Named(NamedTuple):
+    """A word in a command, the words before it that start Python, and the folder there.
+
+    The folder is None where a variable decides, and relative where only the image knows its own.
+    """
+
+    runner: list[str]
+    word: str
+    folder: str | None
+
+
+def _texts(service: ComposeService) -> list[tuple[str, str | None]]:
+    """Return the command of the service and the scripts, each with the folder at its start."""
+    starts, called = _COMMENT.sub("", service.starts), scripts(service)
+    # A script that starts the words given to it has changed the folder for them too.
+    before = _moved(service.folder, called) if _HANDS_ON.search(called) else service.folder
+    return [(starts, before), (called, _moved(service.folder, starts))]
+
+
+def _first(pattern: re.Pattern[str], texts: Sequence[tuple[str, str | None]]) -> _Named | None:
+    for text, folder in texts:
+        if match := pattern.search(text):
+            before = text[: match.start()]
+            return _Named(_runner(WORD.findall(before)), match[0], _moved(folder, before))
+    return None
+
+
+def _moved(folder: str | None, text: str) -> str | None:
+    """Return the folder after each ``cd`` of a text; None where only the shell knows it."""
+    while (without := _SUBSHELL.sub("", text)) != text:
+        text = without
+    for target in _CD.findall(text):
+        is_known = _PLAIN_PATH.fullmatch(target) and (folder is not None or target[0] == "/")
+        folder = inside(folder or "", target) if is_known else None
+    return folder
+
+
+def _unlike(own: str, folder: str) -> str:
+    """Return the folder, "" for the one in which the container starts by itself."""
+    return "" if folder == own else folder
+
+
+def _python_of(server: _Named) -> list[str]:
+    """Return the Python that runs a server: ``gunicorn`` lies beside it, ``-m`` belongs to it."""
+    runner = server.runner
+    if runner[-1:] == ["-m"]:
+        runner = runner[:-1]
+        return runner if any(map(_PYTHON.fullmatch, runner)) else [*runner, "python"]
+    return [*runner, posixpath.join(posixpath.dirname(server.word), "python")]
+
+
+def _runner(words: Sequence[str]) -> list[str]:
+    """Return the words at the end that start Python, such as ``uv run python``."""
     before: list[str] = []
-    for candidate in reversed(words[: words.index(word)] if word else ()):
+    for candidate in reversed(words):
         if not _BEFORE.fullmatch(candidate):
             break
         before.insert(0, candidate)

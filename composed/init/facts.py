@@ -140,7 +140,8 @@ def _examine_backend(project: Project, service: ComposeService, report: Report) 
     if project.manage:
         report.found.append(Fact("manage.py", words, key_place(project, "manage")))
     elif "manage.py" in f"{service.starts}\n{detection.scripts(service)}":
-        report.found.append(Fact("manage.py", words, f"the command of {service.name}"))
+        where = f"the command of {service.name}"
+        report.found.append(Fact("manage.py", f"{words}{folder}", where))
     else:
         report.guessed.append(Fact("manage.py", f"{words}{folder}", "the source in the container"))
     ports = ", ".join(port.published for port in service.ports if port.published)
