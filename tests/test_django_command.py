@@ -1,12 +1,20 @@
 """The command of manage.py in a container, and the variables that an entrypoint exports."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from composed.docker.django import ManageCommand, manage_command, server_variables
+from composed.docker.django import (
+    EXPORTS,
+    ManageCommand,
+    exporting,
+    manage_command,
+    server_variables,
+)
 from composed.docker.dockerfile import Dockerfile
 from composed.docker.model import Model
 from composed.gateway import Gateway
@@ -224,3 +232,22 @@ def test_the_exports_of_an_entrypoint_are_taken_from_the_server(
     recorder.on("docker", "exec").say(processes)
 
     assert server_variables(Gateway(Path()), "c1") == variables
+
+
+@pytest.mark.parametrize("shell", [["sh"], ["bash", "--posix"]])
+def test_a_command_runs_in_the_exports(shell: list[str]) -> None:
+    variables = {"UID": "7", "TEXT": "two\nlines, 'quoted' $HOME", "SHOP": "x", "PATH": "/nowhere"}
+    show = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+
+    (_, *words), value = exporting(variables, show)
+    done = subprocess.run([*shell, *words], env={EXPORTS: value}, capture_output=True, check=True)
+
+    seen = json.loads(done.stdout)
+    assert {name: seen[name] for name in ("TEXT", "SHOP", "PATH")} == {
+        name: variables[name] for name in ("TEXT", "SHOP", "PATH")
+    }
+    assert (EXPORTS in seen, done.stderr) == (False, b"")
+
+
+def test_without_exports_a_command_stays() -> None:
+    assert exporting({}, ["a", "b"]) == (["a", "b"], "")

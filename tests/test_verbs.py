@@ -197,6 +197,37 @@ def test_createsuperuser_of_a_project_gets_no_option_that_it_does_not_know(
     assert recorder.ran[-1][-1] == last
 
 
+@pytest.mark.parametrize(
+    "words", ["manage -- check", "createsuperuser", "shell", "shell --django", "up"]
+)
+def test_no_export_of_the_entrypoint_is_a_variable_of_docker(
+    words: str, inv: Inv, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    given = {f"DJANGO_SUPERUSER_{name}": "x" for name in ("USERNAME", "EMAIL", "PASSWORD")}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    exported = {"PATH": "/venv/bin", "DOCKER_HOST": "tcp://x", "DJANGO_SUPERUSER_EMAIL": "y"}
+    lines = "".join(f"{name}={value}\0" for name, value in exported.items())
+    recorder.on("ps", "--quiet", "backend").say("c1\n")
+    recorder.on("docker", "inspect", "--format", '{"entrypoint"…').say(
+        '{"entrypoint": ["/e"], "env": []}'
+    )
+    recorder.on("docker", "exec", "c1").say(f"\x011\0{lines}")
+    recorder.http = lambda url: (404, "")  # Django is asked for pending migrations
+
+    assert inv(*words.split()) == 0
+
+    (call,) = [call for call in recorder.calls if "--env" in call.argv]
+    assert {*call.env} <= {"COMPOSED_EXPORTS", *given}
+    assert (
+        "command export PATH=/venv/bin\ncommand export DOCKER_HOST=tcp://x\n"
+        in (call.env["COMPOSED_EXPORTS"])
+    )
+    assert ("DJANGO_SUPERUSER_EMAIL" in call.env["COMPOSED_EXPORTS"]) != (words[:1] == "c")
+    assert not any("venv" in word for word in call.argv)
+    assert "sh" in call.argv
+
+
 @pytest.mark.parametrize("on_terminal", [False, True])
 @pytest.mark.parametrize(
     ("words", "typed"),

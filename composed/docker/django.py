@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -41,6 +42,11 @@ _OF_THE_PROCESS |= {"DJANGO_AUTORELOAD_ENV", "RUN_MAIN", "SERVER_SOFTWARE"}
 _ENVIRONMENTS = r"""cd /proc && for process in [0-9]*; do
   printf '\1%s\0' "$process"; cat "$process/environ" 2>/dev/null
 done; true"""
+
+# The exports reach the container in one variable. Each by its own name would be a variable of
+# `docker` on this machine: a PATH without docker, another DOCKER_HOST, another ${NAME} for Compose.
+EXPORTS = "COMPOSED_EXPORTS"
+_EXPORTING = f'eval "${EXPORTS}" 2>/dev/null; unset {EXPORTS}; exec "$@"'
 
 
 class ManageCommand(NamedTuple):
@@ -178,6 +184,17 @@ def server_variables(gateway: Gateway, container: str) -> dict[str, str]:
         if found := {n: v for n, v in exported.items() if n not in _OF_THE_PROCESS}:
             return found
     return {}
+
+
+def exporting(variables: Mapping[str, str], words: Sequence[str]) -> tuple[list[str], str]:
+    """Return the words that run in these variables, and the value of ``EXPORTS`` for them.
+
+    No value is among the words: they may be secrets. Without variables the words stay.
+    """
+    # `command`: without it, a name that the shell keeps to itself, such as UID, ends the shell.
+    lines = (f"command export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    start = ["sh", "-c", _EXPORTING, "sh"] if variables else []
+    return [*start, *words], "".join(lines)
 
 
 def _variables(lines: Sequence[str]) -> dict[str, str]:

@@ -4,13 +4,19 @@ import contextlib
 import functools
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from composed.calls import Calls
 from composed.docker import engine
 from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.django import ManageCommand, manage_command, server_variables
+from composed.docker.django import (
+    EXPORTS,
+    ManageCommand,
+    exporting,
+    manage_command,
+    server_variables,
+)
 from composed.docker.file_store import MountedFileStore
 from composed.docker.follow import only_in_container
 from composed.errors import Interrupted, NotFoundError
@@ -63,19 +69,21 @@ class ContainerInside(Inside):
         user: Sequence[str] = (),
     ) -> Iterator[tuple[list[str], dict[str, str]]]:
         """Yield the words for Compose, and the environment for Compose."""
-        manage, env = self._manage_command, self._exported() | dict(env or {})
-        program, *words = manage.words
+        manage, env = self._manage_command, dict(env or {})
+        (program, *words), exports = self._exporting([*manage.words, *args], env)
+        env |= exports
         with self._call() as call:
             # A database of another kind starts as a dependency.
             alone = ["--no-deps"] if self._database.name else []
             run = ["run", "--rm", *alone, *tty, "--label", f"{LABEL}={call}", *user]
             run += [*_env(env), *manage.options, "--entrypoint", shlex.quote(program)]
-            yield [*run, self._project.backend, *words, *args], env
+            yield [*run, self._project.backend, *words], env
 
     def ask_manage(self, *args: str) -> Answer:
-        backend, manage, env = self._project.backend, self._manage_command, self._exported()
+        backend, manage = self._project.backend, self._manage_command
+        words, env = self._exporting([*manage.words, *args])
         options = ("exec", "--no-TTY", *_env(env), *manage.options)
-        argv = self._dc.argv(*options, backend, *manage.words, *args)
+        argv = self._dc.argv(*options, backend, *words)
         answer = self._gateway.ask(argv, env=env)
         if answer.code == 0 or backend in self._dc.running():
             return answer
@@ -88,10 +96,18 @@ class ContainerInside(Inside):
         service = self._dc.model().service(self._project.backend)
         return manage_command(service, self._project.base)
 
-    def _exported(self) -> dict[str, str]:
-        """Return the variables that the entrypoint, which is not run here, has exported."""
+    def _exporting(
+        self, words: Sequence[str], given: Collection[str] = ()
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return the words that run in what the entrypoint, which is not run here, has exported.
+
+        The other result is the environment for Compose. The ``given`` variables are set already.
+        """
         container = self._dc.container(self._project.backend)
-        return server_variables(self._gateway, container) if container else {}
+        exported = server_variables(self._gateway, container) if container else {}
+        wanted = {name: value for name, value in exported.items() if name not in given}
+        words, value = exporting(wanted, words)
+        return words, {EXPORTS: value} if value else {}
 
     def current_url(self) -> str:
         """Return the URL if the container was made from the image as it is now, else ""."""
@@ -117,13 +133,15 @@ class ContainerInside(Inside):
 
         The values of ``more`` variables go through the environment: they may be secrets.
         """
-        exported = self._exported() if service == self._project.backend else {}
-        exported |= more
+        passed = dict(more)
+        if service == self._project.backend:
+            argv, exports = self._exporting(argv, {*more, *plain_environment()})
+            passed |= exports
         with self._call(service) as call:
             variables = {MARK: call} | plain_environment()
-            env = _env([*(f"{name}={value}" for name, value in variables.items()), *exported])
+            env = _env([*(f"{name}={value}" for name, value in variables.items()), *passed])
             words = ("exec", *_no_tty(), *env, *options, service, *argv)
-            code = self._dc.run(*words, services=[service], env=exported, typed="all")
+            code = self._dc.run(*words, services=[service], env=passed, typed="all")
         if code and service not in self._dc.running():
             raise NotFoundError(f"{service} is not running.", "Type: inv up")
         return code
