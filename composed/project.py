@@ -28,6 +28,10 @@ _DEPTH = 3  # sub folders of sub folders, for a manage.py that no key names
 
 MOST = 1 << 20  # bytes of pyproject.toml
 
+# In a line that imports: Celery's tasks are invoked by their own program.
+_IMPORTS = r"(?m)^\s*(?:from|import)\s+(?:[\w.]+\s*,\s*)*"
+_IMPORTS_INVOKE = re.compile(rf"{_IMPORTS}(?:invoke|composed)\b")
+
 _NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
 
 
@@ -221,8 +225,13 @@ def tasks_folder(here: Path) -> Path | None:
 
 def has_tasks(folder: Path) -> bool:
     """Return whether the folder has tasks of Invoke: a file or a package."""
-    texts = (text_of(folder / name) for name in ("tasks.py", "tasks/__init__.py"))
-    return any("invoke" in text or "composed.verbs" in text for text in texts)
+    return _IMPORTS_INVOKE.search(_tasks_text(folder)) is not None
+
+
+def _tasks_text(folder: Path) -> str:
+    """Return the text that Invoke would load from a folder: a file ``tasks.py`` hides a package."""
+    names = ("tasks.py", "tasks/__init__.py")
+    return next((text_of(f) for name in names if (f := folder / name).is_file()), "")
 
 
 def _has_manage(folder: Path) -> bool:

@@ -80,12 +80,33 @@ def test_the_tasks_of_a_project_run_from_a_folder_below(clone: Path, file: str) 
     assert "'up' is no verb" in run(clone / "app", "up")[2]
 
 
-def test_tasks_above_the_clone_and_tasks_of_celery_are_not_run(clone: Path) -> None:
+def test_tasks_above_the_clone_are_not_run(clone: Path) -> None:
     (clone.parent / "tasks.py").write_text("import invoke\nraise SystemExit(9)\n")
-    (clone / "app/tasks.py").write_text("from celery import shared_task\n")
 
     assert tasks_folder(clone / "app") is None
     assert run(clone / "app", "--list")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("from celery import shared_task\n", False),
+        ('"""Jobs, invoked by celery beat. See docs/composed.verbs."""\n', False),
+        ("from invoke_jobs import beat\n", False),
+        ("# import invoke\n", False),
+        ("from invoke import task\n", True),
+        ("import os, invoke.tasks\n", True),
+        ("try:\n    from composed.verbs import *\n", True),
+    ],
+)
+@pytest.mark.parametrize("file", ["tasks.py", "tasks/__init__.py"])
+def test_tasks_of_celery_are_not_run(clone: Path, file: str, text: str, is_found: bool) -> None:
+    (clone / file).parent.mkdir(exist_ok=True)
+    (clone / file).write_text(f"{text}raise SystemExit(9)\n")
+
+    assert tasks_folder(clone / "app") == (clone if is_found else None)
+    if not is_found:
+        assert run(clone / "app", "--list")[0] == 0
 
 
 def test_init_runs_no_tasks(clone: Path) -> None:
