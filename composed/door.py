@@ -1,6 +1,6 @@
 """The program ``composed``: every verb without a ``tasks.py``, and the verb ``init``.
 
-In a folder with a ``tasks.py`` of Invoke, ``composed`` runs that file as ``inv`` does.
+In a folder with a ``tasks.py`` that imports the verbs, ``composed`` runs that file as ``inv`` does.
 """
 
 

@@ -31,6 +31,7 @@ MOST = 1 << 20  # bytes of pyproject.toml
 # In a line that imports: Celery's tasks are invoked by their own program.
 _IMPORTS = r"(?m)^\s*(?:from|import)\s+(?:[\w.]+\s*,\s*)*"
 _IMPORTS_INVOKE = re.compile(rf"{_IMPORTS}(?:invoke|composed)\b")
+_IMPORTS_VERBS = re.compile(rf"{_IMPORTS}composed(?:\.verbs\b|\s+import\b.*\bverbs\b)")
 
 _NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
 
@@ -226,6 +227,11 @@ def tasks_folder(here: Path) -> Path | None:
 def has_tasks(folder: Path) -> bool:
     """Return whether the folder has tasks of Invoke: a file or a package."""
     return _IMPORTS_INVOKE.search(_tasks_text(folder)) is not None
+
+
+def has_verbs(folder: Path) -> bool:
+    """Return whether the folder has tasks of Invoke with the verbs of Composed."""
+    return _IMPORTS_VERBS.search(_tasks_text(folder)) is not None
 
 
 def _tasks_text(folder: Path) -> str:

@@ -71,13 +71,34 @@ def test_a_hint_names_the_program(clone: Path, words: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize("file", ["tasks.py", "tasks/__init__.py"])
-def test_the_tasks_of_a_project_run_from_a_folder_below(clone: Path, file: str) -> None:
+def test_tasks_with_verbs_run_from_a_folder_below(clone: Path, file: str) -> None:
     (clone / file).parent.mkdir(exist_ok=True)
-    (clone / file).write_text("from invoke import task\n@task\ndef seed(c): print('seeded')\n")
+    tasks = "from composed.verbs import ps\n@task\ndef seed(c): print('seeded')\n"
+    (clone / file).write_text(f"from invoke import task\n{tasks}")
 
     assert run(clone / "app", "seed") == (0, "seeded\n", "")
     assert "init" in run(clone / "app", "--list")[1]
     assert "'up' is no verb" in run(clone / "app", "up")[2]
+
+
+@pytest.mark.parametrize("file", ["tasks.py", "tasks/__init__.py"])
+def test_beside_tasks_without_verbs_every_verb_is_there(clone: Path, file: str) -> None:
+    (clone / file).parent.mkdir(exist_ok=True)
+    (clone / file).write_text("from invoke import task\nimport not_there  # no composed.verbs\n")
+
+    code, out, err = run(clone / "app", "up", "--help")
+
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: composed ")
+
+
+def test_a_package_that_the_tasks_miss_is_named(clone: Path) -> None:
+    (clone / "tasks.py").write_text("from composed.verbs import *\nimport not_there\n")
+
+    code, out, err = run(clone, "up")
+
+    assert (code, out) == (69, "")
+    assert err.startswith(f"The tasks in {clone} import not_there, which {sys.executable} does not")
 
 
 def test_tasks_above_the_clone_are_not_run(clone: Path) -> None:
@@ -110,7 +131,7 @@ def test_tasks_of_celery_are_not_run(clone: Path, file: str, text: str, is_found
 
 
 def test_init_runs_no_tasks(clone: Path) -> None:
-    (clone / "tasks.py").write_text("import invoke\nraise SystemExit(9)\n")
+    (clone / "tasks.py").write_text("from composed import verbs\nraise SystemExit(9)\n")
 
     assert run(clone, "init", "--check")[0] == 0
     assert run(clone, "--help", "init")[0] == 0
