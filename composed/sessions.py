@@ -25,7 +25,7 @@ from composed.docker.compose import OVERRIDE, compose_of
 from composed.env.settings import NAME, load_settings
 from composed.errors import ComposedError, InputOutputError, RefusedError
 from composed.gateway import Gateway
-from composed.project import Project
+from composed.project import Project, has_verbs
 
 if TYPE_CHECKING:  # a project without nox has no sessions
     import nox
@@ -214,8 +214,7 @@ def _program(session: nox.Session, root: Path) -> list[str]:
     """
     pythons = [str(Path(folder) / "python") for folder in session.bin_paths or ()]
     python = next((python for python in pythons if _has_composed(python)), sys.executable)
-    has_tasks = any((root / name).is_file() for name in ("tasks.py", "tasks/__init__.py"))
-    return [python, "-m", "composed" if has_tasks else "composed.door"]
+    return [python, "-m", "composed" if has_verbs(root) else "composed.door"]
 
 
 def _has_composed(python: str) -> bool:

@@ -583,7 +583,13 @@ def test_the_lock_decides_how_to_install(shop: Project, file: str, command: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "needs"), [("import invoke", True), ("from composed.verbs import *", False)]
+    ("text", "needs"),
+    [
+        ("import invoke", True),
+        ("import invoke\n# see composed.verbs", True),
+        ("from composed.verbs import *", False),
+        ("from celery import shared_task", False),
+    ],
 )
 def test_tasks_without_the_verbs_need_two_lines(shop: Project, text: str, needs: bool) -> None:
     assert not needs_two_lines(shop)
@@ -723,6 +729,22 @@ def test_init_says_which_lines_existing_tasks_need(shop: Project) -> None:
     assert code == 0
     assert "\nfrom composed.verbs import *\nnamespace = collect(__name__)\n" in err
     assert (shop.root / "tasks.py").read_text() == "raise SystemExit(9)\nimport invoke\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("tasks.py", "tasks.py"), ("tasks/__init__.py", "tasks"), ("tasks/a", "tasks")],
+)
+def test_init_leaves_a_name_of_the_project_alone(shop: Project, file: str, name: str) -> None:
+    write_files(shop.root, {file: "from celery import shared_task  # invoked by beat\n"})
+
+    code, out, err = init(shop.root)
+
+    assert code == 0
+    assert f"{name} is the project's own. Type: composed VERB\n" in err
+    assert "two lines" not in err
+    assert out.endswith("Then type: composed up\n")
+    assert {found.name for found in shop.root.glob("tasks*")} == {name}
 
 
 @pytest.mark.parametrize(

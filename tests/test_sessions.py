@@ -277,8 +277,13 @@ def test_the_address_is_the_backends(session: FakeSession, shop: Path) -> None:
         sessions.address(cast("Any", session), {})
 
 
-def test_the_program_without_a_tasks_file(session: FakeSession, shop: Path) -> None:
+@pytest.mark.parametrize("text", ["", "from celery import task\n", "from invoke import task\n"])
+def test_the_program_without_tasks_that_have_the_verbs(
+    session: FakeSession, shop: Path, text: str
+) -> None:
     (shop / "tasks.py").unlink()
+    if text:
+        (shop / "tasks.py").write_text(text)
     session.answers["ps"] = json.dumps({"services": [{"url": "x"}]})
     sessions.address(cast("Any", session), {})
 

@@ -15,9 +15,17 @@ from composed.errors import SettingError
 from composed.gateway import NOT_FOUND, Gateway
 from composed.init import templates
 from composed.init.places import settings_code
-from composed.project import MOST, Project, folders_of_clone, text_of
+from composed.project import (
+    MOST,
+    Project,
+    folders_of_clone,
+    has_tasks,
+    has_verbs,
+    text_of,
+)
 from composed.terminal import say
 
+_TASKS = ("tasks.py", "tasks")  # with either of them, there is no room for a tasks.py
 # Found beside manage.py or in the root; a developer's packages before the server's.
 _REQUIREMENTS = (
     "requirements/local.txt",
@@ -66,14 +74,21 @@ def drafts(project: Project, gateway: Gateway, keys: Mapping[str, str]) -> list[
 
 
 def needs_two_lines(project: Project) -> bool:
-    """Return whether there is a ``tasks.py`` that has no verbs of Composed yet."""
-    names = ("tasks.py", "tasks/__init__.py")
-    has_file = any(os.path.lexists(project.root / name) for name in ("tasks.py", "tasks"))
-    return has_file and not any("composed.verbs" in text_of(project.root / n) for n in names)
+    """Return whether there are tasks of Invoke that have no verbs of Composed yet."""
+    return has_tasks(project.root) and not has_verbs(project.root)
+
+
+def own_tasks(project: Project) -> str:
+    """Return the file or folder that has the name ``tasks`` and is none of Invoke; "" for none.
+
+    A ``tasks.py`` of ours would take the place of that file, or of that package.
+    """
+    names = [name for name in _TASKS if os.path.lexists(project.root / name)]
+    return "" if has_tasks(project.root) else "".join(names[:1])
 
 
 def _tasks(project: Project) -> Draft | None:
-    if any(os.path.lexists(project.root / name) for name in ("tasks.py", "tasks")):
+    if any(os.path.lexists(project.root / name) for name in _TASKS):
         return None
     rules = ("  # noqa: F403", "  # noqa: F405") if _has(project, _LINTERS) else ("", "")
     content = Template(templates.TASKS).substitute(NOQA_IMPORT=rules[0], NOQA_NAME=rules[1])

@@ -29,7 +29,7 @@ ROLES = {"backend": "runs Django", "database": "is the database of Django"}
 )
 def init(c: Context, check: bool = False, yes: bool = False) -> None:
     """Write tasks.py, and show what is found in the project; run none of its code."""
-    from composed.init.drafts import drafts, install_command, needs_two_lines
+    from composed.init.drafts import drafts, install_command, needs_two_lines, own_tasks
     from composed.init.facts import examine
     from composed.init.report import as_text
     from composed.init.templates import TWO_LINES
@@ -50,6 +50,8 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
         say(f"Left out: {names}. To write: inv init --yes")
     if needs_two_lines(project):
         say(f"There is a tasks.py already. Add two lines to it:\n\n{TWO_LINES}\n")
+    if name := own_tasks(project):
+        say(f"No tasks.py for inv: {name} is the project's own. Type: composed VERB")
     if keys:
         backend, database = (keys.get(key) or getattr(project, key) for key in ROLES)
         report = examine(replace(project, backend=backend, database=database), model)
