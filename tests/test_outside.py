@@ -78,6 +78,73 @@ def test_without_docker_the_files_are_read(recorder: Recorder, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("written", "variables"),
+    [
+        ("DAY: 2024-01-01", {"DAY": "2024-01-01"}),
+        ("DAY: 2024-13-45", {"DAY": "2024-13-45"}),
+        ("on: yes", {"on": "yes"}),
+        (
+            "A: 1.10, B: 010, C: 1_000, D: true, E: .inf",
+            {"A": "1.10", "B": "010", "C": "1_000", "D": "true", "E": ".inf"},
+        ),
+        ("A: null, B: ~, C: , D: ''", {"D": ""}),
+        ("null: x, ~: y, 5: z, A: !!str 1", {"5": "z", "A": "1"}),
+        ("<<: {A: 1}, B: =", {"A": "1", "B": "="}),
+    ],
+)
+def test_a_value_of_a_file_is_the_text_that_stands_there(
+    written: str, variables: dict[str, str], recorder: Recorder, tmp_path: Path
+) -> None:
+    web = f"{{command: gunicorn x, environment: {{{written}}}}}"
+    (tmp_path / "compose.yaml").write_text(f"services: {{web: {web}}}\n")
+    recorder.on("docker").say(code=NOT_FOUND)
+
+    assert known(tmp_path) == ("web", variables)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {web: {environment: {A: !!int x}}}",
+        "services: {web: {environment: {A: !!int ''}}}",
+        "services: {web: {environment: {A: !!bool maybe}}}",
+        "services: {web: {environment: {A: !!timestamp soon}}}",
+        "services: {web: {environment: {A: !!timestamp 2024-13-45}}}",
+        f"services: {'[' * 9999}",
+        "services: {web: {environment: [[A=1]]}}",
+        "services: {web: {environment: {A: {B: 1}}}}",
+        "services: {web: {environment: A=1}}",
+        "services: {web: {command: {A: 1}}}",
+        "services: {web: {image: [x]}}",
+        "services: {web: {env_file: [[x]]}}",
+        'services: {web: {env_file: ["\\0", {path: [x]}, null, 5, {}]}}',
+        f"services: {{web: {{env_file: {'x' * 999}}}}}",
+        "services: {web: &w {environment: *w}}",
+        "services: &s [*s]",
+        "services: {web: null, null: {image: x}, ? [a] : {image: x}}",
+        "services: {? {a: b} : {image: x}}",
+        "services: null",
+        "5",
+        "",
+        "\x01",
+    ],
+)
+def test_no_shape_of_a_file_is_a_traceback(text: str, recorder: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(text)
+    recorder.on("docker").say(code=NOT_FOUND)
+
+    assert known(tmp_path) == ("", {})
+
+
+def test_an_env_file_that_cannot_be_read_says_nothing(recorder: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {web: {command: gunicorn x, env_file: a}}")
+    (tmp_path / "a").mkdir()
+    recorder.on("docker").say(code=NOT_FOUND)
+
+    assert known(tmp_path) == ("web", {})
+
+
+@pytest.mark.parametrize(
     "text",
     ["services: [", "- a", "services: {web: {environment: !reset null}}", "services: {web: x}"],
 )

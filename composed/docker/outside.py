@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ _DATABASE_URL = re.compile(r"(?:postgres|postgresql|postgis|psql|pgsql)(?:\+\w+)
 _ENGINES = ("django.db.backends.postgresql", "django.contrib.gis.db.backends.postgis")
 _NAME = re.compile(r"DATABASE|DB|SQL|POSTGRES|PG", re.IGNORECASE)
 _SETTING = re.compile(r"\$\{?(\w+)(?::?-([^}]*))?\}?")
+# What the parser lets through beside its own error, for a tag without sense such as `!!bool x`.
+_OF_YAML = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
 
 class Outside(NamedTuple):
@@ -67,18 +70,10 @@ def _model(project: Project, settings: Settings, gateway: Gateway) -> Model:
 
 def _merged(project: Project, values: Mapping[str, str]) -> dict[str, Any]:
     """Return the services of the Compose files, with the variables of ``env_file``."""
-    from invoke.vendor import yaml  # noqa: PLC0415  # only without the docker command
-
     services: dict[str, Any] = {}
     for file in project.compose.all():
-        try:
-            data = yaml.safe_load(text_of(file))  # type: ignore[no-untyped-call]
-        except yaml.YAMLError:  # a tag of Compose's own
-            continue
-        found = data.get("services") if isinstance(data, dict) else None
-        for name, service in (found or {}).items() if isinstance(found, dict) else ():
-            if isinstance(service, dict):
-                services[name] = services.get(name, {}) | service
+        for name, service in _services(text_of(file)).items():
+            services[name] = services.get(name, {}) | service
     for service in services.values():
         own = Model({"services": {"own": {"environment": service.get("environment")}}})
         environment = _of_files(project.compose.folder, service.get("env_file"))
@@ -92,12 +87,45 @@ def _merged(project: Project, values: Mapping[str, str]) -> dict[str, Any]:
     return {"services": kept}
 
 
+def _services(text: str) -> dict[str, dict[str, Any]]:
+    """Return the services of a Compose file; none of a file with an error, or a tag of Compose's.
+
+    Every value stays the text that it is, as in Compose: ``2024-01-01`` is no date, ``on`` no
+    truth. Only null is told apart, a variable without a value.
+    """
+    from invoke.vendor import yaml  # noqa: PLC0415  # only without the docker command
+
+    try:
+        loader = yaml.SafeLoader(text)  # type: ignore[no-untyped-call]
+        loader.yaml_implicit_resolvers = {
+            first: [(tag, pattern) for tag, pattern in found if tag.endswith((":null", ":merge"))]
+            for first, found in loader.yaml_implicit_resolvers.items()
+        }
+        data = loader.get_single_data()  # type: ignore[no-untyped-call]
+    except (yaml.YAMLError, *_OF_YAML):
+        return {}
+    found = data.get("services") if isinstance(data, dict) else None
+    return {
+        name: {key: _with_texts(value) for key, value in service.items()}
+        for name, service in (found.items() if isinstance(found, dict) else ())
+        if isinstance(name, str) and isinstance(service, dict)
+    }
+
+
+def _with_texts(value: object) -> object:
+    """Return a value of a service without keys that are no text, such as null."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if isinstance(key, str)}
+
+
 def _of_files(folder: Path, given: object) -> dict[str, str]:
     names = [given] if isinstance(given, str | dict) else given if isinstance(given, list) else []
     found: dict[str, str] = {}
     for name in names:
         path = name.get("path") if isinstance(name, dict) else name
-        if isinstance(path, str) and (folder / path).is_file():
-            pairs = dotenv_values(folder / path, interpolate=False).items()
+        if isinstance(path, str) and "\0" not in path:
+            text = io.StringIO(text_of(folder / path))
+            pairs = dotenv_values(stream=text, interpolate=False).items()
             found |= {key: value for key, value in pairs if value is not None}
     return found
