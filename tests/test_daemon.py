@@ -200,13 +200,29 @@ def test_a_program_goes_on_with_the_emptied_log(daemon: Daemon, monkeypatch: Mon
     assert daemon.log_after(0) == "after"
 
 
-def test_a_program_without_a_record_is_ended(daemon: Daemon, tmp_path: Path) -> None:
-    pid = start(daemon, f"{STARTED}; {CHILD}", "--bind", "127.0.0.1:1")
+@pytest.mark.parametrize("address", [["--bind", "127.0.0.1:1"], ["--port", "1"]])
+def test_a_program_without_a_record_is_ended(
+    daemon: Daemon, tmp_path: Path, address: list[str]
+) -> None:
+    pid = start(daemon, f"{STARTED}; {CHILD}", *address)
     (tmp_path / "backend.json").unlink()  # as if `inv` had been killed before
 
     daemon.stop(seconds=0)
 
     until(lambda: group(pid) == [])
+
+
+def test_another_program_with_the_pid_is_left_alone(daemon: Daemon, tmp_path: Path) -> None:
+    pid = start(daemon, f"{STARTED}; {CHILD}")
+    (tmp_path / "backend.json").unlink()
+    note = (tmp_path / "backend.pid").read_text()
+
+    for command in ("", f"{pid}\n", f"{pid}\npython -m gunicorn --bind 127.0.0.1:1\n"):
+        (tmp_path / "backend.pid").write_text(command)
+        daemon.stop(seconds=0)
+        assert group(pid) == [pid]
+
+    (tmp_path / "backend.pid").write_text(note)
 
 
 def test_a_signal_during_the_start_ends_the_verb_after_the_record(

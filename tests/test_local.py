@@ -243,7 +243,7 @@ def test_a_restart_hands_the_socket_over_unless_the_port_changes(
 def test_a_server_other_than_gunicorn_gets_no_socket(
     inv: Inv, daemon: FakeDaemon, project: Project, monkeypatch: MonkeyPatch
 ) -> None:
-    other = dataclasses.replace(project, serve=("python", "-m", "waitress"))
+    other = dataclasses.replace(project, serve=("python", "-m", "http.server"))
     monkeypatch.setattr(Project, "of", lambda _c: other)
     assert inv("up") == 0
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -411,6 +411,77 @@ def test_missing_gunicorn_has_a_cure(inv: Inv, project: Project, monkeypatch: Mo
     message = f"{PYTHON} has no Gunicorn to run the server with.\n  Install it: pip install "
     packages = ("gunicorn\n", "--requirement server/requirements.txt\n")
     assert inv.err() == "".join(message + names for names in packages)
+
+
+@pytest.mark.parametrize(
+    ("serve", "problem"),
+    [
+        ("python -m uvicorn shop.asgi", f"{PYTHON} has no uvicorn to run the server with."),
+        ("python -u -m uvicorn shop.asgi", f"{PYTHON} has no uvicorn to run the server with."),
+        (
+            "python watch.py python -m gunicorn x",
+            f"{PYTHON} has no Gunicorn to run the server with.",
+        ),
+        ("nowhere shop.wsgi", "There is no program nowhere to run the server with."),
+        ("python -m shop.run", ""),
+        ("python -m job", ""),
+        ("python serve.py", ""),
+        ("sh serve.sh -m uvicorn", ""),
+        ("./serve.sh", ""),
+    ],
+)
+def test_the_module_or_program_that_serves_must_be_there(
+    serve: str,
+    problem: str,
+    inv: Inv,
+    daemon: FakeDaemon,
+    project: Project,
+    monkeypatch: MonkeyPatch,
+) -> None:
+    other = dataclasses.replace(project, serve=tuple(serve.split()))
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+    monkeypatch.setattr(inside, "find_spec", lambda _: None)
+    (project.root / "server/shop").mkdir()
+    (project.root / "server/job.py").touch()
+
+    assert inv("up") == (69 if problem else 0)
+
+    assert inv.err().startswith(problem)
+    assert bool(daemon.started) != bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("serve", "words"),
+    [
+        ("--host {host} --port {port}", "--host 127.0.0.1 --port 8000"),
+        ("-b {host}:{port} --x", "-b 127.0.0.1:8000 --x"),
+        ("--name {host}", "--name 127.0.0.1 --bind 127.0.0.1:8000"),
+        ("{other}", "{other} --bind 127.0.0.1:8000"),
+    ],
+)
+def test_the_server_gets_the_address_in_its_own_way(
+    serve: str,
+    words: str,
+    inv: Inv,
+    daemon: FakeDaemon,
+    project: Project,
+    monkeypatch: MonkeyPatch,
+) -> None:
+    other = dataclasses.replace(project, serve=("python", "serve.py", *serve.split()))
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+
+    assert inv("up") == 0
+
+    assert daemon.started == [[PYTHON, "serve.py", *words.split()]]
+
+
+def test_the_doctor_names_the_server(inv: Inv, project: Project, monkeypatch: MonkeyPatch) -> None:
+    other = dataclasses.replace(project, serve=("python", "-m", "http.server", "{port}"))
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+
+    inv("doctor")
+
+    assert f"http of {PYTHON}" in inv.out()
 
 
 def test_ps_shows_a_running_and_an_exited_server(inv: Inv, daemon: FakeDaemon) -> None:

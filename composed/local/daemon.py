@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,9 +24,9 @@ LOG_BYTES, LOGS_KEPT = 5_000_000, 3
 LOG_BYTES_MOVED = 100_000_000  # of a longer log, the end
 LOG_BYTES_READ = 20_000  # some tracebacks
 
-# The shell writes the PID before the program replaces the shell: a `kill -9` of `inv` between
-# the start and the record leaves no unknown program.
-_NOTED = 'echo $$ > "$0" && exec "$@"'
+# The shell writes the PID and the command before the program replaces the shell: a `kill -9` of
+# `inv` between the start and the record leaves no unknown program.
+_NOTED = r'printf "%s\n" $$ "$*" > "$0" && exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -159,15 +160,17 @@ class Daemon:
     def _unrecorded(self) -> list[Process]:
         """Return the group of a program that an ``inv`` killed too early did not record."""
         try:
-            pid = int(files.text(self._pid))
+            first, _, command = files.text(self._pid).partition("\n")
+            pid = int(first)
         except (OSError, ValueError):
             return []
         if self._recorded() or pid < 2:
             return []
-        # The PID may belong to another process by now; the program had an address to listen on.
+        # The PID may belong to another process by now. A script has its interpreter before it.
         args = self._gateway.ask(["ps", "-ww", "-o", "args=", "-p", str(pid)]).out
+        options = _letters(command.partition(" ")[2] or command)
         group = [process for process in self._gateway.processes() if process.group == pid]
-        return group if " --bind 127.0.0.1:" in args else []
+        return group if options and options in _letters(args) else []
 
     def _group(self) -> list[Process]:
         """Return the living processes of the group; none under a later leader with the PID."""
@@ -177,3 +180,8 @@ class Daemon:
         group = [process for process in self._gateway.processes() if process.group == start.pid]
         leaders = [process for process in group if process.pid == process.group]
         return group if all(map(start.is_of, leaders)) else []
+
+
+def _letters(text: str) -> str:
+    """Return a command without the characters that `ps` may show in another way."""
+    return re.sub(r"[^\w./:=-]", "", text, flags=re.ASCII)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -85,11 +86,10 @@ class LocalInside(Inside):
 
     def server(self, port: int) -> list[str]:
         """Return the command that serves at a port: Gunicorn, else Django's own server."""
-        address = f"{HOST}:{port}"
         if self._project.serve or find_spec("gunicorn"):
             with contextlib.suppress(SettingError):  # no WSGI application is named
-                return [*with_own_python(self._project.server), "--bind", address]
-        return [*self._manage_command, "runserver", address]
+                return _at(with_own_python(self._project.server), port)
+        return [*self._manage_command, "runserver", f"{HOST}:{port}"]
 
     def manage(self, *args: str, env: Mapping[str, str] | None = None) -> int:
         if problem := self.problem():
@@ -153,14 +153,35 @@ class LocalInside(Inside):
                 problem = f"There is no service {name!r} in local mode."
                 raise NotFoundError(problem, f"Services: {backend}.")
 
+    @property
+    def server_name(self) -> str:
+        """The server, for people."""
+        serve = self._project.serve
+        default = "gunicorn" if serve or find_spec("gunicorn") else "Django's own server"
+        name = next(reversed(_modules(serve)), default)
+        return "Gunicorn" if name == "gunicorn" else name
+
     def problem(self) -> EngineError | None:
-        """Return the error for a Python without Gunicorn, and without Django; else None."""
-        if find_spec("gunicorn") or (not self._project.serve and find_spec("django")):
+        """Return the error for a Python without the server, or a missing program; else None."""
+        serve = self._project.serve
+        if serve and serve[0] != "python" and "/" not in serve[0] and not shutil.which(serve[0]):
+            problem = f"There is no program {serve[0]} to run the server with."
+            key = 'Name a module in pyproject.toml: [tool.composed] serve = ["python", "-m", …]'
+            return EngineError(problem, key)
+        modules = _modules(serve) if serve else [] if find_spec("django") else ["gunicorn"]
+        missing = next((module for module in modules if not self._has(module)), "")
+        if not missing:
             return None
         file = self._project.find("requirements.txt")
-        packages = f"--requirement {file}" if file else "gunicorn"
-        problem = f"{sys.executable} has no Gunicorn to run the server with."
+        packages = f"--requirement {file}" if file else missing
+        name = "Gunicorn" if missing == "gunicorn" else missing
+        problem = f"{sys.executable} has no {name} to run the server with."
         return EngineError(problem, f"Install it: pip install {packages}")
+
+    def _has(self, module: str) -> bool:
+        """Return whether the Python that runs ``inv``, or the source, has the module."""
+        own = self._project.base / module
+        return bool(own.is_dir() or own.with_suffix(".py").is_file() or find_spec(module))
 
     def _run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
         added = self.environment | plain_environment() | dict(env or {})
@@ -170,3 +191,15 @@ class LocalInside(Inside):
 def with_own_python(argv: Sequence[str]) -> list[str]:
     """Return the command with the Python that runs ``inv``, which has the server's packages."""
     return [sys.executable if word == "python" else word for word in argv]
+
+
+def _modules(argv: Sequence[str]) -> list[str]:
+    """Return the top modules that our Python runs in a command: of ``python -m shop.run``, shop."""
+    text = "\0".join(argv)
+    return re.findall(r"(?:^|\0)python(?:\0-[^m\0][^\0]*)*\0-m\0([A-Za-z_]\w*)", text)
+
+
+def _at(argv: Sequence[str], port: int) -> list[str]:
+    """Return the command of a server with its address: in its place, else as ``--bind``."""
+    bind = [] if any("{port}" in word for word in argv) else ["--bind", f"{HOST}:{port}"]
+    return [word.replace("{host}", HOST).replace("{port}", f"{port}") for word in (*argv, *bind)]

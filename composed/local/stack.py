@@ -142,8 +142,9 @@ class LocalReport(Report):
         port = int(self._stack.settings[project.backend_port])
         ours = {host for service in services for host in service.ports.values()}
         wanted = [Published(project.backend, HOST, port)] if port else []
+        inside = self._stack.inside
         return [
-            Finding.of("server", self._stack.inside.problem(), f"Gunicorn of {sys.executable}"),
+            Finding.of("server", inside.problem(), f"{inside.server_name} of {sys.executable}"),
             *port_rows(self._stack.gateway, wanted, ours),
             *service_rows(services),
         ]
