@@ -11,10 +11,15 @@ from typing import NamedTuple
 from composed import files
 from composed.errors import SettingError
 
-# The names that Compose looks for, in Compose's order, and the file that Compose adds by itself:
-# https://docs.docker.com/compose/intro/compose-application-model/#the-compose-file
-STANDARD = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
-_ADDED = {name: name.replace("compose.y", "compose.override.y") for name in STANDARD}
+# The names that Compose looks for, in Compose's order, and those of the file that it adds, whatever
+# name the first has. Compose 2.26 takes the first of each list, and warns where there are more.
+STANDARD = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+_ADDED = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
 
 # Other names: docker-compose.local.yml, compose.dev.yaml, local.yml; a laptop's before others.
 _OTHER = re.compile(r"(?:docker-)?compose[.-](.+)\.ya?ml|(local|dev)\.ya?ml")
@@ -37,9 +42,10 @@ class ComposeFiles(NamedTuple):
             return self.named
         if chosen := _chosen(self.folder, environ):
             return tuple(self.folder / name for name in chosen)
-        first = next((name for name in STANDARD if (self.folder / name).is_file()), "")
-        names = [name for name in (first, _ADDED.get(first, "")) if name]
-        return tuple(self.folder / name for name in names if (self.folder / name).is_file())
+        if not (first := _first(self.folder, STANDARD)):
+            return ()
+        added = _first(self.folder, _ADDED)
+        return (first, added) if added else (first,)
 
 
 def compose_files(
@@ -57,7 +63,7 @@ def compose_files(
         return ComposeFiles(chosen, chosen[0].parent)
     if names := _chosen(root, environ):
         return ComposeFiles((), (root / names[0]).parent)
-    if any((root / name).is_file() for name in STANDARD):
+    if _first(root, STANDARD):
         return ComposeFiles((), root)
     for candidates in _candidates(root):
         if len(candidates) > 1:
@@ -82,16 +88,16 @@ def stack_name(files_: ComposeFiles) -> str:
     return re.sub(r"[^a-z0-9_-]", "", files_.folder.name.lower()).lstrip("_-")
 
 
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
 def _candidates(root: Path) -> Iterator[list[Path]]:
     """Yield the files of each likelihood, the likeliest first."""
     folders = [root]
     for depth in range(_DEPTH + 1):
         if depth:
-            yield [
-                folder / next(name for name in STANDARD if (folder / name).is_file())
-                for folder in folders
-                if any((folder / name).is_file() for name in STANDARD)
-            ]
+            yield [file for folder in folders if (file := _first(folder, STANDARD))]
         others = [(file, kind) for folder in folders for file, kind in _others(folder)]
         for wanted in _FOR_A_LAPTOP:
             yield [file for file, kind in others if kind == wanted]

@@ -77,6 +77,27 @@ def test_all_files_are_named_for_an_override(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("docker-compose.yml docker-compose.override.yaml", "0 1"),
+        ("docker-compose.yaml compose.override.yaml", "0 1"),
+        ("docker-compose.yml docker-compose.yaml", "0"),
+        ("compose.yaml compose.override.yml compose.override.yaml", "0 1"),
+        ("compose.yml docker-compose.override.yml docker-compose.override.yaml", "0 1"),
+        ("compose.override.yml", ""),
+    ],
+)
+def test_all_files_are_those_that_compose_takes(names: str, expected: str, tmp_path: Path) -> None:
+    files = names.split()
+    for name in files:
+        (tmp_path / name).touch()
+
+    found = compose_files(tmp_path, (), {}).all({})
+
+    assert [file.name for file in found] == [files[int(n)] for n in expected.split()]
+
+
+@pytest.mark.parametrize(
     ("text", "name"),
     [("name: shop\n", "shop"), ("name: ${X}\n", ""), ("services:\n  name: x\n", "my")],
 )
