@@ -25,23 +25,29 @@ _ADDED = (
 _OTHER = re.compile(r"(?:docker-)?compose[.-](.+)\.ya?ml|(local|dev)\.ya?ml")
 _FOR_A_LAPTOP = ("local", "dev", "development")
 
-_SET = re.compile(r"^[ \t]*(?:export[ \t]+)?COMPOSE_FILE[ \t]*=[ \t]*[\"']?([^\"'#\s]+)", re.M)
+_ASSIGNED = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*[=:](.*)$", re.M)
+_VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-+?])([^${}]*))?\}|\$([A-Za-z_]\w*)")
+_NESTED, _LONGEST = 9, 4096  # rounds, as a value may have variables in it; characters
 _SKIPPED = {"node_modules", "site-packages", "tests", "test", "examples", "template", "templates"}
 _DEPTH = 2  # sub folders of a sub folder
 
 
 class ComposeFiles(NamedTuple):
-    """The files to name for Compose, none where Compose finds its own; Compose's folder."""
+    """The files to name for Compose, none where Compose finds its own; Compose's folder.
+
+    ``chosen`` are the files of COMPOSE_FILE, which Compose finds. ``settings`` are the env files
+    that Compose reads unasked; of two the last wins.
+    """
 
     named: tuple[Path, ...]
     folder: Path
+    chosen: tuple[Path, ...] = ()
+    settings: tuple[Path, ...] = ()
 
-    def all(self, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    def all(self) -> tuple[Path, ...]:
         """Return the files that Compose reads, for a command that has to name every file."""
-        if self.named:
-            return self.named
-        if chosen := _chosen(self.folder, environ):
-            return tuple(self.folder / name for name in chosen)
+        if given := self.named or self.chosen:
+            return given
         if not (first := _first(self.folder, STANDARD)):
             return ()
         added = _first(self.folder, _ADDED)
@@ -56,15 +62,19 @@ def compose_files(
     Raises :class:`SettingError` where several files are equally likely, and for a file of
     ``keys`` that is not there.
     """
-    if chosen := tuple(root / name for name in keys):
-        if missing := [file for file in chosen if not file.is_file()]:
+    if named := tuple(root / name for name in keys):
+        if missing := [file for file in named if not file.is_file()]:
             cure = 'Name yours in pyproject.toml: [tool.composed] compose_files = ["FILE"]'
             raise SettingError(f"There is no Compose file {missing[0]}.", cure)
-        return ComposeFiles(chosen, chosen[0].parent)
-    if names := _chosen(root, environ):
-        return ComposeFiles((), (root / names[0]).parent)
-    if _first(root, STANDARD):
-        return ComposeFiles((), root)
+        return _beside(named[0], named)
+    own = assigned(text_of(root / ".env"))
+    if chosen := _chosen(root, {**own, **environ}):
+        folder = chosen[0].parent
+        # Compose reads the .env of its folder too, after the one that says which folder that is.
+        origin = () if environ.get("COMPOSE_FILE") else (root / ".env",)
+        return ComposeFiles((), folder, chosen, tuple(dict.fromkeys((folder / ".env", *origin))))
+    if first := _first(root, STANDARD):
+        return _beside(first)
     for candidates in _candidates(root):
         if len(candidates) > 1:
             listed = ", ".join(os.path.relpath(file, root) for file in candidates)
@@ -72,8 +82,52 @@ def compose_files(
             cure = f'Name yours in pyproject.toml: [tool.composed] compose_files = ["{example}"]'
             raise SettingError(f"There are several Compose files: {listed}.", cure)
         if candidates:
-            return ComposeFiles((candidates[0],), candidates[0].parent)
-    return ComposeFiles((), root)
+            return _beside(candidates[0], (candidates[0],))
+    return _beside(root / STANDARD[0])
+
+
+def _beside(file: Path, named: tuple[Path, ...] = ()) -> ComposeFiles:
+    return ComposeFiles(named, file.parent, (), (file.with_name(".env"),))
+
+
+def assigned(text: str) -> dict[str, str]:
+    """Return what the lines of an env file give the names, for settings of Compose's own.
+
+    Compose takes ``NAME: value`` too, which python-dotenv does not.
+    """
+    return {name: _value(rest) for name, rest in _ASSIGNED.findall(text.lstrip("\ufeff"))}
+
+
+def interpolated(text: str, values: Mapping[str, str]) -> str:
+    """Return the text with the values in place of ``$NAME`` and ``${NAME}``, as Compose does.
+
+    ``${NAME:-default}`` and the forms with ``-``, ``+`` and ``?`` may stand in one another.
+    """
+    text = text.replace("$$", "\0")
+    for _ in range(_NESTED):
+        if "$" not in text or len(text) > _LONGEST:  # a variable with itself in its value grows
+            break
+        text = _VARIABLE.sub(lambda found: _put(found, values), text)
+    return text.replace("\0", "$")
+
+
+def _put(found: re.Match[str], values: Mapping[str, str]) -> str:
+    name, sign, word = found[1] or found[4], found[2] or "", found[3] or ""
+    value = values.get(name)
+    is_set = bool(value) if ":" in sign else value is not None
+    if "+" in sign:
+        return word if is_set else ""
+    if is_set and value:
+        return value
+    return word if "-" in sign and not is_set else ""
+
+
+def _value(rest: str) -> str:
+    """Return the value that stands before a comment and between quotes, if there are any."""
+    rest = rest.strip()
+    if rest[:1] in ("'", '"'):
+        return rest[1:].partition(rest[0])[0]
+    return re.split(r"(?:^|[ \t])#", rest, maxsplit=1)[0].strip()
 
 
 def stack_name(files_: ComposeFiles) -> str:
@@ -83,7 +137,7 @@ def stack_name(files_: ComposeFiles) -> str:
     characters that a project name cannot have.
     """
     for file in reversed(files_.all()):
-        if named := re.search(r"^name:[ \t]*[\"']?([^\"'\s#]+)", _text(file), re.M):
+        if named := re.search(r"^name:[ \t]*[\"']?([^\"'\s#]+)", text_of(file), re.M):
             return "" if "$" in named[1] else named[1]
     return re.sub(r"[^a-z0-9_-]", "", files_.folder.name.lower()).lstrip("_-")
 
@@ -128,15 +182,15 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _chosen(root: Path, environ: Mapping[str, str]) -> list[str]:
-    """Return the names in COMPOSE_FILE, of the environment or of ``.env``."""
-    match = None if environ.get("COMPOSE_FILE") else _SET.search(_text(root / ".env"))
-    value = environ.get("COMPOSE_FILE") or (match[1] if match else "")
-    separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-    return [name for name in value.split(separator) if name]
+def _chosen(root: Path, values: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the files in COMPOSE_FILE: Compose takes the names from where it runs."""
+    separator = values.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+    names = interpolated(values.get("COMPOSE_FILE", ""), values).split(separator)
+    return tuple(root / name for name in names if name)
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """Return the text of a file; "" for a file that cannot be read."""
     try:
         return files.read(file).decode(errors="replace")
     except OSError:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from composed.compose_files import compose_files, stack_name
+from composed.compose_files import compose_files, interpolated, stack_name
+from composed.env.settings import env_files
 from composed.errors import SettingError
+from composed.project import Project
 
 
 def found(root: Path, *names: str, keys: tuple[str, ...] = (), **environ: str) -> tuple[str, str]:
@@ -65,15 +67,67 @@ def test_compose_file_is_read_by_compose_itself(tmp_path: Path) -> None:
     assert found(tmp_path, "y/a.yml") == ("", "y")
 
 
+@pytest.mark.parametrize(
+    ("text", "environ", "expected"),
+    [
+        ("", {"COMPOSE_FILE": f"x/a.yml{os.pathsep}b.yml"}, "x/a.yml b.yml"),
+        ("COMPOSE_FILE=x/a.yml # local\n", {}, "x/a.yml"),
+        ("COMPOSE_FILE=no.yml\nCOMPOSE_FILE: x/a.yml\n", {}, "x/a.yml"),
+        ("COMPOSE_FILE=x/a.yml,b.yml\nCOMPOSE_PATH_SEPARATOR=,\n", {}, "x/a.yml b.yml"),
+        ("COMPOSE_FILE=${DIR:-x}/${NAME}.yml\nNAME=b\n", {"NAME": "a"}, "x/a.yml"),
+    ],
+)
+def test_the_files_of_compose_file_are_found_from_the_root(
+    text: str, environ: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "compose.yml").touch()
+    (tmp_path / ".env").write_text(text)
+
+    chosen = compose_files(tmp_path, (), environ)
+
+    assert [os.path.relpath(file, tmp_path) for file in chosen.all()] == expected.split()
+    assert chosen.folder == tmp_path / "x"
+
+
+def test_two_env_files_count_where_one_names_the_folder_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / ".env").write_text("COMPOSE_FILE=x/a.yml\n")
+    both = (tmp_path / "x/.env", tmp_path / ".env")
+
+    assert compose_files(tmp_path, (), {}).settings == both
+    assert compose_files(tmp_path, (), {"COMPOSE_FILE": "x/a.yml"}).settings == both[:1]
+    assert env_files(Project(tmp_path), {}) == both[1:]
+    both[0].touch()
+    assert env_files(Project(tmp_path), {}) == both
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${A}-$A-${C}", "a-a-"),
+        ("${A:-x}${B:-x}${C:-x}", "axx"),
+        ("${A-x}${B-x}${C-x}", "ax"),
+        ("${A+x}${B+x}${C+x}${B:+x}", "xx"),
+        ("${C:-${D-deep}}", "deep"),
+        ("${E}", "in a"),
+        ("$$A ${A:?must}", "$A a"),
+        ("$SELF", "$SELF"),
+    ],
+)
+def test_variables_are_replaced_as_compose_does(text: str, expected: str) -> None:
+    values = {"A": "a", "B": "", "E": "in ${A}", "SELF": "$SELF"}
+
+    assert interpolated(text, values) == expected
+
+
 def test_all_files_are_named_for_an_override(tmp_path: Path) -> None:
     for name in ("compose.yaml", "compose.override.yaml", "a.yml"):
         (tmp_path / name).touch()
     chosen = compose_files(tmp_path, (), {})
 
-    assert [file.name for file in chosen.all({})] == ["compose.yaml", "compose.override.yaml"]
-    assert [file.name for file in chosen.all({"COMPOSE_FILE": "a.yml"})] == ["a.yml"]
+    assert [file.name for file in chosen.all()] == ["compose.yaml", "compose.override.yaml"]
     keys = compose_files(tmp_path, ("a.yml",), {})
-    assert [file.name for file in keys.all({})] == ["a.yml"]
+    assert [file.name for file in keys.all()] == ["a.yml"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +146,7 @@ def test_all_files_are_those_that_compose_takes(names: str, expected: str, tmp_p
     for name in files:
         (tmp_path / name).touch()
 
-    found = compose_files(tmp_path, (), {}).all({})
+    found = compose_files(tmp_path, (), {}).all()
 
     assert [file.name for file in found] == [files[int(n)] for n in expected.split()]
 

@@ -130,10 +130,14 @@ def generated_names(project: Project, example: Mapping[str, str]) -> tuple[str, 
 
 
 def env_files(project: Project, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Return the env files: ``COMPOSE_ENV_FILES``, as Compose reads this variable, or ``.env``."""
+    """Return the env files: ``COMPOSE_ENV_FILES``, as Compose reads this variable, or ``.env``.
+
+    Two are the ``.env`` of Compose's folder and the one above, which names that folder and wins.
+    """
     if names := environ.get("COMPOSE_ENV_FILES"):
         return tuple(project.root / name.strip() for name in names.split(","))
-    return (project.compose.folder / ".env",)
+    first, *more = project.compose.settings
+    return tuple(more) if more and not os.path.lexists(first) else (first, *more)
 
 
 def load_settings(
