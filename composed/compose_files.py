@@ -27,6 +27,7 @@ _FOR_A_LAPTOP = ("local", "dev", "development")
 
 _ASSIGNED = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*[=:](.*)$", re.M)
 _VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-+?])([^${}]*))?\}|\$([A-Za-z_]\w*)")
+_NAMED = re.compile(r"""^["']?name["']?[ \t]*:[ \t](.*)$""", re.M)
 _NESTED, _LONGEST = 9, 4096  # rounds, as a value may have variables in it; characters
 _SKIPPED = {"node_modules", "site-packages", "tests", "test", "examples", "template", "templates"}
 _DEPTH = 2  # sub folders of a sub folder
@@ -130,16 +131,39 @@ def _value(rest: str) -> str:
     return re.split(r"(?:^|[ \t])#", rest, maxsplit=1)[0].strip()
 
 
-def stack_name(files_: ComposeFiles) -> str:
-    """Return the name that Compose gives the project by itself; "" where only Compose knows.
+def stack_name(files_: ComposeFiles, values: Mapping[str, str] = os.environ) -> str:
+    """Return the name that Compose gives the project by itself; "" for a name without letters.
 
-    That is ``name:`` of the last file that has one, else the folder's name without the
-    characters that a project name cannot have.
+    That is ``name:`` of the last file that has one, with the ``values`` of its variables, else the
+    folder's name, each without the characters that a project name cannot have.
     """
     for file in reversed(files_.all()):
-        if named := re.search(r"^name:[ \t]*[\"']?([^\"'\s#]+)", text_of(file), re.M):
-            return "" if "$" in named[1] else named[1]
-    return re.sub(r"[^a-z0-9_-]", "", files_.folder.name.lower()).lstrip("_-")
+        named = _NAMED.search(text_of(file))
+        if named and (name := _normal(interpolated(_value(named[1]), values))):
+            return name
+    return _normal(Path(os.path.normpath(as_typed(files_.folder))).name)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+
+
+def as_typed(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the path of a folder by the links through which the shell has come, if any.
+
+    The shell keeps that path in PWD. Compose takes it for its own where PWD is the folder that it
+    runs in, and names the project in ``current -> releases/1`` by the link.
+    """
+    typed = Path(environ.get("PWD", ""))
+    try:
+        if not (typed.is_absolute() and typed.samefile(Path.cwd())):
+            return folder
+        for upper in (typed, *typed.parents):
+            if folder.is_relative_to(real := os.path.realpath(upper)):
+                return upper / folder.relative_to(real)
+    except (OSError, ValueError):  # removed meanwhile; no path at all
+        pass
+    return folder
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

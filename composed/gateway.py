@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, TypeAlias, cast
 
 from composed import files, machine
+from composed.compose_files import as_typed
 from composed.errors import DryRunEnded, Interrupted, NotFoundError, RefusedError
 from composed.machine import Process
 from composed.signals import signals_for_the_child
@@ -106,6 +107,16 @@ class Gateway:
     dry: bool = False
     echo: bool = False
 
+    def _environment(
+        self, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Return the environment of a child in the folder ``cwd``, with ``env`` added.
+
+        PWD is that folder, as the shell of the child would set it: Compose takes the name of the
+        project from there, and Compose files use ``${PWD}``.
+        """
+        return {**os.environ, "PWD": str(as_typed(cwd or self.cwd)), **(env or {})}
+
     def run(
         self,
         argv: Sequence[str],
@@ -134,7 +145,7 @@ class Gateway:
                 child = subprocess.Popen(
                     argv,
                     cwd=cwd or self.cwd,
-                    env={**os.environ, **(env or {})},
+                    env=self._environment(cwd, env),
                     stdin=_STDIN[typed],
                     stdout=subprocess.PIPE if without or typed == "answers" else None,
                     close_fds=False,  # a lock lasts as long as the child does
@@ -176,7 +187,7 @@ class Gateway:
             child = subprocess.Popen(
                 argv,
                 cwd=cwd,
-                env={**os.environ, **env},
+                env=self._environment(cwd, env),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -199,7 +210,14 @@ class Gateway:
         with tempfile.TemporaryFile() as err, _broken_pipes_as_errors():
             piped = subprocess.PIPE
             try:
-                child = subprocess.Popen(argv, cwd=self.cwd, stdin=piped, stdout=piped, stderr=err)
+                child = subprocess.Popen(
+                    argv,
+                    cwd=self.cwd,
+                    env=self._environment(),
+                    stdin=piped,
+                    stdout=piped,
+                    stderr=err,
+                )
             except OSError as error:
                 raise NotFoundError(f"{argv[0]}: {error.strerror}") from None
             pipe = Pipe(child, err)
@@ -234,7 +252,7 @@ class Gateway:
                 done = subprocess.run(
                     argv,
                     cwd=cwd or self.cwd,
-                    env={**os.environ, **(env or {})},
+                    env=self._environment(cwd, env),
                     input=text.encode(),
                     capture_output=True,
                     check=False,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from composed.compose_files import compose_files, interpolated, stack_name
+from composed.compose_files import as_typed, compose_files, interpolated, stack_name
 from composed.env.settings import env_files
 from composed.errors import SettingError
 from composed.project import Project
@@ -153,11 +153,47 @@ def test_all_files_are_those_that_compose_takes(names: str, expected: str, tmp_p
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("name: shop\n", "shop"), ("name: ${X}\n", ""), ("services:\n  name: x\n", "my")],
+    [
+        ("name: shop\n", "shop"),
+        ("name: ${X}\n", "my"),
+        ("name: ${X:-shop}\n", "shop"),
+        ('"name": "${X-My.Shop} one" # x\n', "myshopone"),
+        ("name: ${APP}-$STAGE\n", "shop-test"),
+        ("services:\n  name: x\n", "my"),
+        ("name:\n", "my"),
+    ],
 )
 def test_the_file_may_name_the_stack(text: str, name: str, tmp_path: Path) -> None:
     root = tmp_path / "_My"
     root.mkdir()
     (root / "compose.yml").write_text(text)
+    values = {"APP": "shop", "STAGE": "test"}
 
-    assert stack_name(compose_files(root, (), {})) == name
+    assert stack_name(compose_files(root, (), {}), values) == name
+
+
+def test_the_last_file_with_a_name_names_the_stack(tmp_path: Path) -> None:
+    (tmp_path / "compose.yml").write_text("name: one\n")
+    (tmp_path / "compose.override.yaml").write_text("name: two\n")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/local.yml").write_text("name: three\n")
+
+    assert stack_name(compose_files(tmp_path, (), {}), {}) == "two"
+    (tmp_path / ".env").write_text("COMPOSE_FILE=x/local.yml\n")
+    assert stack_name(compose_files(tmp_path, (), {}), {}) == "three"
+
+
+def test_a_linked_folder_has_the_path_of_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, link = tmp_path / "releases/1", tmp_path / "current"
+    (real / "sub").mkdir(parents=True)
+    link.symlink_to(real)
+    monkeypatch.chdir(real / "sub")
+    monkeypatch.setenv("PWD", str(link / "sub"))
+
+    assert (as_typed(real), as_typed(real / "a")) == (link, link / "a")
+    assert as_typed(tmp_path) == tmp_path
+    assert stack_name(compose_files(real, (), {}), {}) == "current"
+    for elsewhere in ("", "sub", str(tmp_path), "\0"):  # left by another program
+        assert as_typed(real, {"PWD": elsewhere}) == real

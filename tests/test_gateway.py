@@ -257,6 +257,32 @@ def test_a_program_that_does_not_read_stdin_does_not_end_the_verb(gateway: Gatew
     assert gateway.ask(["true"], text="x" * 1_000_000).code == 0
 
 
+def test_every_child_has_its_folder_in_pwd(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sub, link, log = tmp_path / "sub", tmp_path / "link", tmp_path / "log"
+    sub.mkdir()
+    link.symlink_to(tmp_path)
+    show = python(f"import os; print(os.environ['PWD'], file=open({str(log)!r}, 'w'))")
+
+    def pwds() -> Iterator[str]:
+        gateway.run(show)
+        yield log.read_text()
+        gateway.ask(show, cwd=sub)
+        yield log.read_text()
+        gateway.ask(show, env={"PWD": "/own"})
+        yield log.read_text()
+        with gateway.pipe(show) as pipe:
+            pipe.end()
+        yield log.read_text()
+
+    monkeypatch.chdir(sub)
+    monkeypatch.setenv("PWD", str(sub))
+    assert [*pwds()] == [f"{tmp_path}\n", f"{sub}\n", "/own\n", f"{tmp_path}\n"]
+    monkeypatch.setenv("PWD", str(link / "sub"))
+    assert [*pwds()] == [f"{link}\n", f"{link}/sub\n", "/own\n", f"{link}\n"]
+
+
 def test_a_question_is_asked_in_a_folder_with_variables(gateway: Gateway, tmp_path: Path) -> None:
     folder = tmp_path / "inner"
     folder.mkdir()

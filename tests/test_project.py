@@ -12,10 +12,12 @@ from types import ModuleType
 import pytest
 from invoke import Config, Context
 
+from composed.docker.compose import compose_of
 from composed.docker.runner import parse_ps
 from composed.env.file import complete_env, generated
-from composed.env.settings import load_settings
+from composed.env.settings import NAME, load_settings
 from composed.errors import SettingError
+from composed.gateway import Gateway
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import DB_ROW, DC, EXEC, ONE_OFF, PS_ROW, ROOT, Inv, model, ps_answer
@@ -252,6 +254,11 @@ def test_only_settings_that_the_example_leaves_empty_are_generated(tmp_path: Pat
         ("shop", "name: other\n", "", "other"),
         ("shop", 'services: {}\nname: "other" # x\n', "", "other"),
         ("shop", "name: other\n", "COMPOSE_PROJECT_NAME=mine\n", "mine"),
+        ("shop", "name: ${APP:-other}\n", "", "other"),
+        ("shop", "name: ${APP:-other}\n", "APP=mine\n", "mine"),
+        ("shop", "name: $BACKEND_PORT\n", "BACKEND_PORT=8\n", "9"),
+        ("shop", "", "COMPOSE_PROJECT_NAME=${APP:-other}-x\n", "other-x"),
+        ("日本", "", "", "stack"),
     ],
 )
 def test_compose_names_a_project_that_does_not_ask_for_a_name(
@@ -273,6 +280,28 @@ def test_compose_names_a_project_that_does_not_ask_for_a_name(
     assert settings["BACKEND_PORT"] == "9"
 
 
+def test_compose_takes_no_name_with_other_characters(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("COMPOSE_PROJECT_NAME=My.Shop\n")
+
+    with pytest.raises(SettingError, match=r"COMPOSE_PROJECT_NAME is 'My\.Shop'"):
+        load_settings(Project(tmp_path), {}).check()
+
+
+@pytest.mark.parametrize(("example", "options"), [("", "--project-name shop "), (f"{NAME}=\n", "")])
+def test_compose_gets_the_name_that_it_would_make_up(
+    example: str, options: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "shop"
+    root.mkdir()
+    (root / ".env.example").write_text(example)
+    (root / ".env").write_text(f"{NAME}=mine\n" if example else "")
+    project = Project(root)
+
+    dc = compose_of(project, load_settings(project, {}), Gateway(root))
+
+    assert " ".join(dc.argv("ps")).startswith(f"docker compose --env-file .env {options}")
+
+
 @pytest.fixture
 def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with different names, without ids in ``.env``."""
@@ -290,9 +319,9 @@ def shop(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("verb", "command"),
     [
-        ("shell", f"{EXEC} web bash"),
-        ("dbshell", f"{EXEC} postgres psql --username u --dbname d --set ON_ERROR_STOP=1"),
-        ("migrate", f"{ONE_OFF} --entrypoint ./m web migrate"),
+        ("shell", "{EXEC} web bash"),
+        ("dbshell", "{EXEC} postgres psql --username u --dbname d --set ON_ERROR_STOP=1"),
+        ("migrate", "{ONE_OFF} --entrypoint ./m web migrate"),
     ],
 )
 def test_verbs_use_the_project_names(verb: str, command: str, inv: Inv, recorder: Recorder) -> None:
@@ -300,6 +329,7 @@ def test_verbs_use_the_project_names(verb: str, command: str, inv: Inv, recorder
 
     assert inv(verb) == 0
 
+    command = command.format(EXEC=EXEC, ONE_OFF=ONE_OFF).replace(DC, f"{DC} --project-name shop")
     assert recorder.lines("run")[-1] == command
 
 
@@ -351,7 +381,10 @@ def test_django_lists_migrations_where_the_backend_does_not(inv: Inv, recorder: 
 
     out = inv.out()
     assert "\nPending migrations: auth.0002_more, shop.0001_initial\n  Type: inv migrate\n" in out
-    assert f"{DC} exec --no-TTY web ./m showmigrations --plan" in recorder.lines("ask")
+    assert (
+        f"{DC} --project-name shop exec --no-TTY web ./m showmigrations --plan"
+        in recorder.lines("ask")
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ class Compose:
     """Runs Compose with the env files ``files``, and with ``compose_files``, which may be none.
 
     ``keys`` has the ``[tool.composed]`` key of a service. ``override`` is a Compose file of ours.
+    ``name`` is the project's, "" where the env files name it.
     """
 
     def __init__(
@@ -55,14 +56,17 @@ class Compose:
         keys: Mapping[str, str] | None = None,
         compose_files: ComposeFiles | None = None,
         override: Path | None = None,
+        name: str = "",
     ) -> None:
         self.gateway, self._files, self._keys = gateway, files, keys or {}
         self._compose_files, self._override = compose_files, override
+        self._name = name
 
     def argv(self, *args: str) -> list[str]:
         """Return the whole command; paths in the root are short, for people to read and copy."""
         options = [word for file in self._files for word in ("--env-file", self._short(file))]
         options += [word for file in self._named() for word in ("--file", self._short(file))]
+        options += ["--project-name", self._name] if self._name else []
         plain = ["--ansi", "never", "--progress", "plain"] if is_plain() else []
         return ["docker", "compose", *options, *plain, *args]
 
@@ -231,10 +235,15 @@ class Compose:
 def compose_of(
     project: Project, settings: Settings, gateway: Gateway, keys: Mapping[str, str] | None = None
 ) -> Compose:
-    """Return Compose for a project; an env file that is not there is left out."""
+    """Return Compose for a project; an env file that is not there is left out.
+
+    A name that Compose makes up is handed on: what the verbs ask the engine by it and what Compose
+    starts has to be the same stack.
+    """
     files = [file for file in settings.files if project.owns_env or os.path.lexists(file)]
     override = project.folder(settings[NAME]) / OVERRIDE
-    return Compose(gateway, files, keys, project.compose, override)
+    name = "" if project.owns_env else settings[NAME]
+    return Compose(gateway, files, keys, project.compose, override, name)
 
 
 def refuses_env_file(err: str) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dotenv.parser import Binding, parse_stream
 
-from composed.compose_files import stack_name
+from composed.compose_files import interpolated, stack_name
 from composed.errors import SettingError
 from composed.files import text as read
 from composed.files import unusable
@@ -68,7 +68,8 @@ class Settings:
             if not (self.values.get(name) or self.defaults.get(name)):
                 seen = f"has no value in {self.files[-1].name}"
                 yield Problem(name, seen, "Type: inv env", given=False)
-        for name, default in {**dict.fromkeys(self.generated, ""), **self.defaults}.items():
+        names = (NAME, *self.generated)
+        for name, default in {**dict.fromkeys(names, ""), **self.defaults}.items():
             value = self.values.get(name, "")
             is_port = name.rpartition("_")[2] == "PORT" and default.isdecimal()
             kind = _PORT if is_port else _NAMED.get(name)  # None: only the server knows the kind
@@ -162,8 +163,10 @@ def load_settings(
     generated = generated_names(project, example)
     known = {*values, *fallbacks, *generated, NAME}
     values |= {name: environ[name] for name in known if name in environ}
-    if not (is_ours or values.get(NAME)):
-        values[NAME] = stack_name(project.compose) or "stack"
+    if not is_ours:  # as Compose does, which for ours reads the plain name in the env file
+        known_values = {**values, **environ}
+        own = interpolated(values.get(NAME, ""), known_values)
+        values[NAME] = own or stack_name(project.compose, known_values) or "stack"
     return Settings(values, files, fallbacks | example, generated)
 
 
