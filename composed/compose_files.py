@@ -84,7 +84,8 @@ def compose_files(
             raise SettingError(f"There are several Compose files: {listed}.", cure)
         if candidates:
             return _beside(candidates[0], (candidates[0],))
-    return _beside(root / STANDARD[0])
+    above = (file for folder in root.parents if (file := _first(folder, STANDARD)))
+    return _beside(next(above, root / STANDARD[0]))  # where Compose looks in the end
 
 
 def _beside(file: Path, named: tuple[Path, ...] = ()) -> ComposeFiles:

@@ -249,9 +249,10 @@ def _has_manage(folder: Path) -> bool:
 
 def _has_compose_file(folder: Path) -> bool:
     try:
-        return any(file.is_file() for file in compose_files(folder).all())
+        files = compose_files(folder).all()
     except SettingError:  # several
         return True
+    return any(file.is_file() and file.is_relative_to(folder) for file in files)
 
 
 def _nearest(root: Path) -> Path:

@@ -183,6 +183,19 @@ def test_the_last_file_with_a_name_names_the_stack(tmp_path: Path) -> None:
     assert stack_name(compose_files(tmp_path, (), {}), {}) == "three"
 
 
+def test_the_file_of_a_folder_above_counts_where_there_is_no_other(tmp_path: Path) -> None:
+    sub = tmp_path / "shop" / "a"
+    sub.mkdir(parents=True)
+    (sub.parent / "docker-compose.yml").touch()
+
+    files = compose_files(sub, (), {})
+
+    assert (files.named, files.folder, stack_name(files, {})) == ((), sub.parent, "shop")
+    assert files.settings == (sub.parent / ".env",)
+    (sub / "compose.yml").touch()
+    assert compose_files(sub, (), {}).folder == sub
+
+
 def test_a_linked_folder_has_the_path_of_the_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
