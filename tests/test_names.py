@@ -75,6 +75,8 @@ def test_chosen_ports_replace_the_ports_of_a_service(tmp_path: Path) -> None:
         {"published": "8000", "target": 81, "host_ip": "::1"},
         {"published": "53", "target": 53, "protocol": "udp"},
         {"target": 5},
+        {"target": 6, "host_ip": "127.0.0.1"},
+        {"target": 7, "host_ip": "::1"},
     ]
     mail = {"ports": [{"published": "8025", "target": 25}]}
     model = Model({"services": {"web": {"ports": ports}, "mail": mail, "quiet": mail}})
@@ -84,6 +86,7 @@ def test_chosen_ports_replace_the_ports_of_a_service(tmp_path: Path) -> None:
 
     lines = [line for line in file.read_text().splitlines() if line[:1] != "#"]
     web = ["127.0.0.1:8000:80/tcp", "[::1]:8000:81/tcp", "53:53/udp", "5/tcp"]
+    web += ["127.0.0.1::6/tcp", "[::1]::7/tcp"]
     assert lines == [
         "services:",
         f'  "web": {{ports: !override {json.dumps(web)}}}',

@@ -61,7 +61,10 @@ def _replaced(port: Port, service: str, chosen: Mapping[Published, int]) -> Port
 
 
 def in_short(port: Port) -> str:
-    """Return a port in the short form of Compose: ``HOST:PUBLISHED:TARGET/PROTOCOL``."""
+    """Return a port in the short form of Compose: ``HOST:PUBLISHED:TARGET/PROTOCOL``.
+
+    For any number at an address, the form is ``HOST::TARGET``.
+    """
     host = f"[{port.host}]" if ":" in port.host else port.host
-    parts = [part for part in (host, port.published) if part]
+    parts = [host, port.published] if host else [port.published] * bool(port.published)
     return f"{':'.join([*parts, port.target])}/{port.protocol}"
