@@ -24,6 +24,7 @@ _ADDED = (
 # Other names: docker-compose.local.yml, compose.dev.yaml, local.yml; a laptop's before others.
 _OTHER = re.compile(r"(?:docker-)?compose[.-](.+)\.ya?ml|(local|dev)\.ya?ml")
 _FOR_A_LAPTOP = ("local", "dev", "development")
+_PRODUCTION = re.compile(r"(?<![a-z])prod(?:uction)?(?![a-z])", re.IGNORECASE)
 
 _ASSIGNED = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*[=:](.*)$", re.M)
 _VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-+?])([^${}]*))?\}|\$([A-Za-z_]\w*)")
@@ -60,13 +61,12 @@ def compose_files(
 ) -> ComposeFiles:
     """Return the Compose files of ``root``: of ``keys``, as Compose does, else the likeliest.
 
-    Raises :class:`SettingError` where several files are equally likely, and for a file of
-    ``keys`` that is not there.
+    Raises :class:`SettingError` where several files are equally likely, where only one for
+    production is there, and for a file of ``keys`` that is not there.
     """
     if named := tuple(root / name for name in keys):
         if missing := [file for file in named if not file.is_file()]:
-            cure = 'Name yours in pyproject.toml: [tool.composed] compose_files = ["FILE"]'
-            raise SettingError(f"There is no Compose file {missing[0]}.", cure)
+            raise SettingError(f"There is no Compose file {missing[0]}.", _key("FILE"))
         return _beside(named[0], named)
     own = assigned(text_of(root / ".env"))
     if chosen := _chosen(root, {**own, **environ}):
@@ -79,13 +79,20 @@ def compose_files(
     for candidates in _candidates(root):
         if len(candidates) > 1:
             listed = ", ".join(os.path.relpath(file, root) for file in candidates)
-            example = os.path.relpath(candidates[0], root)
-            cure = f'Name yours in pyproject.toml: [tool.composed] compose_files = ["{example}"]'
-            raise SettingError(f"There are several Compose files: {listed}.", cure)
+            problem = f"There are several Compose files: {listed}."
+            raise SettingError(problem, _key(os.path.relpath(candidates[0], root)))
+        for name in (os.path.relpath(file, root) for file in candidates):
+            if _PRODUCTION.search(name):
+                problem = f"The only Compose file is {name}, which looks like one for production."
+                raise SettingError(problem, _key(name))
         if candidates:
             return _beside(candidates[0], (candidates[0],))
     above = (file for folder in root.parents if (file := _first(folder, STANDARD)))
     return _beside(next(above, root / STANDARD[0]))  # where Compose looks in the end
+
+
+def _key(file: str) -> str:
+    return f'Name yours in pyproject.toml: [tool.composed] compose_files = ["{file}"]'
 
 
 def _beside(file: Path, named: tuple[Path, ...] = ()) -> ComposeFiles:

@@ -32,7 +32,7 @@ def found(root: Path, *names: str, keys: tuple[str, ...] = (), **environ: str) -
         ),
         (["local.yml", "production.yml"], ("local.yml", ".")),
         (["compose.dev.yaml", "compose.override.yaml"], ("compose.dev.yaml", ".")),
-        (["docker-compose-prod.yml"], ("docker-compose-prod.yml", ".")),
+        (["docker-compose-products.yml"], ("docker-compose-products.yml", ".")),
         (["infra/compose.yml"], ("infra/compose.yml", "infra")),
         (["a/b/docker-compose.yml", "tests/compose.yml"], ("a/b/docker-compose.yml", "a/b")),
         (["a/docker-compose.local.yml"], ("a/docker-compose.local.yml", "a")),
@@ -49,6 +49,26 @@ def test_the_likeliest_file_counts(
 def test_files_that_are_equally_likely_are_listed(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"several Compose files: a/compose.yml, b/"):
         found(tmp_path, "a/compose.yml", "b/compose.yml")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "docker-compose-prod.yml",
+        "docker-compose.production.yml",
+        "compose.eu-prod.yaml",
+        "production/compose.yml",
+    ],
+)
+def test_a_file_for_production_is_never_a_guess(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as raised:
+        found(tmp_path, name)
+
+    assert str(raised.value) == (
+        f"The only Compose file is {name}, which looks like one for production.\n"
+        f'  Name yours in pyproject.toml: [tool.composed] compose_files = ["{name}"]'
+    )
+    assert found(tmp_path, name, keys=(name,))[0] == name
 
 
 def test_a_key_names_the_files(tmp_path: Path) -> None:
