@@ -27,16 +27,20 @@ def check(recorder: Recorder, folder: Path, row: str, **top: Any) -> str:
     return ""
 
 
-def test_a_stack_of_another_folder_is_not_taken_over(recorder: Recorder, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tasks", "program"), [("", "composed"), ("import invoke", "inv")])
+def test_a_stack_of_another_folder_is_not_taken_over(
+    tasks: str, program: str, recorder: Recorder, tmp_path: Path
+) -> None:
     other = tmp_path / "an other"
     other.mkdir()
+    (other / "tasks.py").write_text(tasks)
 
     refused = check(recorder, tmp_path, f"shop-web-1\tshop\t{other}\n")
 
     assert refused == (
         f"77 The stack shop exists already: it belongs to the folder {other}.\n"
-        f"  End that stack: cd '{other}' && docker compose down\n"
-        "  Or give this stack another name: write COMPOSE_PROJECT_NAME=shop-2 into .env"
+        "  Give this stack another name: write COMPOSE_PROJECT_NAME=shop-2 into .env\n"
+        f"  Or end that stack, which keeps its data: cd '{other}' && {program} down"
     )
 
 
@@ -52,8 +56,10 @@ def test_other_containers_are_no_obstacle(
 def test_a_fixed_name_may_be_in_use(recorder: Recorder, tmp_path: Path) -> None:
     services = {"web": {"container_name": "django"}}
 
-    assert check(recorder, tmp_path, "django\tother\t", services=services).startswith(
-        "77 A container of the stack other is called django, as in the Compose file here"
+    assert check(recorder, tmp_path, "django\tother\t", services=services) == (
+        "77 A container of the stack other is called django, as in the Compose file here "
+        "(container_name).\n"
+        "  Give that container another name: docker rename django django-old"
     )
     assert check(recorder, tmp_path, "django\tshop\t", services=services) == ""
 

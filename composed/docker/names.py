@@ -7,6 +7,7 @@ from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.model import Model
 from composed.env.settings import NAME
 from composed.errors import NotFoundError, RefusedError
+from composed.project import has_tasks
 
 
 def check_owner(dc: Compose, project: str, folder: Path) -> list[list[str]]:
@@ -17,10 +18,12 @@ def check_owner(dc: Compose, project: str, folder: Path) -> list[list[str]]:
     containers = _containers(dc)
     for _, owner, other in containers:
         if owner == project and other and Path(other).is_dir() and not folder.samefile(other):
+            down = "inv down" if has_tasks(Path(other)) else "composed down"
             raise RefusedError(
                 f"The stack {owner} exists already: it belongs to the folder {other}.",
-                f"End that stack: cd {shlex.quote(other)} && docker compose down",
-                f"Or give this stack another name: write {NAME}={owner}-2 into .env",
+                f"Give this stack another name: write {NAME}={owner}-2 into .env",
+                # `docker compose down` would lose a database without a volume.
+                f"Or end that stack, which keeps its data: cd {shlex.quote(other)} && {down}",
             )
     return containers
 
@@ -38,7 +41,8 @@ def check_names(dc: Compose, model: Model, project: str, folder: Path) -> None:
             of = f" of the stack {owner}" if owner else ""
             raise RefusedError(
                 f"A container{of} is called {name}, as in the Compose file here (container_name).",
-                f"Remove that container: docker rm --force {name}",
+                # To remove it would lose a database without a volume.
+                f"Give that container another name: docker rename {name} {name}-old",
             )
     external = [volume for volume in model.volumes.values() if volume.external]
     existing = dc.volumes() if external else {}
