@@ -1,6 +1,7 @@
 """Names that another stack has already, external volumes, and the ports that inv chose."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def test_a_stack_of_another_folder_is_not_taken_over(
         "  Give this stack another name: write COMPOSE_PROJECT_NAME=shop-2 into .env\n"
         f"  Or end that stack, which keeps its data: cd '{other}' && {program} down"
     )
+
+
+def test_a_folder_of_another_user_is_another_folder(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def denied(path: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith("/home/bob/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", denied)
+
+    refused = check(recorder, tmp_path, "shop-web-1\tshop\t/home/bob/shop\n")
+
+    assert refused.startswith("77 The stack shop exists already: it belongs to the folder /home/bo")
 
 
 @pytest.mark.parametrize("row", ["shop-web-1\tshop\t/gone", "x\tshop\t.", "x\tother\t/", "x"])

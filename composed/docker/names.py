@@ -17,7 +17,7 @@ def check_owner(dc: Compose, project: str, folder: Path) -> list[list[str]]:
     """
     containers = _containers(dc)
     for _, owner, other in containers:
-        if owner == project and other and Path(other).is_dir() and not folder.samefile(other):
+        if owner == project and other and _is_another(folder, other):
             down = "inv down" if has_tasks(Path(other)) else "composed down"
             raise RefusedError(
                 f"The stack {owner} exists already: it belongs to the folder {other}.",
@@ -26,6 +26,16 @@ def check_owner(dc: Compose, project: str, folder: Path) -> list[list[str]]:
                 f"Or end that stack, which keeps its data: cd {shlex.quote(other)} && {down}",
             )
     return containers
+
+
+def _is_another(folder: Path, other: str) -> bool:
+    """Return whether another folder is there; a folder of a user who lets nobody look is one."""
+    try:
+        return not folder.samefile(other)
+    except (FileNotFoundError, NotADirectoryError):  # removed, or moved to here
+        return False
+    except OSError:
+        return True
 
 
 def check_names(dc: Compose, model: Model, project: str, folder: Path) -> None:
