@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from composed.env.settings import Settings, assignments, declared, env_files, load_settings
+from composed.env.settings import NAME, Settings, assignments, declared, env_files, load_settings
 from composed.errors import SettingError
 from composed.project import Project
 from tests.samples import GENERATED, ROOT
@@ -162,6 +162,15 @@ def test_the_error_of_a_line_without_assignment_hides_the_line(line: str, projec
 
     assert "hush" not in str(caught.value)
     assert "inv env --check" in str(caught.value)
+
+
+def test_a_line_of_another_project_that_only_compose_reads_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A: b c # yes\njust words\nCOMPOSE_PROJECT_NAME: mine\nB=1\n")
+
+    settings = load_settings(Project(tmp_path), {})
+
+    assert (settings["A"], settings["B"], settings[NAME]) == ("b c", "1", "mine")
+    assert settings.file_of("B") == tmp_path / ".env"
 
 
 def test_an_env_file_that_is_a_folder_is_named(project: Project) -> None:

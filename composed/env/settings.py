@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dotenv.parser import Binding, parse_stream
 
-from composed.compose_files import interpolated, stack_name
+from composed.compose_files import assigned, interpolated, stack_name
 from composed.errors import SettingError
 from composed.files import text as read
 from composed.files import unusable
@@ -146,10 +146,10 @@ def load_settings(
 ) -> Settings:
     """Read the settings; raises :class:`SettingError` when an env file is missing.
 
-    A project whose ``.env`` is not made by Composed may have none, and the values of its
-    ``.env.example`` are examples: no defaults. ``drafts`` are texts of env files that a dry run
-    has not written. The process environment stays as it is: a setting there would win over
-    Compose's ``--env-file``.
+    A project whose ``.env`` is not made by Composed may have none, or one with lines that only
+    other programs read, and the values of its ``.env.example`` are examples: no defaults.
+    ``drafts`` are texts of env files that a dry run has not written. The process environment stays
+    as it is: a setting there would win over Compose's ``--env-file``.
     """
     files, is_ours = env_files(project, environ), project.owns_env
     example = example_of(project) if is_ours else {}
@@ -159,7 +159,8 @@ def load_settings(
     values = dict(example)
     for file in files:
         if file in drafts or is_ours or os.path.lexists(file):
-            values |= assignments(drafts[file] if file in drafts else read_text(file), file.name)
+            text = drafts[file] if file in drafts else read_text(file)
+            values |= assignments(text, file.name if is_ours else "")
     generated = generated_names(project, example)
     known = {*values, *fallbacks, *generated, NAME}
     values |= {name: environ[name] for name in known if name in environ}
@@ -170,19 +171,22 @@ def load_settings(
     return Settings(values, files, fallbacks | example, generated)
 
 
-def assignments(text: str, name: str = ".env") -> dict[str, str]:
-    """Return the settings in the text of the env file ``name``; a bare ``NAME`` sets nothing.
+def assignments(text: str, name: str = "") -> dict[str, str]:
+    """Return the settings in the text of an env file; a bare ``NAME`` sets nothing.
 
-    Raises :class:`SettingError` for a line that is no assignment: python-dotenv would pass
-    over the line, and Compose would fail.
+    With the ``name`` of the file, raises :class:`SettingError` for a line that is no assignment:
+    python-dotenv would pass over the line, and Compose would fail. Without, such a line is left
+    out, except ``NAME: value``, which Compose takes and python-dotenv does not.
     """
     values: dict[str, str | None] = {}
     for line in bindings(text):
-        if line.error:
+        if line.error and name:
             problem = f"{name} has a line that is no assignment: line {line_number(line)}."
             cure = "Write it as NAME=value; see every problem: inv env --check"
             raise SettingError(problem, cure)
-        if line.key is not None:
+        if line.error:
+            values |= assigned(line.original.string)
+        elif line.key is not None:
             values[line.key] = line.value
     return {key: value for key, value in values.items() if value is not None}
 
