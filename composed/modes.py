@@ -176,7 +176,8 @@ def complete_settings(project: Project, gateway: Gateway, *, talk: bool = False)
         after = completed(before)
     else:
         before, after = edit_env(file, completed)
-    done = f"{'Made' if before is None else 'Completed'} {file.name}: {', '.join(added)}"
+    what = ", ".join(added) or f"a copy of {project.example.name}"
+    done = f"{'Made' if before is None else 'Completed'} {file.name}: {what}"
     completes = before is None or bool(added)
     if gateway.dry:
         if completes:

@@ -26,6 +26,8 @@ _VALID: dict[type[Any], str] = {
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _DEPTH = 3  # sub folders of sub folders, for a manage.py that no key names
 
+_ASKS = r"^COMPOSE_PROJECT_NAME=[ \t]*(?:\"\"|'')?[ \t\r]*(?:#.*)?$"  # for a name, in .env.example
+
 MOST = 1 << 20  # bytes of pyproject.toml
 
 # In a line that imports: Celery's tasks are invoked by their own program.
@@ -106,11 +108,12 @@ class Project:
 
     @functools.cached_property
     def owns_env(self) -> bool:
-        """Whether ``.env`` is made by Composed: ``.env.example`` has a COMPOSE_PROJECT_NAME.
+        """Whether ``.env`` is made by Composed: ``.env.example`` has an empty COMPOSE_PROJECT_NAME.
 
-        In any other project, ``.env`` belongs to the project and to Compose.
+        In any other project, ``.env`` belongs to the project and to Compose. One whose example
+        has a name there has named its stack, and asks for no other.
         """
-        return re.search(r"^(?:# ?)?COMPOSE_PROJECT_NAME=", text_of(self.example), re.M) is not None
+        return re.search(_ASKS, text_of(self.example), re.M) is not None
 
     def with_services(self, backend: str | None = None, database: str | None = None) -> Self:
         """Return the project with these names of services where no key names the services.

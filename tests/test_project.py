@@ -280,6 +280,50 @@ def test_compose_names_a_project_that_does_not_ask_for_a_name(
     assert settings["BACKEND_PORT"] == "9"
 
 
+@pytest.mark.parametrize(
+    ("example", "owns"),
+    [
+        (f"A=1\n{NAME}=\n", True),
+        (f'{NAME}="" # made\r\n', True),
+        (f"{NAME}=shop\n", False),
+        (f"# {NAME}=\n", False),
+        (f"{NAME}=\\\n", False),
+        ("", False),
+    ],
+)
+def test_only_an_empty_name_in_the_example_asks_for_a_name(
+    example: str, owns: bool, tmp_path: Path
+) -> None:
+    (tmp_path / ".env.example").write_text(example, newline="")
+
+    assert Project(tmp_path).owns_env is owns
+
+
+@pytest.mark.usefixtures("shop")
+def test_env_makes_no_file_from_nothing(inv: Inv, project: Project) -> None:
+    (project.root / ".env").unlink()
+
+    assert inv("env") == 66
+
+    assert f"There is no .env.example in {project.root} to make .env from." in inv.err()
+    assert not (project.root / ".env").exists()
+
+
+def test_env_copies_the_example_of_another_project(
+    shop: Project, inv: Inv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(shop)  # what was found before is not kept
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+    text = f"{NAME}=shop\nSECRET=x\n"
+    (shop.root / ".env.example").write_text(text)
+    (shop.root / ".env").unlink()
+
+    assert inv("env") == 0
+
+    assert inv.err() == "Made .env: a copy of .env.example\n"
+    assert (shop.root / ".env").read_text() == text
+
+
 def test_compose_takes_no_name_with_other_characters(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("COMPOSE_PROJECT_NAME=My.Shop\n")
 

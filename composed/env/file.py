@@ -68,7 +68,10 @@ def settle(project: Project, origin: Path | None, text: str, make: Make) -> tupl
 
     In a copy of the folder ``origin``, the stack gets another name, and the ids of the owner
     where the owner is another. Settings that lead to the data of ``origin`` become comments.
+    The env file of a project that does not ask for a name is left as it is.
     """
+    if not project.owns_env:
+        return text, []
     changed: list[str] = []
     if origin:
         values, generated_values = assignments(text), make()

@@ -1,5 +1,6 @@
 """The verbs that make or check the settings, check the stack, and run the tests."""
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -26,6 +27,9 @@ def env(c: Context, check: bool = False, json: bool = False) -> None:
         raise ValueWrongError("--json goes with --check.", "Type: inv env --check --json")
     project, gateway = Project.of(c), gateway_of(c)
     if not check:
+        if not os.path.lexists(project.example):
+            problem = f"There is no {project.example.name} in {project.root} to make .env from."
+            raise NotFoundError(problem, "See what Compose and the server ask for: inv env --check")
         complete_settings(project, gateway, talk=True)
         return
     from composed.doctor.env_check import check_env
