@@ -60,7 +60,7 @@ class Compose:
     ) -> None:
         self.gateway, self._files, self._keys = gateway, files, keys or {}
         self._compose_files, self._override = compose_files, override
-        self._name = name
+        self._name, self._is_checked = name, False
 
     def argv(self, *args: str) -> list[str]:
         """Return the whole command; paths in the root are short, for people to read and copy."""
@@ -74,9 +74,32 @@ class Compose:
         """Return the Compose files to name: none where Compose finds all of them by itself."""
         if not self._compose_files:
             return ()
-        if self._override and self._override.exists():
+        if self._override and self._uses(self._override):
             return (*self._compose_files.all(), self._override)
         return self._compose_files.named
+
+    def _uses(self, override: Path) -> bool:
+        """Return whether our own file is there, without what has left the Compose file since."""
+        if not override.exists():
+            return False
+        if not self._is_checked:
+            from composed.docker.override import still_fits  # noqa: PLC0415  # `inv ps` is quick
+
+            self._is_checked = True
+            if not still_fits(self.gateway, override, self.state(), self._without_override()):
+                self._override = None if self.gateway.dry else override  # a dry run keeps the file
+                return False
+        return True
+
+    def _without_override(self) -> Compose:
+        return Compose(self.gateway, self._files, self._keys, self._compose_files, None, self._name)
+
+    def state(self) -> str:
+        """Return a hash of all that the ports of the Compose files depend on."""
+        from composed.docker.override import state_of  # noqa: PLC0415  # `inv ps` is quick
+
+        files = self._compose_files.all() if self._compose_files else ()
+        return state_of(files, self._files, os.environ)
 
     def _short(self, file: Path) -> str:
         root = self.gateway.cwd
@@ -137,7 +160,20 @@ class Compose:
             key = 'Name yours in pyproject.toml: [tool.composed] compose_files = ["FILE"]'
             return SettingError(problem, f"Composed looks for {', '.join(STANDARD)}.", key)
         problem = f"docker compose {command} failed: {reason}"
+        if self._override and self._is_at_fault(self._override):
+            cure = f"Type: rm {shlex.quote(self._short(self._override))}"
+            return SettingError(
+                problem, "The cause is our file with the ports that inv chose.", cure
+            )
         return SettingError(problem, "Correct the Compose file, then type the same command again.")
+
+    def _is_at_fault(self, override: Path) -> bool:
+        """Return whether Compose can read its files without our own one, and not with it."""
+        if not override.exists():
+            return False
+        both = (self.argv("config", "--quiet"), self._without_override().argv("config", "--quiet"))
+        ours, theirs = (self.gateway.ask(argv).code for argv in both)
+        return bool(ours) and not theirs
 
     def _sample_of(self, file: Path) -> list[str]:
         """Return the commands that copy each sample of an env file."""

@@ -206,7 +206,7 @@ class Start:
 
         def override(chosen: Mapping[Published, int]) -> str:
             file = self._stack.folder / OVERRIDE
-            write_ports(self._gateway, file, model, chosen)
+            write_ports(self._gateway, file, model, chosen, self._dc.state())
             return f"in {self._stack.project.relative(file)}"
 
         give_way(
