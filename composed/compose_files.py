@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,14 @@ _ASSIGNED = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*[=:](.*)$",
 _VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-+?])([^${}]*))?\}|\$([A-Za-z_]\w*)")
 _NAMED = re.compile(r"""^["']?name["']?[ \t]*:[ \t](.*)$""", re.M)
 _NESTED, _LONGEST = 9, 4096  # rounds, as a value may have variables in it; characters
-_SKIPPED = {"node_modules", "site-packages", "tests", "test", "examples", "template", "templates"}
+_NOT_OWN = {"__pycache__", "node_modules", "site-packages"}
+_SAMPLES = {
+    "tests",
+    "test",
+    "examples",
+    "template",
+    "templates",
+}  # their Compose files start no site
 _DEPTH = 2  # sub folders of a sub folder
 
 
@@ -188,7 +195,7 @@ def _candidates(root: Path) -> Iterator[list[Path]]:
         for wanted in _FOR_A_LAPTOP:
             yield [file for file, kind in others if kind == wanted]
         yield [file for file, _ in others]
-        folders = [child for folder in folders for child in _sub_folders(folder)]
+        folders = [child for folder in folders for child in sub_folders(folder, _SAMPLES)]
 
 
 def _others(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -198,13 +205,21 @@ def _others(folder: Path) -> Iterator[tuple[Path, str]]:
             yield file, match[1] or match[2]
 
 
-def _sub_folders(folder: Path) -> list[Path]:
+def sub_folders(folder: Path, without: Collection[str] = ()) -> list[Path]:
+    """Return the folders in a folder that may hold the project's own source."""
     children = [
         child
         for child in _entries(folder)
-        if not (child.name.startswith(".") or child.name in _SKIPPED or child.is_symlink())
+        if not (child.name.startswith(".") or child.name in _NOT_OWN or child.is_symlink())
+        and child.name not in without
     ]
-    return [c for c in children if c.is_dir() and os.access(c, os.R_OK | os.X_OK)]
+    return [
+        child
+        for child in children
+        if child.is_dir()
+        and os.access(child, os.R_OK | os.X_OK)  # a database's own folder is not
+        and not (child / "pyvenv.cfg").exists()
+    ]
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -13,8 +13,10 @@ from typing import Any, Self
 from invoke import Context
 
 from composed import files
-from composed.compose_files import ComposeFiles, compose_files
+from composed.compose_files import ComposeFiles, compose_files, sub_folders, text_of
 from composed.errors import SettingError
+
+__all__ = ["MOST", "Project", "folders_of_clone", "has_tasks", "root_of", "tasks_folder", "text_of"]
 
 _VALID: dict[type[Any], str] = {
     str: 'a text, as in "web"',
@@ -22,8 +24,6 @@ _VALID: dict[type[Any], str] = {
     dict: 'names with texts, as in { DATABASE_ENGINE = "sqlite" }',
 }
 
-# Folders without a manage.py of the project's own.
-_SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 _DEPTH = 3  # sub folders of sub folders, for a manage.py that no key names
 
 _ASKS = r"^COMPOSE_PROJECT_NAME=[ \t]*(?:\"\"|'')?[ \t\r]*(?:#.*)?$"  # for a name, in .env.example
@@ -274,28 +274,8 @@ def _all_nearest(root: Path) -> list[Path]:
     for _ in range(_DEPTH + 1):
         if named := [folder for folder in folders if (folder / "manage.py").is_file()]:
             return named
-        folders = [child for folder in folders for child in _sub_folders(folder)]
+        folders = [child for folder in folders for child in sub_folders(folder)]
     return []
-
-
-def _sub_folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder that may hold the project's own source."""
-    return [
-        child
-        for child in sorted(folder.iterdir())
-        if not (child.name.startswith(".") or child.name in _SKIPPED or child.is_symlink())
-        and child.is_dir()
-        and os.access(child, os.R_OK | os.X_OK)  # a database's own folder is not
-        and not (child / "pyvenv.cfg").exists()
-    ]
-
-
-def text_of(file: Path) -> str:
-    """Return the text of a file; "" for a file that cannot be read."""
-    try:
-        return files.read(file).decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _configured(root: Path) -> dict[str, Any]:

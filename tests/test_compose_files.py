@@ -35,6 +35,7 @@ def found(root: Path, *names: str, keys: tuple[str, ...] = (), **environ: str) -
         (["docker-compose-products.yml"], ("docker-compose-products.yml", ".")),
         (["infra/compose.yml"], ("infra/compose.yml", "infra")),
         (["a/b/docker-compose.yml", "tests/compose.yml"], ("a/b/docker-compose.yml", "a/b")),
+        (["venv/pyvenv.cfg", "venv/x/compose.yml"], ("", ".")),
         (["a/docker-compose.local.yml"], ("a/docker-compose.local.yml", "a")),
         (["a/b/c/compose.yml", ".devcontainer/compose.yml"], ("", ".")),
         ([], ("", ".")),

@@ -92,11 +92,6 @@ class ComposeService(NamedTuple):
         return {self.name, *self.aliases, *filter(None, [self.container_name])}
 
     @property
-    def entry(self) -> str:
-        """The entrypoint, from the Dockerfile where the model has none."""
-        return self.entrypoint or (self.build.read().entrypoint if self.build else "")
-
-    @property
     def starts(self) -> str:
         """The entrypoint and the command; an entrypoint of the model drops the image's command."""
         own = self.build.read() if self.build and not (self.entrypoint and self.command) else None
