@@ -201,3 +201,18 @@ def test_down_keeps_a_container_that_has_the_only_file(inv: Inv, detected: Recor
     removed, stopped = (" ".join(argv[4:]) for argv in detected.ran)
     assert (removed, stopped) == ("rm --stop --force db", "stop backend")
     assert "Stopped, but not removed: backend." in inv.err()
+
+
+@pytest.mark.parametrize("verb", ["ps", "down", "logs"])
+def test_a_leftover_blocks_no_verb_while_the_settings_do_not_load(
+    verb: str, inv: Inv, detected: Recorder, project: Project
+) -> None:
+    services = {"backend": {"build": ".", "command": "gunicorn x"}}
+    detected.on("config", "--format").say(json.dumps({"services": services}))
+    detected.on("shell", "--command").say("", code=1, err="Traceback\nKeyError: 'X'\n")
+    left = project.root / ".composed/shop/file-swaps/killed"
+    left.parent.mkdir(parents=True)
+    left.touch()
+
+    assert inv(verb) == 0
+    assert left.exists()  # for a verb that knows the file

@@ -1,5 +1,6 @@
 """Docker mode: the parts of a stack that Compose runs."""
 
+import contextlib
 import functools
 
 from composed.calls import Calls
@@ -108,7 +109,8 @@ class DockerStack(Stack):
     def clean_up(self) -> None:
         if not self.gateway.dry:
             left = Calls(self.gateway, self.folder / SWAPS).abandoned()
-            if left and isinstance(self.store, MountedFileStore):
-                self.store.clean_up()
+            with contextlib.suppress(ComposedError):  # the file is not known: later
+                if left and isinstance(self.store, MountedFileStore):
+                    self.store.clean_up()
             self._dc.end_abandoned(self._calls)
             self._database.clean_up()
