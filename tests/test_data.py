@@ -865,6 +865,28 @@ def test_destroy_removes_all_of_the_project(inv: Inv, recorder: Recorder, projec
     assert (project.root / ".env").exists()
 
 
+@pytest.mark.parametrize("verb", ["db.reset", "destroy"])
+def test_the_way_back_is_named_also_if_the_last_step_fails(
+    verb: str, inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    services = json.loads(model(backend=0, db=0))["services"]
+    services["backend"] |= {"image": "shop"}
+    services["worker"] = {"image": "shop"}
+    services["db"]["volumes"] = [{"type": "volume", "source": "db-data"}]
+    volumes = {"db-data": {"name": "shop_db-data"}}
+    text = json.dumps({"services": services, "volumes": volumes})
+    recorder.on("config", "--format").say(text)
+    recorder.on("ps", "--services").say("worker\ndb\n")
+    recorder.on("restart", "worker").say(code=1)
+    recorder.on("network", "ls").say("n\n")
+    recorder.on("network", "rm").say(code=1, err="has active endpoints\n")
+
+    assert inv(verb, "--yes") != 0
+
+    (name,) = snapshot_names(project)
+    assert f"To bring the data back: inv db.restore --name {name}\n" in inv.err()
+
+
 def test_destroy_fails_when_the_engine_refuses(inv: Inv, recorder: Recorder) -> None:
     recorder.on("network", "ls").say("n\n")
     recorder.on("network", "rm").say(code=1, err="has active endpoints\n")

@@ -129,9 +129,11 @@ def _replace(
             of = dump.database if dump else ""
             taken = _take(stack, database, "", f"before {verb}", verify=verify, of=of)
         database.swap()
-    if workers := stack.restart_workers():
-        say(f"Restarted, since their data was replaced: {', '.join(workers)}")
-    _say_the_way_back(taken)
+    try:
+        if workers := stack.restart_workers():
+            say(f"Restarted, since their data was replaced: {', '.join(workers)}")
+    finally:  # the data was replaced, whether or not the workers start
+        _say_the_way_back(taken)
     return facts
 
 
@@ -222,9 +224,11 @@ def _last_snapshots(stack: Stack, verb: str, *, safety: bool, verify: bool) -> I
                 problem = f"No snapshot could be taken, so nothing was removed. {error}"
                 cure = f"Without one, for good: inv {verb} --no-snapshot --yes"
                 raise RefusedError(problem, cure) from None
-        yield
-    for snapshot in taken:
-        _say_the_way_back(snapshot)
+        try:
+            yield
+        finally:  # a removal that fails may have removed the data already
+            for snapshot in taken:
+                _say_the_way_back(snapshot)
 
 
 def _take_all(stack: Stack, reason: str, *, verify: bool) -> list[Snapshot]:
