@@ -50,6 +50,8 @@ def test_variables_and_a_mount_show_a_database_with_another_image() -> None:
 
     assert databases(services(data=data)) == ["data"]
     assert databases(services(data=data | {"volumes": []})) == []
+    settings = mount | {"type": "bind", "target": "/etc/postgresql/postgresql.conf"}
+    assert databases(services(data=data | {"volumes": [settings]})) == []
 
 
 @pytest.mark.parametrize(

@@ -351,6 +351,10 @@ def test_a_health_check_of_the_dockerfile_counts(shop: Project) -> None:
         ("postgres:18", {**DATA, "target": "/var/lib/postgresql"}, {}, True),
         ("postgres:15", {**DATA, "target": "/data"}, {"PGDATA": "/data/pg"}, True),
         ("bitnami/postgresql", {**DATA, "target": "/bitnami/postgresql"}, {}, True),
+        ("docker.io/bitnami/postgresql:17", {**DATA, "target": "/bitnami"}, {}, True),
+        ("postgres:15", {**DATA, "target": "/etc/postgresql/postgresql.conf"}, {}, False),
+        ("postgres:15", {**DATA, "target": "/var/lib/postgresql/data/pg.conf"}, {}, False),
+        ("postgres:15", {**DATA, "target": "/var/lib/postgres/data"}, {}, False),
     ],
 )
 def test_a_volume_keeps_the_data(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from composed.docker.model import ComposeService, Model
+from composed.docker.volatile import holds_data
 from composed.project import Project, text_of
 
 _POSTGRESQL = re.compile("postgres|postgis|pgvector|timescale|pgautoupgrade")
@@ -69,7 +70,7 @@ def runs_postgresql(service: ComposeService) -> bool:
 
     An image with another name counts where it gets the variables and has the mount.
     """
-    has_data = any("postgres" in mount.target for mount in service.mounts)
+    has_data = any(holds_data(mount, service) for mount in service.mounts)
     if "POSTGRES_PASSWORD" in service.environment and has_data:
         return True
     return any(_POSTGRESQL.search(n) and not _NO_SERVER.search(n) for n in _images(service))

@@ -18,6 +18,8 @@ from composed.docker.model import ComposeService, Mount
 from composed.gateway import Gateway
 
 POSTGRESQL = "/var/lib/postgresql"
+BITNAMI = "/bitnami/postgresql"
+_OTHER_PLACES = (BITNAMI, "/home/postgres/pgdata", "/var/lib/pgsql")  # Timescale's, Red Hat's
 # Where the images of other databases keep the data; PostgreSQL's have the variable PGDATA.
 FOLDERS = {"mysql": "/var/lib/mysql", "mariadb": "/var/lib/mysql", "mongo": "/data/db"}
 _FORMAT = (
@@ -83,7 +85,8 @@ def _is_in(path: str, folder: str) -> bool:
 
 def data_folder(service: ComposeService) -> str:
     """Return the folder of PostgreSQL's data in the container."""
-    return service.environment.get("PGDATA") or _DATA
+    of_bitnami = "bitnami" in service.image.split("/")
+    return service.environment.get("PGDATA") or (BITNAMI if of_bitnami else _DATA)
 
 
 def keeps_data(service: ComposeService) -> bool:
@@ -98,4 +101,11 @@ def _keeps(mount: Mount, service: ComposeService) -> bool:
     version = re.search(r":(\d+)", service.image)
     if version and int(version[1]) < 18 and str(target) == POSTGRESQL:
         return not data.is_relative_to(_DATA)  # the image's own volume hides that part
-    return data.is_relative_to(target) or "postgres" in mount.target
+    return holds_data(mount, service)
+
+
+def holds_data(mount: Mount, service: ComposeService) -> bool:
+    """Return whether PostgreSQL's data would be in the mount, and not a file of its settings."""
+    is_place = any(_is_in(mount.target, place) for place in (POSTGRESQL, *_OTHER_PLACES))
+    is_file = bool(PurePosixPath(mount.target).suffix)
+    return _is_in(data_folder(service), mount.target) or (is_place and not is_file)
