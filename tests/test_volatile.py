@@ -13,11 +13,16 @@ from tests.samples import DB_ROW, DC, PS_ROW, Inv, ps_answer
 
 NAMELESS = "0a" * 32
 DATA = "/var/lib/postgresql/data"
+MYSQL = "/var/lib/mysql"
 POSTGRES = {"service": "db", "image": "postgres:15", "env": [f"PGDATA={DATA}"]}
 
 
 def volume(name: str, path: str = DATA) -> dict[str, str]:
     return {"Type": "volume", "Name": name, "Destination": path}
+
+
+OTHER = {"service": "m", "mounts": [volume(NAMELESS, MYSQL)]}
+FOUND, MSSQL = Volatile("m", NAMELESS, MYSQL), Volatile("m", "", "/var/opt/mssql/data")
 
 
 def prepare(recorder: Recorder, *rows: dict[str, Any]) -> None:
@@ -53,7 +58,29 @@ def prepare(recorder: Recorder, *rows: dict[str, Any]) -> None:
             },
             [Volatile("m", NAMELESS, "/var/lib/mysql")],
         ),
+        (OTHER | {"image": "localhost:5000/mysql"}, [FOUND]),
+        (OTHER | {"image": "mysql@sha256:0123"}, [FOUND]),
+        (OTHER | {"image": "localhost:5000/mysql:8@sha256:0123"}, [FOUND]),
+        (OTHER | {"image": "shop-db", "declared": {MYSQL: {}}}, [FOUND]),
+        (OTHER | {"image": "sha256:0123", "declared": {"/a": {}, MYSQL: {}}}, [FOUND]),
+        (OTHER | {"image": "shop-db"}, []),
+        (OTHER | {"image": "mcr.microsoft.com/mssql/server:2022", "mounts": []}, [MSSQL]),
+        (OTHER | {"image": "bitnami/mysql", "mounts": [volume("own", "/bitnami/mysql")]}, []),
+        (OTHER | {"image": "bitnami/mysql", "mounts": [volume("o", "/bitnami/mysql/data")]}, []),
+        (
+            OTHER
+            | {"image": "docker.io/bitnami/postgresql:17", "declared": {"/bitnami/postgresql": {}}}
+            | {"mounts": [volume(NAMELESS, "/bitnami/postgresql")]},
+            [Volatile("m", NAMELESS, "/bitnami/postgresql")],
+        ),
+        (
+            OTHER | {"image": "shop-db", "env": ["BITNAMI_APP_NAME=mariadb"], "mounts": []},
+            [Volatile("m", "", "/bitnami/mariadb/data")],
+        ),
         ({"service": "cache", "image": "redis:8", "mounts": [volume(NAMELESS, "/data")]}, []),
+        (OTHER | {"image": "bitnami/redis", "env": ["BITNAMI_APP_NAME=redis"]}, []),
+        # A backend gets the variables of the database too.
+        (OTHER | {"image": "shop", "env": ["MYSQL_PASSWORD=x", "POSTGRES_PASSWORD=x"]}, []),
     ],
 )
 def test_the_mount_of_the_data_decides(

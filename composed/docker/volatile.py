@@ -21,7 +21,20 @@ POSTGRESQL = "/var/lib/postgresql"
 BITNAMI = "/bitnami/postgresql"
 _OTHER_PLACES = (BITNAMI, "/home/postgres/pgdata", "/var/lib/pgsql")  # Timescale's, Red Hat's
 # Where the images of other databases keep the data; PostgreSQL's have the variable PGDATA.
-FOLDERS = {"mysql": "/var/lib/mysql", "mariadb": "/var/lib/mysql", "mongo": "/data/db"}
+FOLDERS = {
+    "mysql": "/var/lib/mysql",
+    "mysql-server": "/var/lib/mysql",
+    "mariadb": "/var/lib/mysql",
+    "percona": "/var/lib/mysql",
+    "percona-server": "/var/lib/mysql",
+    "mongo": "/data/db",
+}
+_RARE = {
+    "mssql": "/var/opt/mssql/data",
+    "oracle-xe": "/opt/oracle/oradata",
+    "oracle-free": "/opt/oracle/oradata",
+}
+_BITNAMI = re.compile("postgresql|mysql|mariadb|mongodb")  # its other images hold no database
 _FORMAT = (
     '{"service":{{json (index .Config.Labels "com.docker.compose.service")}},'
     '"image":{{json .Config.Image}},"env":{{json .Config.Env}},"mounts":{{json .Mounts}},'
@@ -64,9 +77,7 @@ def _uploads(row: Mapping[str, Any], backend: str) -> Volatile | None:
 
 
 def _in_container(row: Mapping[str, Any]) -> Volatile | None:
-    variables = dict(line.partition("=")[::2] for line in row.get("env") or ())
-    image = str(row.get("image")).rpartition("/")[2].partition(":")[0]
-    if not (data := variables.get("PGDATA") or FOLDERS.get(image, "")):
+    if not (data := _folder(row)):
         return None
     mounts = [mount for mount in row.get("mounts") or () if _is_in(data, mount["Destination"])]
     mounts.sort(key=lambda mount: len(mount["Destination"]))
@@ -77,6 +88,26 @@ def _in_container(row: Mapping[str, Any]) -> Volatile | None:
     if kind in ("bind", "tmpfs") or kept or in_memory:
         return None
     return Volatile(row["service"], name, mount.get("Destination", data))
+
+
+def _folder(row: Mapping[str, Any]) -> str:
+    """Return the folder of a database's data; "" for a container of another program.
+
+    A variable or a volume of the image tells more than the name, which a project may choose.
+    """
+    variables: dict[str, str] = dict(line.partition("=")[::2] for line in row.get("env") or ())
+    if data := variables.get("PGDATA"):
+        return data
+    *path, name = str(row.get("image")).partition("@")[0].split("/")
+    name, source = name.partition(":")[0], "".join(path[-1:])
+    of_bitnami = name if source.startswith("bitnami") else ""
+    if _BITNAMI.match(app := variables.get("BITNAMI_APP_NAME") or of_bitnami):
+        return f"/bitnami/{app.partition('-')[0]}/data"
+    known = FOLDERS | _RARE
+    places = (POSTGRESQL, *_OTHER_PLACES, *known.values())
+    declared: list[str] = sorted(row.get("declared") or ())
+    own = (path for path in declared if any(_is_in(path, place) for place in places))
+    return next(own, "") or known.get(name) or known.get(source, "")
 
 
 def _is_in(path: str, folder: str) -> bool:
