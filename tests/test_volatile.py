@@ -104,6 +104,18 @@ def test_down_only_stops_a_database_whose_data_would_be_lost(inv: Inv, recorder:
     )
 
 
+def test_down_ends_what_has_left_the_file_by_id(inv: Inv, recorder: Recorder) -> None:
+    prepare(recorder, POSTGRES | {"service": "olddb", "mounts": [volume(NAMELESS)]})
+    rows = [{**DB_ROW, "Service": name, "ID": f"id-{name}"} for name in ("olddb", "oldweb")]
+    recorder.on("ps", "--all", "--format").say(ps_answer(PS_ROW, DB_ROW, *rows))
+
+    assert inv("down") == 0
+
+    assert recorder.lines("run") == [f"{DC} rm --stop --force backend db"]
+    assert recorder.lines("ask")[-2:] == ["docker stop id-olddb id-oldweb", "docker rm id-oldweb"]
+    assert "Stopped, but not removed: olddb." in inv.err()
+
+
 @pytest.mark.usefixtures("postgres")
 def test_the_last_snapshot_is_of_the_volume_without_a_name(inv: Inv, recorder: Recorder) -> None:
     prepare(recorder, POSTGRES | {"mounts": [volume(NAMELESS)]})

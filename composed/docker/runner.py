@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from composed.data.connection import recorded
 from composed.docker import engine
-from composed.docker.compose import Compose
+from composed.docker.compose import EVERY_PROFILE, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.follow import check_not_lost, only_in_container
 from composed.docker.store import check_owners
@@ -56,17 +56,32 @@ class ComposeRunner(Runner):
         return kept | ({backend} if only_in_container(self._stack, self._dc) else set())
 
     def _down_without(self, kept: set[str]) -> int:
-        others = sorted({service.service for service in self.ps()} - kept)
+        found = self.ps()
+        known = {*self._dc.services(EVERY_PROFILE)}
+        others = sorted({service.service for service in found} & known - kept)
+        gone = [service for service in found if service.service not in known]
         with self._stack.locked(), self._stack.stopping():
             if others:
                 self._dc.run_or_end("rm", "--stop", "--force", *others)
-            self._dc.run_or_end("stop", *sorted(kept))
+            if stopped := sorted(kept & known):
+                self._dc.run_or_end("stop", *stopped)
+            self._end_orphans(gone, kept)
         say(
             f"Stopped, but not removed: {', '.join(sorted(kept))}. The Compose file names no "
             "volume for the data, which would end with the container.\n"
             "  To remove the data too: inv down --volumes"
         )
         return 0
+
+    def _end_orphans(self, orphans: Sequence[Service], kept: set[str]) -> None:
+        """Stop the containers of services that have left the file, and remove all but the kept.
+
+        By their ids: Compose knows no such service.
+        """
+        if ids := [service.container for service in orphans]:
+            self._dc.output(["docker", "stop", *ids], effect=True)
+        if ids := [service.container for service in orphans if service.service not in kept]:
+            self._dc.output(["docker", "rm", *ids], effect=True)
 
     def ps(self) -> list[Service]:
         lines = self._dc.ask("ps", "--all", "--format", "json")
