@@ -28,6 +28,15 @@ def only(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
     return recorder
 
 
+@pytest.fixture
+def nameless(only: Recorder) -> Recorder:
+    """Let the file be in a volume to which the Compose file gives no name."""
+    volumes = [{"type": "volume", "target": "/gone", "volume": {}}]
+    web = {"build": ".", "command": "gunicorn x", "volumes": volumes}
+    only.on("config", "--format").say(json.dumps({"name": "shop", "services": {"backend": web}}))
+    return only
+
+
 def ask_django(inv: Inv, recorder: Recorder) -> None:
     assert inv("db.snapshot") == 78
     recorder.calls.clear()
@@ -95,6 +104,24 @@ def test_nothing_is_removed_without_consent_to_the_loss(
     assert "only the container of backend has Django's database, /gone/db.sqlite3" in inv.err()
     assert only.ran == []
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
+
+
+def test_down_keeps_a_file_in_a_volume_without_a_name(inv: Inv, nameless: Recorder) -> None:
+    ask_django(inv, nameless)
+
+    assert inv("down") == 0
+
+    assert nameless.lines("run") == [f"{DC} stop backend"]
+    assert inv("migrate", "--no-snapshot") == 0  # a one-off would get a volume of its own
+    assert " exec " in nameless.lines("run")[-1]
+
+
+def test_a_new_container_gets_the_volume_of_the_old_one(inv: Inv, nameless: Recorder) -> None:
+    ask_django(inv, nameless)
+
+    assert inv("restart") == 0
+    assert " --force-recreate" in next(line for line in nameless.lines("run") if " up " in line)
+    assert inv("down", "--volumes", "--yes") == 77
 
 
 @pytest.mark.parametrize(("named", "kept"), [(False, True), (True, False)])

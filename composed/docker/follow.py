@@ -52,27 +52,39 @@ def file_on_host(service: ComposeService, path: str) -> Path | None:
     return Path(mount.source, PurePosixPath(path).relative_to(mount.target))
 
 
-def ends_with_container(found: Connection, service: ComposeService) -> bool:
-    """Return whether Django uses a SQLite file that only the container has."""
-    return found.vendor == "sqlite" and found.name[:1] == "/" and not _mount_of(service, found.name)
+def ends_with_container(
+    found: Connection, service: ComposeService, *, renewed: bool = False
+) -> bool:
+    """Return whether Django uses a SQLite file that only the container has.
+
+    A volume without a name is of one container; a ``renewed`` container gets it from the old one.
+    """
+    if found.vendor != "sqlite" or found.name[:1] != "/":
+        return False
+    mount = _mount_of(service, found.name)
+    return not mount or (mount.type == "volume" and not mount.source and not renewed)
 
 
-def only_in_container(stack: Stack, dc: Compose) -> str:
-    """Return the path of a SQLite file of Django that only the container has; "" for none."""
+def only_in_container(stack: Stack, dc: Compose, *, renewed: bool = False) -> str:
+    """Return the path of a SQLite file of Django that only the container has; "" for none.
+
+    With ``renewed``, of a file that a container which Compose makes anew would not have.
+    """
     kept = recorded(stack)
     if not kept or kept[0].vendor != "sqlite":
         return ""
     backend = dc.model().service(stack.project.backend)
-    return kept[0].name if ends_with_container(kept[0], backend) else ""
+    return kept[0].name if ends_with_container(kept[0], backend, renewed=renewed) else ""
 
 
-def check_not_lost(stack: Stack, dc: Compose, deed: str) -> None:
+def check_not_lost(stack: Stack, dc: Compose, deed: str, *, renewed: bool = False) -> None:
     """Raise :class:`RefusedError` where ``deed`` would end the container with the only SQLite file.
 
-    ``deed`` is a sentence without its end, such as "A restart makes a new container".
+    ``deed`` is a sentence without its end, such as "A restart makes a new container". For
+    ``renewed``, see :func:`only_in_container`.
     """
-    name = stack.project.backend
-    if (path := only_in_container(stack, dc)) and dc.ask("ps", "--all", "--quiet", name).strip():
+    name, path = stack.project.backend, only_in_container(stack, dc, renewed=renewed)
+    if path and dc.ask("ps", "--all", "--quiet", name).strip():
         problem = f"{deed}, and only the container of {name} has Django's database, {path}."
         copy = f"Save the file: inv dc -- cp {name}:{path} ."
         raise RefusedError(problem, copy, "Then mount the folder of that file in the Compose file.")

@@ -29,7 +29,7 @@ class ComposeRunner(Runner):
 
     def restart(self, options: UpOptions) -> list[Service]:
         """Recreate the containers: ``docker compose restart`` would keep the old settings."""
-        check_not_lost(self._stack, self._dc, "A restart makes new containers")
+        check_not_lost(self._stack, self._dc, "A restart makes new containers", renewed=True)
         if not options.services and (strays := self._strays()):
             options = replace(options, services=[*self._dc.services(), *strays])
         return self._up(options, "--force-recreate")

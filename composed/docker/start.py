@@ -79,7 +79,7 @@ class Start:
         backend = self._stack.project.backend
         # A new container would not have the only SQLite file.
         is_there = not recreate and any(service.service == backend for service in before)
-        keeps = is_there and only_in_container(self._stack, self._dc)
+        keeps = is_there and only_in_container(self._stack, self._dc, renewed=True)
         options = [*recreate, *(["--no-recreate"] if keeps else [])]
         words = ("up", "--detach", *self._build(current), *options, *services)
         for _ in range(STARTS):
@@ -199,7 +199,7 @@ class Start:
         written = self._dc.written_model()
         for port in (one.port for one in taken if one.service == self._stack.project.backend):
             deed = f"Port {port} is taken, another port needs a new container"
-            check_not_lost(self._stack, self._dc, deed)
+            check_not_lost(self._stack, self._dc, deed, renewed=True)
         is_ours = self._stack.project.owns_env  # else no setting may be written
         named = {port: written.setting_of_port(port, values) if is_ours else "" for port in taken}
         avoid, strict = {port.port for port in model.published()}, self._options.strict_ports
