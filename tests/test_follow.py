@@ -179,6 +179,23 @@ def test_without_an_answer_of_django_the_service_counts(inv: Inv, detected: Reco
     assert "Which database Django uses is not known: KeyError: 'X'" in inv.err()
 
 
+def test_without_an_answer_of_django_its_last_answer_counts(
+    inv: Inv, detected: Recorder, project: Project
+) -> None:
+    say(detected, vendor="sqlite", name="/app/db.sqlite3")
+    file = project.root / "server/db.sqlite3"
+    with closing(sqlite3.connect(file)) as live, live:
+        live.execute("CREATE TABLE note (text)")
+    assert inv("db.snapshot", "--name", "one") == 0
+    detected.on("shell", "--command").say("", code=1, err="Traceback\nKeyError: 'X'\n")
+    (project.root / "server/.env").write_text("A=1\n")
+
+    assert inv("db.snapshot", "--name", "two") == 0
+
+    assert "is not known: KeyError: 'X'\n  Taken from its last answer: sqlite, /app/" in inv.err()
+    assert json.loads((project.snapshots / "two/manifest.json").read_text())["engine"] == "sqlite"
+
+
 def test_without_an_answer_and_without_a_service_the_reason_is_shown(
     inv: Inv, detected: Recorder
 ) -> None:

@@ -1,7 +1,10 @@
 """Docker mode: the parts of a stack that Compose runs."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
+from typing import TYPE_CHECKING
 
 from composed.calls import Calls
 from composed.docker.compose import compose_of
@@ -18,6 +21,9 @@ from composed.gateway import Gateway
 from composed.project import Project
 from composed.stack import Report, Runner, Stack, Store, Volume
 from composed.terminal import say
+
+if TYPE_CHECKING:  # `inv ps` has to be quick
+    from composed.data.connection import Connection
 
 
 class DockerStack(Stack):
@@ -48,19 +54,12 @@ class DockerStack(Stack):
         """
         if not self.follows_django:
             return self.belongings
-        from composed.data import connection  # noqa: PLC0415
         from composed.docker.follow import check, file_on_host  # noqa: PLC0415
         from composed.docker.model import Model  # noqa: PLC0415
 
         text = self._dc.ask("config", "--format", "json")
         model = Model.resolved(text)
-        try:
-            found = connection.connection(self, text)
-        except connection.UnknownError as reason:
-            unknown = f"Which database Django uses is not known: {reason}"
-            if not self.project.database:
-                raise NotReadyError(unknown, "Type: inv manage -- check") from reason
-            say(unknown)
+        if not (found := self._of_django(text)):
             return self.belongings
         backend = model.service(self.project.backend)
         if found.vendor == "sqlite" and (file := file_on_host(backend, found.name)):
@@ -68,6 +67,26 @@ class DockerStack(Stack):
         check(found, model, self.project.database)
         self._database.follow(found.name)
         return self.belongings
+
+    def _of_django(self, about: str) -> Connection | None:
+        """Return Django's answer, else its last one; None to take the service where it gave none.
+
+        The service may be another, idle database, so an old answer tells more.
+        """
+        from composed.data import connection  # noqa: PLC0415
+
+        try:
+            return connection.connection(self, about)
+        except connection.UnknownError as reason:
+            unknown = f"Which database Django uses is not known: {reason}"
+            if kept := connection.recorded(self):
+                last = kept[0]
+                say(f"{unknown}\n  Taken from its last answer: {last.vendor}, {last.name}")
+                return last
+            if not self.project.database:
+                raise NotReadyError(unknown, "Type: inv manage -- check") from reason
+            say(unknown)
+            return None
 
     def check_owner(self) -> None:
         check_owner(self._dc, self.name, self.project.compose.folder)
