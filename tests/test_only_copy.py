@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from composed.docker.volatile import POSTGRESQL
+from composed.gateway import Answer
 from composed.project import Project
 from tests.recorder import Recorder
 from tests.samples import DB_ROW, DC, PS_ROW, Inv, ps_answer
@@ -122,6 +124,55 @@ def test_a_new_container_gets_the_volume_of_the_old_one(inv: Inv, nameless: Reco
     assert inv("restart") == 0
     assert " --force-recreate" in next(line for line in nameless.lines("run") if " up " in line)
     assert inv("down", "--volumes", "--yes") == 77
+
+
+@pytest.fixture
+def beside(only: Recorder) -> dict[str, Any]:
+    """Return the services of a model with a database that Django does not use, in a volume."""
+    mounts = [{"type": "volume", "source": "rows", "target": "/var/lib/mysql"}]
+    services: dict[str, Any] = {"backend": {"build": ".", "command": "gunicorn x"}}
+    services["other"] = {"image": "mysql:8", "volumes": mounts}
+    volumes = {key: {"name": f"shop_{key}"} for key in ("rows", "file", "db")}
+    only.on("config", "--format").do(
+        lambda _: Answer(0, json.dumps({"services": services, "volumes": volumes}), "")
+    )
+    only.on("volume", "ls", "--format").say("shop_rows shop\nshop_file shop\n")
+    return services
+
+
+@pytest.mark.parametrize("verb", ["destroy", "down --volumes"])
+def test_the_volume_of_a_file_is_not_removed_for_an_idle_database(
+    verb: str, inv: Inv, only: Recorder, beside: dict[str, Any]
+) -> None:
+    del beside["other"]
+    beside["backend"]["volumes"] = [{"type": "volume", "source": "file", "target": "/gone"}]
+    beside["db"] = {"image": "postgres:15"}
+    for volumes in ([], [{"type": "volume", "source": "db", "target": POSTGRESQL}]):
+        beside["db"]["volumes"] = volumes
+
+        assert inv(*verb.split(), "--yes") == 77
+
+        assert "Django uses SQLite, /gone/db.sqlite3, in no folder of this" in inv.err()
+    assert only.ran == []
+    assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
+
+
+@pytest.mark.parametrize("image", ["mysql:8", "postgres:15", "mongo"])
+@pytest.mark.parametrize("verb", ["destroy", "down --volumes"])
+def test_another_database_is_not_removed_without_a_snapshot(
+    verb: str, image: str, inv: Inv, only: Recorder, beside: dict[str, Any]
+) -> None:
+    beside["other"]["image"] = image
+    beside["backend"]["depends_on"] = {"db": {"condition": "service_started"}}
+    beside["db"] = {"image": "postgres:15"}
+    answer = {"vendor": "postgresql", "name": "shop", "host": "db"}
+    only.on("shell", "--command").say(f"composed: {json.dumps(answer)}\n")
+
+    assert inv(*verb.split(), "--yes") == 77
+
+    assert "other is another database, in the volume shop_rows, which no verb" in inv.err()
+    assert only.ran == []
+    assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
 
 
 @pytest.mark.parametrize(("named", "kept"), [(False, True), (True, False)])

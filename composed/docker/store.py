@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.follow import check_not_lost
+from composed.docker.follow import check_not_lost, only_in_container
 from composed.docker.volatile import volatile
-from composed.errors import Interrupted, RefusedError
+from composed.errors import Interrupted, OtherDatabaseError, RefusedError
 from composed.stack import Belongings, Stack, Store
 
 if TYPE_CHECKING:  # `inv ps` has to be quick
     from composed.database import Database
+    from composed.docker.model import Model
 
 # How to list and remove each kind; containers first, since they use the rest.
 KINDS = (
@@ -50,9 +51,16 @@ class VolumeStore(Store, Belongings):
         """Raise :class:`RefusedError` for a database that no dump can save."""
         from composed.docker.volume.server import temporary_server  # noqa: PLC0415
 
-        check_not_lost(self._stack, self._dc, "The container goes")
-        if not self._database.name:  # a kind of database that cannot be saved is refused here
+        with contextlib.suppress(OtherDatabaseError):  # of a file in the container, below
             _ = self._stack.store
+        check_not_lost(self._stack, self._dc, "The container goes")
+        _ = self._stack.store  # a kind of database that cannot be saved is refused here
+        model = self._dc.model()
+        for name, volume in self._unsaved(model).items():
+            problem = f"{name} is another database, in {volume}, which no verb can save."
+            own = f"Save it with a program of its own: inv shell --service {name}"
+            raise RefusedError(problem, own, "Save the database of Django: inv db.snapshot")
+        if not (self._database.name and self._exists(model)):
             yield {}
             return
         user, live = self._database.login
@@ -99,10 +107,40 @@ class VolumeStore(Store, Belongings):
                 raise
 
     def has_data(self) -> bool:
+        """Return whether a volume with a database exists; True where it may have no name."""
+        model = self._dc.model()
+        if self._exists(model) or self._unsaved(model):
+            return True
+        if not self._stack.follows_django:
+            return False
+        kept = {volume.name for volume in model.volumes.values() if not volume.external}
+        # Django may have a file in a volume of any service.
+        return not self._dc.volumes().keys().isdisjoint(kept) or bool(
+            only_in_container(self._stack, self._dc)
+        )
+
+    def _exists(self, model: Model) -> bool:
         """Return whether a named volume of the service exists; True without a named volume."""
-        mounts = self._dc.model().service(self._database.name).mounts
+        mounts = model.service(self._database.name).mounts
         names = [mount.volume for mount in mounts if mount.volume]
         return not names or not self._dc.volumes().keys().isdisjoint(names)
+
+    def _unsaved(self, model: Model) -> dict[str, str]:
+        """Return the volumes that go with the data of other databases, by service, in words."""
+        from composed.docker import detection  # noqa: PLC0415  # few verbs need it
+
+        backend = self._stack.project.backend
+        no_server = {self._database.name, backend, *detection.same_image(model, backend)}
+        found = {
+            one.service: "a volume without a name" if one.volume else "its container"
+            for one in volatile(self._stack.gateway, self._stack.name)
+        }
+        going = self._dc.volumes().keys() - {v.name for v in model.volumes.values() if v.external}
+        for service in model.services.values():
+            names = [mount.volume for mount in service.mounts if mount.volume in going]
+            if names and detection.is_database(service):
+                found[service.name] = f"the volume {names[0]}"
+        return {name: place for name, place in found.items() if name not in no_server}
 
     def holdings(self) -> list[str]:
         """Return the volumes of the project, with the old volumes of upgrades."""
