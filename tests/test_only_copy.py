@@ -14,6 +14,18 @@ from tests.samples import DB_ROW, DC, PS_ROW, Inv, ps_answer
 
 NAMELESS = "0a" * 32
 UPLOADS = "/app/media"
+FILE = "/gone/db.sqlite3"
+STOP, DOWN = f"{DC} stop backend", f"{DC} down --remove-orphans"
+
+
+def say(recorder: Recorder, vendor: str, name: str) -> None:
+    """Let Django answer; an empty ``vendor`` is a Django that does not start."""
+    answer = {"vendor": vendor, "name": name, "host": "db"}
+    prepared = recorder.on("shell", "--command")
+    if vendor:
+        prepared.say(f"composed: {json.dumps(answer)}\n")
+    else:
+        prepared.say(code=1, err="Traceback\nKeyError: 'X'\n")
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +37,7 @@ def only(project: Project, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) 
     recorder.on("config", "--format").say(json.dumps({"name": "shop", "services": services}))
     recorder.on("ps", "--all", "--format").say(ps_answer(PS_ROW))
     recorder.on("ps", "--all", "--quiet", "backend").say("c1\n")
-    answer = {"vendor": "sqlite", "name": "/gone/db.sqlite3", "host": ""}
-    recorder.on("shell", "--command").say(f"composed: {json.dumps(answer)}\n")
+    say(recorder, "sqlite", FILE)
     return recorder
 
 
@@ -108,6 +119,109 @@ def test_nothing_is_removed_without_consent_to_the_loss(
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
 
 
+def change_settings(project: Project) -> None:
+    (project.root / "server/.env").write_text("A=1\n")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "last"),
+    [
+        ("sqlite", FILE, STOP),
+        ("sqlite", ":memory:", DOWN),
+        ("postgresql", "shop", DOWN),
+    ],
+)
+def test_down_asks_the_django_of_a_plain_docker_compose_up(
+    vendor: str, name: str, last: str, inv: Inv, only: Recorder, project: Project
+) -> None:
+    say(only, vendor, name)
+
+    assert inv("down") == 0
+
+    assert only.lines("run") == [last]
+    assert any(" exec " in line and " shell " in line for line in only.lines("ask"))
+    # A container may be older than the settings, for which other verbs ask.
+    assert not (project.root / ".composed/shop/django.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "last"),
+    [("sqlite", "postgresql", DOWN), ("postgresql", "sqlite", STOP), ("sqlite", "", STOP)],
+)
+def test_down_trusts_an_old_answer_only_without_a_new_one(
+    before: str, now: str, last: str, inv: Inv, only: Recorder, project: Project
+) -> None:
+    say(only, before, FILE)
+    inv("db.snapshot")
+    change_settings(project)
+    only.calls.clear()
+    say(only, now, FILE)
+
+    assert inv("down") == 0
+
+    assert only.lines("run") == [last]
+
+
+def test_down_stops_a_backend_of_which_nothing_is_known(inv: Inv, only: Recorder) -> None:
+    say(only, "", "")
+    mail = {**PS_ROW, "Service": "mail"}
+    web = {"build": ".", "command": "gunicorn x"}
+    model = {"name": "shop", "services": {"backend": web, "mail": {"image": "mail"}}}
+    only.on("config", "--format").say(json.dumps(model))
+    only.on("config", "--services").say("backend\nmail\n")
+    only.on("ps", "--all", "--format").say(ps_answer(PS_ROW, mail))
+
+    assert inv("down") == 0
+
+    assert only.lines("run") == [f"{DC} rm --stop --force mail", STOP]
+    assert inv.err().endswith(
+        "Stopped, but not removed: backend. Django gives no answer, so its database may be a SQLite"
+        " file that only this container has.\n"
+        "  To remove the container too: inv dc -- rm --force backend\n"
+    )
+
+
+def test_django_is_not_asked_where_the_answer_is_known(
+    inv: Inv, only: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_django(inv, only)
+    assert inv("down") == 0  # the record is fresh
+    change_settings(project)
+    only.on("ps", "--all", "--quiet", "backend").say("")
+    assert inv("down") == 0  # there is no container
+    named = replace(project, backend="", database="db")
+    monkeypatch.setattr(Project, "of", lambda _c: named)
+    assert inv("down") == 0  # a key names PostgreSQL
+
+    assert not any("shell" in line for line in only.lines("ask"))
+
+
+@pytest.mark.parametrize("kind", ["A", "C", "D"])
+def test_a_django_that_never_answered_can_be_corrected(kind: str, inv: Inv, only: Recorder) -> None:
+    say(only, "", "")
+    changes = f"C /usr\n{kind} /srv/db.sqlite3\nA /usr/lib/sqlite3/base.cpython-313.pyc\n"
+    only.on("docker", "diff").say(changes)
+    has_file = kind != "D"
+
+    assert inv("restart") == (77 if has_file else 0)
+    assert ("has Django's database, /srv/db.sqlite3" in inv.err()) == has_file
+    only.calls.clear()
+    assert inv("up") == 0
+    (up,) = (line for line in only.lines("run") if " up " in line)
+    assert (" --no-recreate" in up) == has_file
+    assert ("only that of backend has Django's database, /srv/db." in inv.err()) == has_file
+
+
+def test_the_start_of_another_service_asks_nothing(inv: Inv, only: Recorder) -> None:
+    model = {"name": "shop", "services": {"backend": {"build": "."}, "mail": {"image": "mail"}}}
+    only.on("config", "--format").say(json.dumps(model))
+    only.on("docker", "diff").say("A /srv/db.sqlite3\n")
+
+    inv("up", "--service", "mail")
+
+    assert not any(" exec " in line and "shell" in line for line in only.lines("ask"))
+
+
 def test_down_keeps_a_file_in_a_volume_without_a_name(inv: Inv, nameless: Recorder) -> None:
     ask_django(inv, nameless)
 
@@ -165,8 +279,7 @@ def test_another_database_is_not_removed_without_a_snapshot(
     beside["other"]["image"] = image
     beside["backend"]["depends_on"] = {"db": {"condition": "service_started"}}
     beside["db"] = {"image": "postgres:15"}
-    answer = {"vendor": "postgresql", "name": "shop", "host": "db"}
-    only.on("shell", "--command").say(f"composed: {json.dumps(answer)}\n")
+    say(only, "postgresql", "shop")
 
     assert inv(*verb.split(), "--yes") == 77
 
@@ -187,6 +300,7 @@ def test_uploads_in_a_volume_of_the_image_are_kept(
     row = {"service": "backend", "image": "shop", "mounts": [mount], "declared": {UPLOADS: {}}}
     recorder.on("docker", "inspect", "--format", "…mounts…").say(json.dumps(row))
     recorder.on("ps", "--all", "--format").say(ps_answer(PS_ROW, DB_ROW))
+    say(recorder, "postgresql", "shop")
 
     assert inv("down") == 0
 

@@ -50,12 +50,30 @@ def connection(stack: Stack, about: str) -> Connection:
 
     ``about`` is all that decides on the container, as a text. Raises :class:`UnknownError`.
     """
-    file, seen = stack.folder / FILE, _fingerprint(stack, about)
-    if (kept := recorded(stack)) and kept[1] == seen:
-        return kept[0]
+    if kept := fresh(stack, about):
+        return kept
+    seen = _fingerprint(stack, about)  # before the answer: a file may change meanwhile
     found = _answered(stack.inside.ask_one_off("shell", "--command", SCRIPT))
-    stack.gateway.write(file, json.dumps(asdict(found) | {"seen": seen}, indent=2))
+    stack.gateway.write(stack.folder / FILE, json.dumps(asdict(found) | {"seen": seen}, indent=2))
     return found
+
+
+def fresh(stack: Stack, about: str) -> Connection | None:
+    """Return the recorded database where nothing has changed since; see :func:`connection`."""
+    kept = recorded(stack)
+    return kept[0] if kept and kept[1] == _fingerprint(stack, about) else None
+
+
+def in_container(stack: Stack) -> Connection | None:
+    """Ask the Django that runs; without an answer return the last one, None for none.
+
+    Nothing is recorded: the container may be older than the settings.
+    """
+    try:
+        return _answered(stack.inside.ask_manage("shell", "--command", SCRIPT))
+    except UnknownError:
+        kept = recorded(stack)
+        return kept[0] if kept else None
 
 
 def recorded(stack: Stack) -> tuple[Connection, str] | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from composed.data.connection import Connection, recorded
+from composed.data.connection import Connection, fresh, in_container, recorded
 from composed.docker.compose import Compose
 from composed.docker.model import ComposeService, Model, Mount
 from composed.errors import NotSupportedError, OtherDatabaseError, RefusedError
 from composed.stack import Stack
 
+_SQLITE = re.compile(r"\.(?:sqlite3?|s3db|db3?)$")
 _POOLER = re.compile("bouncer|pgcat|pgpool|odyssey|haproxy")
 
 
@@ -68,7 +69,8 @@ def ends_with_container(
 def only_in_container(stack: Stack, dc: Compose, *, renewed: bool = False) -> str:
     """Return the path of a SQLite file of Django that only the container has; "" for none.
 
-    With ``renewed``, of a file that a container which Compose makes anew would not have.
+    By the last answer of Django. With ``renewed``, of a file that a container which Compose makes
+    anew would not have.
     """
     kept = recorded(stack)
     if not kept or kept[0].vendor != "sqlite":
@@ -77,17 +79,59 @@ def only_in_container(stack: Stack, dc: Compose, *, renewed: bool = False) -> st
     return kept[0].name if ends_with_container(kept[0], backend, renewed=renewed) else ""
 
 
+def asked_of_container(stack: Stack, dc: Compose, *, renewed: bool = False) -> str | None:
+    """Return the same as :func:`only_in_container`, asked of Django after a change.
+
+    The container may be of a plain ``docker compose up``, of which there is no record. None where
+    Django gives no answer and never gave one.
+    """
+    if not stack.follows_django or stack.gateway.dry:
+        return only_in_container(stack, dc, renewed=renewed)
+    text = dc.ask("config", "--format", "json")
+    model, name = Model.resolved(text), stack.project.backend
+    if not (found := fresh(stack, text)):
+        if name not in model.services or not _containers(dc, name):
+            return ""
+        found = in_container(stack)
+    if not found:
+        return None
+    lost = ends_with_container(found, model.service(name), renewed=renewed)
+    return found.name if lost else ""
+
+
+def at_stake(stack: Stack, dc: Compose, *, renewed: bool = False) -> str:
+    """Return the same as :func:`asked_of_container`; for None, a file that looks like SQLite's.
+
+    Else a Django that has never worked could never be corrected.
+    """
+    path = asked_of_container(stack, dc, renewed=renewed)
+    return _written(dc, stack.project.backend) if path is None else path
+
+
 def check_not_lost(stack: Stack, dc: Compose, deed: str, *, renewed: bool = False) -> None:
     """Raise :class:`RefusedError` where ``deed`` would end the container with the only SQLite file.
 
     ``deed`` is a sentence without its end, such as "A restart makes a new container". For
     ``renewed``, see :func:`only_in_container`.
     """
-    name, path = stack.project.backend, only_in_container(stack, dc, renewed=renewed)
-    if path and dc.ask("ps", "--all", "--quiet", name).strip():
+    name, path = stack.project.backend, at_stake(stack, dc, renewed=renewed)
+    if path and _containers(dc, name):
         problem = f"{deed}, and only the container of {name} has Django's database, {path}."
         copy = f"Save the file: inv dc -- cp {name}:{path} ."
         raise RefusedError(problem, copy, "Then mount the folder of that file in the Compose file.")
+
+
+def _containers(dc: Compose, service: str) -> list[str]:
+    return dc.ask("ps", "--all", "--quiet", service).split()
+
+
+def _written(dc: Compose, service: str) -> str:
+    """Return a file with an ending of SQLite's that a container of the service has written."""
+    lines: list[str] = []
+    for container in _containers(dc, service):
+        lines += dc.output(["docker", "diff", container]).splitlines()
+    changes = (line.partition(" ") for line in lines)  # A, C or D, and a path
+    return next((path for kind, _, path in changes if kind in "AC" and _SQLITE.search(path)), "")
 
 
 def _mount_of(service: ComposeService, path: str) -> Mount | None:

@@ -10,7 +10,7 @@ from composed.data.connection import recorded
 from composed.docker import engine
 from composed.docker.compose import EVERY_PROFILE, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.follow import check_not_lost, only_in_container
+from composed.docker.follow import asked_of_container, check_not_lost
 from composed.docker.store import check_owners
 from composed.docker.volatile import volatile
 from composed.ports.published import url_of
@@ -38,39 +38,48 @@ class ComposeRunner(Runner):
         """Only stop a database whose data would end with the container."""
         if volumes:
             check_owners(self._dc, self._stack.name)
-        elif kept := self._with_data():
-            return self._down_without(kept)
+        elif any(found := self._with_data()):
+            return self._down_without(*found)
         with self._stack.locked(), self._stack.stopping():
             if strays := self._strays():
                 self._dc.run_or_end("rm", "--stop", "--force", *strays)
             return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
-    def _with_data(self) -> set[str]:
-        """Return the services whose containers have data that nothing else has."""
+    def _with_data(self) -> tuple[set[str], set[str]]:
+        """Return the services whose containers have data that nothing else has, and that may."""
         backend = self._stack.project.backend
         found = volatile(self._stack.gateway, self._stack.name, backend)
         if any(one.service == backend for one in found):  # a volume of the file may have no name
             own = {mount.target for mount in self._dc.model().service(backend).mounts}
             found = [one for one in found if one.service != backend or one.path not in own]
-        kept = {one.service for one in found}
-        return kept | ({backend} if only_in_container(self._stack, self._dc) else set())
+        kept, path = {one.service for one in found}, asked_of_container(self._stack, self._dc)
+        if path is None:
+            return kept, {backend} - kept
+        return kept | ({backend} if path else set()), set()
 
-    def _down_without(self, kept: set[str]) -> int:
-        found = self.ps()
+    def _down_without(self, kept: set[str], unknown: set[str]) -> int:
+        found, lasting = self.ps(), kept | unknown
         known = {*self._dc.services(EVERY_PROFILE)}
-        others = sorted({service.service for service in found} & known - kept)
+        others = sorted({service.service for service in found} & known - lasting)
         gone = [service for service in found if service.service not in known]
         with self._stack.locked(), self._stack.stopping():
             if others:
                 self._dc.run_or_end("rm", "--stop", "--force", *others)
-            if stopped := sorted(kept & known):
+            if stopped := sorted(lasting & known):
                 self._dc.run_or_end("stop", *stopped)
-            self._end_orphans(gone, kept)
-        say(
-            f"Stopped, but not removed: {', '.join(sorted(kept))}. The Compose file names no "
-            "volume for the data, which would end with the container.\n"
-            "  To remove the data too: inv down --volumes"
-        )
+            self._end_orphans(gone, lasting)
+        if kept:
+            say(
+                f"Stopped, but not removed: {', '.join(sorted(kept))}. The Compose file names no "
+                "volume for the data, which would end with the container.\n"
+                "  To remove the data too: inv down --volumes"
+            )
+        for name in unknown:
+            say(
+                f"Stopped, but not removed: {name}. Django gives no answer, so its database may be "
+                "a SQLite file that only this container has.\n"
+                f"  To remove the container too: inv dc -- rm --force {name}"
+            )
         return 0
 
     def _end_orphans(self, orphans: Sequence[Service], kept: set[str]) -> None:

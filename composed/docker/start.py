@@ -13,7 +13,7 @@ from composed.docker.compose import OVERRIDE, Compose
 from composed.docker.containers import Container, Probe, inspect
 from composed.docker.database import DatabaseService
 from composed.docker.detection import dangers
-from composed.docker.follow import check_not_lost, only_in_container
+from composed.docker.follow import at_stake, check_not_lost
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.docker.names import check_names
@@ -76,12 +76,8 @@ class Start:
             recreate = (*recreate, "--no-deps")
             if not services:
                 return 0
-        backend = self._stack.project.backend
-        # A new container would not have the only SQLite file.
-        is_there = not recreate and any(service.service == backend for service in before)
-        keeps = is_there and only_in_container(self._stack, self._dc, renewed=True)
-        options = [*recreate, *(["--no-recreate"] if keeps else [])]
-        words = ("up", "--detach", *self._build(current), *options, *services)
+        how = recreate or self._keep()
+        words = ("up", "--detach", *self._build(current), *how, *services)
         for _ in range(STARTS):
             code = self._dc.run(*words, services=services, env=current.label)
             if not code:
@@ -92,6 +88,23 @@ class Start:
                 break
             before = now
         return code
+
+    def _keep(self) -> list[str]:
+        """Return the option that lets Compose make no new container without the only SQLite file.
+
+        A restart was refused before.
+        """
+        name = self._stack.project.backend
+        started = self._model.with_dependencies(self._options.services or self._model.services)
+        if all(service.name != name for service in started):
+            return []
+        if not (path := at_stake(self._stack, self._dc, renewed=True)):
+            return []
+        say(
+            f"No container is made anew: only that of {name} has Django's database, {path}.\n"
+            f"  Save the file: inv dc -- cp {name}:{path} ."
+        )
+        return ["--no-recreate"]
 
     def _start_database_first(self, current: Recipe, recreate: Sequence[str]) -> bool:
         """Start a database that nobody waits for: servers end where they find no database.
