@@ -239,8 +239,9 @@ def has_verbs(folder: Path) -> bool:
 
 def _tasks_text(folder: Path) -> str:
     """Return the text that Invoke would load from a folder: a file ``tasks.py`` hides a package."""
-    names = ("tasks.py", "tasks/__init__.py")
-    return next((text_of(f) for name in names if (f := folder / name).is_file()), "")
+    files = (folder / "tasks.py", folder / "tasks/__init__.py")
+    # Not Path.is_file, which raises PermissionError for the folder of another user.
+    return next((text_of(file) for file in files if os.path.isfile(file)), "")  # noqa: PTH113
 
 
 def _has_manage(folder: Path) -> bool:
