@@ -271,6 +271,20 @@ def test_the_volume_of_a_file_is_not_removed_for_an_idle_database(
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
 
 
+@pytest.mark.parametrize("verb", ["destroy", "down --volumes"])
+def test_a_file_in_the_container_counts_where_no_volume_exists(
+    verb: str, inv: Inv, only: Recorder, beside: dict[str, Any]
+) -> None:
+    del beside["other"]
+    mounts = [{"type": "volume", "source": "db", "target": POSTGRESQL}]
+    beside["db"] = {"image": "postgres:15", "volumes": mounts}
+    only.on("volume", "ls", "--format").say("")
+
+    assert inv(*verb.split(), "--yes") == 77
+
+    assert "only the container of backend has Django's database" in inv.err()
+
+
 @pytest.mark.parametrize("image", ["mysql:8", "postgres:15", "mongo"])
 @pytest.mark.parametrize("verb", ["destroy", "down --volumes"])
 def test_another_database_is_not_removed_without_a_snapshot(

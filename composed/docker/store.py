@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.follow import check_not_lost, only_in_container
+from composed.docker.follow import at_stake, check_not_lost
 from composed.docker.volatile import volatile
 from composed.errors import Interrupted, OtherDatabaseError, RefusedError
 from composed.stack import Belongings, Stack, Store
@@ -115,9 +115,8 @@ class VolumeStore(Store, Belongings):
             return False
         kept = {volume.name for volume in model.volumes.values() if not volume.external}
         # Django may have a file in a volume of any service.
-        return not self._dc.volumes().keys().isdisjoint(kept) or bool(
-            only_in_container(self._stack, self._dc)
-        )
+        in_volume = not self._dc.volumes().keys().isdisjoint(kept)
+        return in_volume or bool(at_stake(self._stack, self._dc))
 
     def _exists(self, model: Model) -> bool:
         """Return whether a named volume of the service exists; True without a named volume."""
