@@ -63,6 +63,7 @@ def test_a_mounted_entrypoint_is_found_from_the_folder_of_the_image(
         ("exec ./other.sh", True),
         ("sh -e /code/other.sh first", True),
         (". ./other.sh", True),
+        ("case $1 in web) ./other.sh ;; esac", True),
         ("true && bash other.sh", True),
         ("if [ $A ]; then DEBUG=1 /bin/sh ./other.sh; fi", True),
         ('"/code/other.sh" "$@"', True),

@@ -32,7 +32,7 @@ CHANGE = re.compile(
 )
 # The first word of a command in a line of a script, after words that only start another command.
 _CALLED = re.compile(
-    r"""(?:^|[;&|({])\s*"""
+    r"""(?:^|[;&|(){])\s*"""
     r"""(?:(?:if|then|else|while|do|!|exec|source|\.|(?:[\w/]*/)?(?:[bd]?a)?sh|-\w+|\w+=\S*)\s+)*"""
     r"""["']?([\w./-]+)"""
 )
