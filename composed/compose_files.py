@@ -182,7 +182,9 @@ def as_typed(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    files_ = (folder / name for name in names)
+    # Path.is_file raises an error in a folder above that this user may not look into.
+    return next((file for file in files_ if os.path.isfile(file)), None)  # noqa: PTH113
 
 
 def _candidates(root: Path) -> Iterator[list[Path]]:

@@ -166,6 +166,13 @@ def test_chosen_ports_cost_no_question_while_nothing_changes(chosen: Chosen) -> 
     assert chosen.recorder.calls == []
 
 
+def test_a_text_like_a_file_name_is_no_obstacle(chosen: Chosen) -> None:
+    with (chosen.root / "compose.yml").open("a") as file:
+        file.write(f"# {'x' * 300}.yml {'y' * 100_000}\n")
+
+    assert chosen.reads(web=PORTS, mail=PORTS) == f"{ONE}{TWO}"
+
+
 @pytest.mark.parametrize("name", ["compose.yml", "more.yml", ".env", "compose.override.yml"])
 def test_chosen_ports_are_compared_once_after_a_change(name: str, chosen: Chosen) -> None:
     with (chosen.root / name).open("a") as file:

@@ -35,7 +35,7 @@ _HAS_PORTS = r'^  "([\w.-]+)": \{.*ports: !override '
 _SERVICES = r"^services:\n(?:  .*\n)*"
 
 # What the ports of a Compose file depend on: files that it names, variables.
-_NAMES_FILE = re.compile(r"[\w./-]+\.ya?ml\b")
+_NAMES_FILE = re.compile(r"(?<![\w./-])[\w./-]+\.ya?ml\b")
 _NAMES_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
@@ -75,7 +75,8 @@ def state_of(files: Iterable[Path], settings: Iterable[Path], environ: Mapping[s
     for file in wanted:  # grows while the loop runs
         texts[file] = text_of(file)
         named = {file.parent / name for name in _NAMES_FILE.findall(texts[file])}
-        wanted += sorted(one for one in named.difference(wanted) if one.is_file())
+        named = {one for one in named if os.path.isfile(one)}  # noqa: PTH113  # any text
+        wanted += sorted(named.difference(wanted))
     names = {name for text in texts.values() for name in _NAMES_VARIABLE.findall(text)}
     # PWD is another in each folder where a verb is typed.
     values = {name: environ.get(name) for name in sorted(names - {"PWD"} | {"COMPOSE_PROFILES"})}
