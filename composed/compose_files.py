@@ -31,13 +31,8 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-+?])([^${}]*))?\}|\$([A-Za-z_]\w*)")
 _NAMED = re.compile(r"""^["']?name["']?[ \t]*:[ \t](.*)$""", re.M)
 _NESTED, _LONGEST = 9, 4096  # rounds, as a value may have variables in it; characters
 _NOT_OWN = {"__pycache__", "node_modules", "site-packages"}
-_SAMPLES = {
-    "tests",
-    "test",
-    "examples",
-    "template",
-    "templates",
-}  # their Compose files start no site
+# The Compose files there start no site.
+_SAMPLES = {"tests", "test", "examples", "template", "templates"}
 _DEPTH = 2  # sub folders of a sub folder
 
 
