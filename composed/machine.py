@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,11 +95,18 @@ def _having_open(is_wanted: Callable[[Path], bool]) -> dict[int, str]:
     Where there is no ``/proc``, none is visible.
     """
     names = {}
-    for link in PROC.glob("[0-9]*/fd/*"):
+    for link in _descriptors():
         with contextlib.suppress(OSError):  # another user's process, or an ended process
             if is_wanted(link):
                 names[int(link.parts[-3])] = link.parent.with_name("comm").read_text().strip()
     return names
+
+
+def _descriptors() -> Iterator[Path]:
+    # Not one glob for all: that fails where a process ends meanwhile.
+    for process in PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            yield from [*(process / "fd").iterdir()]
 
 
 def owners(port: int) -> dict[str, int]:

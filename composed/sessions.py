@@ -25,7 +25,7 @@ from composed.docker.compose import OVERRIDE, compose_of
 from composed.env.settings import NAME, load_settings
 from composed.errors import ComposedError, InputOutputError, RefusedError
 from composed.gateway import Gateway
-from composed.project import Project, has_verbs
+from composed.project import Project, has_verbs, root_of
 
 if TYPE_CHECKING:  # a project without nox has no sessions
     import nox
@@ -80,7 +80,7 @@ def stack(
 
 def address(session: nox.Session, env: Environment) -> str:
     """Return the URL of the backend of a stack of :func:`stack`, whose environment is ``env``."""
-    root = Path.cwd()
+    root = root_of(Path.cwd())
     shown = _run(session, [*_program(session, root), "ps", "--json"], env, silent=True)
     services = json.loads(shown)["services"]
     url = next((str(row["url"]) for row in services if row["url"]), "")
@@ -95,7 +95,7 @@ class _Own:
     def __init__(self, session: nox.Session, mode: str) -> None:
         self._session, self._mode = session, mode
         with _in_words(session):
-            self._project = Project.at(Path.cwd())
+            self._project = Project.at(root_of(Path.cwd()))
             self._inv = _program(session, self._project.root)
             if self._project.owns_env:  # a fresh clone has none
                 _run(session, [*self._inv, "env"], {}, silent=True)

@@ -1,11 +1,14 @@
 """Ports that are taken: seen, passed over for the next free port, and named with their holder."""
 
 import errno
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +112,27 @@ def test_a_hidden_process_is_named_by_owner(recorder: Recorder, monkeypatch: Mon
     recorder.on("docker", "ps").say(code=1, err="Cannot connect to the Docker daemon")
 
     assert holder(GATEWAY, 8000) == "a process of root"
+
+
+@pytest.mark.skipif(not machine.PROC.exists(), reason="this system has no /proc")
+def test_a_process_that_ends_meanwhile_hides_no_other(
+    monkeypatch: MonkeyPatch, tmp_path: Path
+) -> None:
+    ended = f"{machine.PROC / str(os.getppid()) / 'fd'}"
+
+    def fail_where_ended(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def reader(path: Any) -> Any:
+            if str(path) == ended:
+                raise FileNotFoundError(2, "No such file or directory", ended)
+            return read(path)
+
+        return reader
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, fail_where_ended(getattr(os, name)))
+    with (tmp_path / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert list(machine.lock_holders(tmp_path / "lock")) == [os.getpid()]
 
 
 def test_without_proc_lsof_lists_the_listeners(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def shop(tmp_path: Path, recorder: Recorder, monkeypatch: MonkeyPatch) -> Path:
     """A foreign project, whose developer calls the stack ``shop``."""
     root = tmp_path / "shop"
     (root / "shop").mkdir(parents=True)
+    (root / ".git").mkdir()  # a clone of its own, wherever the tests run
     (root / "compose.yaml").write_text("services: {}\n")
     (root / "tasks.py").write_text(TASKS)
     (root / "manage.py").write_text('("DJANGO_SETTINGS_MODULE", "shop.settings")')

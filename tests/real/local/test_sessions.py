@@ -34,6 +34,7 @@ def shop(tmp_path: Path) -> Copy:
     }.items():
         (tmp_path / "shop" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "shop" / name).write_text(text)
+    (tmp_path / "shop/.git").mkdir()  # a clone of its own, wherever the tests run
     (tmp_path / "shop/db.sqlite3").write_text("the developer's")
     return Copy(tmp_path / "shop", plain_environment(tmp_path) | {"PYTHONPATH": str(ROOT)})
 
