@@ -506,7 +506,8 @@ def test_every_database_of_a_volume_is_saved(
     assert inv(*verb.split(), "--yes") == 0
 
     live, other = snapshot_names(project)
-    assert other == f"{live}-my-shop"
+    reason = f"-before-{verb.replace(' --', '-')}"
+    assert (live.partition("Z")[2], other.partition("Z")[2]) == (reason, f"{reason}-my-shop")
     assert [manifest(project, name)["database"] for name in (live, other)] == ["", "my shop"]
     assert inv.err().endswith(
         f"inv db.restore --name {live}\nTo bring the data back: inv db.restore --name {other}\n"

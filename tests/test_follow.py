@@ -35,7 +35,7 @@ def of(**about: str) -> Connection:
 def refused(**about: str) -> str:
     """Return the exit code and the error for a database of Django, "" for none."""
     try:
-        check(of(**about), MODEL, about.pop("service", "db"))
+        check(of(**about), MODEL, about.pop("service", "db"), "web")
     except ComposedError as error:
         return f"{error.code} {error}"
     return ""
@@ -62,7 +62,7 @@ def test_another_database_is_refused(about: dict[str, str], words: str) -> None:
 
 def test_a_server_elsewhere_is_not_supported_without_a_service() -> None:
     with pytest.raises(ComposedError, match=r"PostgreSQL on db.example, which is no service"):
-        check(of(host="db.example"), MODEL, "")
+        check(of(host="db.example"), MODEL, "", "web")
 
 
 def test_a_file_is_found_through_the_innermost_mount() -> None:
@@ -80,7 +80,7 @@ def test_a_file_is_found_through_the_innermost_mount() -> None:
     assert file_on_host(web, "/app/db.sqlite3") is None
 
     lost = {
-        path: ends_with_container(Connection("sqlite", path, ""), web)
+        path: ends_with_container(Connection("sqlite", path, ""), web.mounts)
         for path in ("/code/db", "/kept/db", "/app/db", "/nameless/db", ":memory:")
     }
     assert [path for path, is_lost in lost.items() if is_lost] == ["/app/db", "/nameless/db"]

@@ -209,7 +209,9 @@ def test_a_django_that_never_answered_can_be_corrected(kind: str, inv: Inv, only
     assert inv("up") == 0
     (up,) = (line for line in only.lines("run") if " up " in line)
     assert (" --no-recreate" in up) == has_file
-    assert ("only that of backend has Django's database, /srv/db." in inv.err()) == has_file
+    assert (
+        "only the container of backend has Django's database, /srv/db." in inv.err()
+    ) == has_file
 
 
 def test_the_start_of_another_service_asks_nothing(inv: Inv, only: Recorder) -> None:
@@ -220,6 +222,75 @@ def test_the_start_of_another_service_asks_nothing(inv: Inv, only: Recorder) -> 
     inv("up", "--service", "mail")
 
     assert not any(" exec " in line and "shell" in line for line in only.lines("ask"))
+
+
+def mount_the_folder(recorder: Recorder) -> None:
+    """Change the Compose file, and leave the container that has the file as it is."""
+    mount = {"type": "bind", "source": "/srv", "target": "/gone"}
+    web = {"build": ".", "command": "gunicorn x", "volumes": [mount]}
+    recorder.on("config", "--format").say(
+        json.dumps({"name": "shop", "services": {"backend": web}})
+    )
+    recorder.on("{{json .Mounts}}").say("[]")
+
+
+def test_a_mount_that_the_container_lacks_saves_nothing(inv: Inv, only: Recorder) -> None:
+    ask_django(inv, only)
+    mount_the_folder(only)
+
+    assert inv("up") == 77
+    assert inv.err().endswith(
+        "The Compose file has another place for the data, and only the container of backend has "
+        f"Django's database, {FILE}.\n"
+        f"  Save the file: inv dc -- cp backend:{FILE} .\n"
+        "  Then type: inv dc -- rm --stop --force backend\n"
+        "  Put the file into that place: inv up\n"
+    )
+    assert inv("restart") == 77
+    assert only.ran == []
+    assert inv("down") == 0
+    assert only.lines("run") == [STOP]
+
+
+def test_a_service_that_left_the_file_keeps_what_its_container_wrote(
+    inv: Inv, only: Recorder
+) -> None:
+    only.on("config", "--format").say(json.dumps({"services": {"site": {"build": "."}}}))
+    only.on("config", "--services").say("site\n")
+    only.on("ps", "--all", "--format").say(ps_answer({**PS_ROW, "ID": "c7"}))
+    only.on("docker", "diff", "c7").say("A /data/db.sqlite3\n")
+
+    assert inv("down") == 0
+
+    assert not any("rm" in call.argv or "down" in call.argv for call in only.calls)
+
+
+ROWS = {"service": "db", "image": "postgres:15", "env": ["PGDATA=/pgdata"], "mounts": []}
+
+
+@pytest.mark.parametrize("volume", ["", NAMELESS])
+@pytest.mark.parametrize("target", ["", "/pgdata"])
+def test_a_new_container_without_the_rows_is_not_made(
+    volume: str, target: str, inv: Inv, recorder: Recorder
+) -> None:
+    say(recorder, "postgresql", "task_db")
+    mounts = [{"type": "volume", "source": "rows", "target": target}] if target else []
+    services = {"backend": {"build": "."}, "db": {"image": "postgres:15", "volumes": mounts}}
+    recorder.on("config", "--format").say(
+        json.dumps({"services": services, "volumes": {"rows": {}}})
+    )
+    recorder.on("docker", "ps", "--all", "--quiet").say("c1\n")
+    own = [{"Type": "volume", "Name": volume, "Destination": "/pgdata"}] if volume else []
+    recorder.on("docker", "inspect", "--format", "…mounts…").say(json.dumps(ROWS | {"mounts": own}))
+    is_lost = bool(target or not volume)
+
+    assert (inv("restart") == 77) == is_lost
+    assert ("only the container of db has its data, /pgdata." in inv.err()) == is_lost
+    recorder.calls.clear()
+    assert (inv("up") == 77) == bool(target)
+    ups = [line for line in recorder.lines("run") if " up " in line]
+    assert any("--no-recreate" in line for line in ups) == (is_lost and not target)
+    assert ("inv dc -- start db && inv db.snapshot" in inv.err()) == is_lost
 
 
 def test_down_keeps_a_file_in_a_volume_without_a_name(inv: Inv, nameless: Recorder) -> None:

@@ -10,7 +10,7 @@ from composed.data.connection import recorded
 from composed.docker import engine
 from composed.docker.compose import EVERY_PROFILE, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.follow import asked_of_container, check_not_lost
+from composed.docker.follow import asked_of_container, written_in
 from composed.docker.store import check_owners
 from composed.docker.volatile import volatile
 from composed.ports.published import url_of
@@ -29,7 +29,6 @@ class ComposeRunner(Runner):
 
     def restart(self, options: UpOptions) -> list[Service]:
         """Recreate the containers: ``docker compose restart`` would keep the old settings."""
-        check_not_lost(self._stack, self._dc, "A restart makes new containers", renewed=True)
         if not options.services and (strays := self._strays()):
             options = replace(options, services=[*self._dc.services(), *strays])
         return self._up(options, "--force-recreate")
@@ -53,9 +52,18 @@ class ComposeRunner(Runner):
             own = {mount.target for mount in self._dc.model().service(backend).mounts}
             found = [one for one in found if one.service != backend or one.path not in own]
         kept, path = {one.service for one in found}, asked_of_container(self._stack, self._dc)
+        kept |= {one.service for one in self._orphans() if written_in(self._dc, [one.container])}
         if path is None:
             return kept, {backend} - kept
         return kept | ({backend} if path else set()), set()
+
+    def _orphans(self) -> list[Service]:
+        """Return the services that have left the Compose file."""
+        found, active = self.ps(), self._dc.model().services
+        if all(service.service in active for service in found):
+            return []
+        known = {*self._dc.services(EVERY_PROFILE)}
+        return [service for service in found if service.service not in known]
 
     def _down_without(self, kept: set[str], unknown: set[str]) -> int:
         found, lasting = self.ps(), kept | unknown
@@ -126,6 +134,8 @@ class ComposeRunner(Runner):
         from composed.docker.start import Start  # noqa: PLC0415  # `inv ps` does not need it
 
         start = Start(self._stack, self._dc, self._database, options)
+        if recreate:
+            start.check_renewal()
         with self._stack.locked():
             if self._stack.stop_mark.exists():  # the services still seem to run
                 self._dc.run_or_end("stop")

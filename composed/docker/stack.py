@@ -64,7 +64,7 @@ class DockerStack(Stack):
         backend = model.service(self.project.backend)
         if found.vendor == "sqlite" and (file := file_on_host(backend, found.name)):
             return MountedFileStore(self, self._dc, file, found.name, self.belongings)
-        check(found, model, self.project.database)
+        check(found, model, self.project.database, self.project.backend)
         self._database.follow(found.name)
         return self.belongings
 

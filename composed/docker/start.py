@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from composed.contract import HEALTH_CHECK, SERVER_ENDED
 from composed.docker import engine
@@ -13,7 +13,7 @@ from composed.docker.compose import OVERRIDE, Compose
 from composed.docker.containers import Container, Probe, inspect
 from composed.docker.database import DatabaseService
 from composed.docker.detection import dangers
-from composed.docker.follow import at_stake, check_not_lost
+from composed.docker.follow import Loss, losses
 from composed.docker.images import Recipe, recipe, stale
 from composed.docker.model import Model
 from composed.docker.names import check_names
@@ -71,12 +71,12 @@ class Start:
         self._give_way(self._model, before)
         self._database.check(self._model, services)
         current = recipe(self._model)
-        if self._start_database_first(current, recreate):  # and now all others
+        how = recreate or self._keep()
+        if self._start_database_first(current, how):  # and now all others
             services = sorted({*(services or self._model.services)} - {self._database.name})
-            recreate = (*recreate, "--no-deps")
+            how = (*how, "--no-deps")
             if not services:
                 return 0
-        how = recreate or self._keep()
         words = ("up", "--detach", *self._build(current), *how, *services)
         for _ in range(STARTS):
             code = self._dc.run(*words, services=services, env=current.label)
@@ -89,41 +89,43 @@ class Start:
             before = now
         return code
 
-    def _keep(self) -> list[str]:
-        """Return the option that lets Compose make no new container without the only SQLite file.
+    def check_renewal(self) -> None:
+        """Raise :class:`RefusedError` where a new container would not have data of the old one."""
+        self._model = self._dc.model()
+        for loss in self._losses(self._options.services or self._model.services):
+            raise loss.refusal("A restart makes new containers")
 
-        A restart was refused before.
-        """
-        name = self._stack.project.backend
+    def _keep(self) -> tuple[str, ...]:
+        """Return the option that lets Compose make no new container where data would be lost."""
         started = self._model.with_dependencies(self._options.services or self._model.services)
-        if all(service.name != name for service in started):
-            return []
-        if not (path := at_stake(self._stack, self._dc, renewed=True)):
-            return []
-        say(
-            f"No container is made anew: only that of {name} has Django's database, {path}.\n"
-            f"  Save the file: inv dc -- cp {name}:{path} ."
-        )
-        return ["--no-recreate"]
+        found = self._losses({service.name for service in started})
+        for loss in found:
+            if loss.is_mounted:  # else the old container would go on without the mount
+                raise loss.refusal("The Compose file has another place for the data")
+            say("\n  ".join((f"No container is made anew: {loss.words}", *loss.cures)))
+        return ("--no-recreate",) if found else ()
 
-    def _start_database_first(self, current: Recipe, recreate: Sequence[str]) -> bool:
+    def _losses(self, services: Collection[str]) -> list[Loss]:
+        return losses(self._stack, self._dc, self._model, self._database.name, services)
+
+    def _start_database_first(self, current: Recipe, how: Sequence[str]) -> bool:
         """Start a database that nobody waits for: servers end where they find no database.
 
         Where the model has ``condition: service_healthy``, Compose itself waits. Returns whether
-        the container was made anew, as ``recreate`` asks.
+        the container was made anew, as the options ``how`` may ask.
         """
         name, chosen = self._database.name, self._options.services or self._model.services
         started = self._model.with_dependencies(chosen)
         awaited = any(name in service.awaits for service in started)
         needed = any(service.name == name for service in started)
-        anew = recreate if name in chosen else ()
+        anew = name in chosen and "--force-recreate" in how
         if self._gateway.dry or awaited or not needed or (not anew and self._database.answers()):
             return False
-        if self._dc.run("up", "--detach", *self._build(current), *anew, name, env=current.label):
+        if self._dc.run("up", "--detach", *self._build(current), *how, name, env=current.label):
             return False  # the start of all services explains the failure
         found = [service for service in self._stack.runner.ps() if service.service == name]
         self._watch(found).wait(self._options.timeout)
-        return bool(anew)
+        return anew
 
     def migrate(self, migrate: Callable[[], None], code: int) -> int:
         """Apply the migrations, then start again each program that failed without the tables.
@@ -210,9 +212,9 @@ class Start:
         # Read anew, since a taken port may have been chosen a moment ago.
         values = {**load_settings(self._stack.project).values, **os.environ}
         written = self._dc.written_model()
-        for port in (one.port for one in taken if one.service == self._stack.project.backend):
-            deed = f"Port {port} is taken, another port needs a new container"
-            check_not_lost(self._stack, self._dc, deed, renewed=True)
+        for loss in self._losses({port.service for port in taken}):
+            number = next(port.port for port in taken if port.service == loss.service)
+            raise loss.refusal(f"Port {number} is taken, another port needs a new container")
         is_ours = self._stack.project.owns_env  # else no setting may be written
         named = {port: written.setting_of_port(port, values) if is_ours else "" for port in taken}
         avoid, strict = {port.port for port in model.published()}, self._options.strict_ports

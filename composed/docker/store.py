@@ -53,7 +53,7 @@ class VolumeStore(Store, Belongings):
 
         with contextlib.suppress(OtherDatabaseError):  # of a file in the container, below
             _ = self._stack.store
-        check_not_lost(self._stack, self._dc, "The container goes")
+        check_not_lost(self._stack, self._dc)
         _ = self._stack.store  # a kind of database that cannot be saved is refused here
         model = self._dc.model()
         for name, volume in self._unsaved(model).items():

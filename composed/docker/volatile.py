@@ -41,7 +41,7 @@ _FORMAT = (
     '"declared":{{json .Config.Volumes}},"tmpfs":{{json .HostConfig.Tmpfs}}}'
 )
 _DATA = f"{POSTGRESQL}/data"  # of the images before PostgreSQL 18
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
 class Volatile(NamedTuple):
@@ -71,7 +71,7 @@ def _uploads(row: Mapping[str, Any], backend: str) -> Volatile | None:
     declared = {*(row.get("declared") or ())}
     for mount in row.get("mounts") or () if row.get("service") == backend else ():
         name, path = mount.get("Name") or "", mount["Destination"]
-        if mount.get("Type") == "volume" and path in declared and _ANONYMOUS.fullmatch(name):
+        if mount.get("Type") == "volume" and path in declared and ANONYMOUS.fullmatch(name):
             return Volatile(backend, name, path)
     return None
 
@@ -84,7 +84,7 @@ def _in_container(row: Mapping[str, Any]) -> Volatile | None:
     mount: dict[str, str] = mounts[-1] if mounts else {}
     kind, name = mount.get("Type", ""), mount.get("Name", "")
     in_memory = any(_is_in(data, path) for path in row.get("tmpfs") or ())  # ends with a stop too
-    kept = kind == "volume" and not _ANONYMOUS.fullmatch(name)
+    kept = kind == "volume" and not ANONYMOUS.fullmatch(name)
     if kind in ("bind", "tmpfs") or kept or in_memory:
         return None
     return Volatile(row["service"], name, mount.get("Destination", data))
