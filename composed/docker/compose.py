@@ -76,7 +76,9 @@ class Compose:
             return ()
         if self._override and self._uses(self._override):
             return (*self._compose_files.all(), self._override)
-        return self._compose_files.named
+        # With a name and no file, Compose makes up a project of the containers that there are, and
+        # fails where one of them has lost a dependency: projectOrName in cmd/compose/compose.go.
+        return self._compose_files.all() if self._name else self._compose_files.named
 
     def _uses(self, override: Path) -> bool:
         """Return whether our own file is there, without what has left the Compose file since."""
