@@ -13,15 +13,22 @@ from composed.records import read_object, record
 from composed.stack import Stack
 
 MARK = "composed: "
-# For Django's shell: prints a line with the database that Django really uses.
+# For Django's shell: prints a line with the database that Django really uses. Django takes a name
+# of SQLite as a URI where it begins with "file:", whatever OPTIONS say. Nothing is connected to,
+# which would make an empty file.
 SCRIPT = f"""\
 import json, os
+from urllib.parse import parse_qs, unquote, urlsplit
 from django.conf import settings
 from django.db import connection
 found = connection.settings_dict
 name = str(found["NAME"] or "")
-is_file = connection.vendor == "sqlite" and ":memory:" not in name
-answer = {{"vendor": connection.vendor, "name": os.path.abspath(name) if is_file else name}}
+if connection.vendor == "sqlite":
+    url = urlsplit(name if name.startswith("file:") else "")
+    file = unquote(url.path) if url.scheme else name
+    in_memory = ":memory:" in name or "memory" in parse_qs(url.query).get("mode", ())
+    name = ":memory:" if in_memory or not file else os.path.abspath(file)
+answer = {{"vendor": connection.vendor, "name": name}}
 answer.update(host=str(found["HOST"] or ""), hosts=list(settings.ALLOWED_HOSTS))
 print("{MARK}" + json.dumps(answer))
 """
