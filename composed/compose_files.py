@@ -64,9 +64,10 @@ def compose_files(
     """Return the Compose files of ``root``: of ``keys``, as Compose does, else the likeliest.
 
     Raises :class:`SettingError` where several files are equally likely, where only one for
-    production is there, and for a file of ``keys`` that is not there.
+    production is there, and for a file of ``keys`` that is not there or is no regular file.
     """
     if named := tuple(root / name for name in keys):
+        _check(named)
         if missing := [file for file in named if not file.is_file()]:
             raise SettingError(f"There is no Compose file {missing[0]}.", _key("FILE"))
         return _beside(named[0], named)
@@ -91,6 +92,36 @@ def compose_files(
             return _beside(candidates[0], (candidates[0],))
     above = (file for folder in root.parents if (file := _first(folder, STANDARD)))
     return _beside(next(above, root / STANDARD[0]))  # where Compose looks in the end
+
+
+def check_files(root: Path, files_: ComposeFiles, *own: Path) -> None:
+    """Raise :class:`SettingError` where Compose, in ``root``, would read what is no regular file.
+
+    It would wait for the other end of a pipe, and read a device into memory without end. ``own``
+    are further files for Compose, of ours.
+    """
+    _check((*(files_.named or files_.chosen or _standing(root)), *own))
+
+
+def _standing(root: Path) -> list[Path]:
+    """Return what stands under the names that Compose looks for, of any kind.
+
+    Compose takes the nearest folder with one of the first names, and there what it adds.
+    """
+    for folder in (root, *root.parents):
+        if any(os.path.exists(folder / name) for name in STANDARD):  # noqa: PTH110  # as in _first
+            return [folder / name for name in (*STANDARD, *_ADDED)]
+    return []
+
+
+def _check(paths: Sequence[Path]) -> None:
+    for path in paths:
+        try:
+            files.check(path)
+        except PermissionError as error:
+            raise files.unusable(path, error, "read") from None
+        except OSError as error:
+            raise SettingError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _key(file: str) -> str:

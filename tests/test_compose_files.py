@@ -1,11 +1,18 @@
 """The Compose files of a folder, and the name that Compose gives the stack."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from composed.compose_files import as_typed, compose_files, interpolated, stack_name
+from composed.compose_files import (
+    as_typed,
+    check_files,
+    compose_files,
+    interpolated,
+    stack_name,
+)
 from composed.env.settings import env_files
 from composed.errors import SettingError
 from composed.project import Project
@@ -231,3 +238,41 @@ def test_a_linked_folder_has_the_path_of_the_shell(
     assert stack_name(compose_files(real, (), {}), {}) == "current"
     for elsewhere in ("", "sub", str(tmp_path), "\0"):  # left by another program
         assert as_typed(real, {"PWD": elsewhere}) == real
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["compose.yaml", "docker-compose.yml", "compose.override.yml", "docker-compose.override.yaml"],
+)
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_compose_would_wait_for_is_named(
+    name: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    found(tmp_path, *{"docker-compose.yml"} - {name})  # which ours would take, and Compose not
+    make(tmp_path / name)
+
+    with pytest.raises(SettingError, match=f"{name} cannot be read: it is a (pipe|device), not a"):
+        check_files(tmp_path, compose_files(tmp_path, (), {}))
+
+
+@pytest.mark.parametrize(("keys", "chosen"), [(("own.yml",), ""), ((), "own.yml")])
+def test_a_named_pipe_is_no_compose_file(
+    keys: tuple[str, ...], chosen: str, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "own.yml")
+
+    with pytest.raises(SettingError, match=r"own\.yml cannot be read: it is a pipe, not a file\."):
+        check_files(tmp_path, compose_files(tmp_path, keys, {"COMPOSE_FILE": chosen}))
+
+
+def test_only_what_compose_reads_is_checked(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "compose.yml")
+    (tmp_path / "sub").mkdir()
+    found(tmp_path / "sub", "own.yml", "docker-compose.yml")
+
+    check_files(tmp_path, compose_files(tmp_path, ("sub/own.yml",), {}))
+    check_files(tmp_path / "sub", compose_files(tmp_path / "sub", (), {}))
+    (tmp_path / "sub/docker-compose.yml").unlink()
+    (tmp_path / "sub/own.yml").unlink()
+    with pytest.raises(SettingError, match="it is a pipe"):
+        check_files(tmp_path / "sub", compose_files(tmp_path / "sub", (), {}))

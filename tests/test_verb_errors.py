@@ -248,6 +248,24 @@ def test_a_pipe_of_the_shell_is_no_env_file(inv: Inv, monkeypatch: MonkeyPatch) 
     assert inv.err().count("cannot be read: it is a pipe, not a file.\n") == 2
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", ".composed/shop/override.yml"])
+def test_compose_is_not_asked_to_read_a_pipe(
+    name: str, inv: Inv, project: Project, recorder: Recorder
+) -> None:
+    file = project.root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(file)
+
+    codes = [inv(*words) for words in (["up"], ["ps"], ["doctor"])]
+    codes += [inv("env", "--check")] if name == "compose.yaml" else []
+
+    assert codes == [78, 78, 75, 78][: len(codes)]
+    asked = [line for line in recorder.lines("ask") if line.startswith("docker compose --")]
+    assert not [line for line in asked if "--project-name check" not in line]  # without override
+    out, err = inv.capsys.readouterr()
+    assert (out + err).count(f"{file} cannot be read: it is a pipe, not a file.") == len(codes)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 @pytest.mark.parametrize("words", [["env"], ["up"], ["ps"], ["env", "--check"]])
 def test_an_own_file_without_rights_gets_them_back(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
-from composed.compose_files import STANDARD, ComposeFiles
+from composed.compose_files import STANDARD, ComposeFiles, check_files
 from composed.docker import engine
 from composed.env.settings import NAME, Settings
 from composed.errors import InputOutputError, NotFoundError, SettingError, end_with
@@ -276,10 +276,12 @@ def compose_of(
     """Return Compose for a project; an env file that is not there is left out.
 
     A name that Compose makes up is handed on: what the verbs ask the engine by it and what Compose
-    starts has to be the same stack.
+    starts has to be the same stack. Raises :class:`SettingError` where a pipe or a device stands in
+    place of a Compose file.
     """
     files = [file for file in settings.files if project.owns_env or os.path.lexists(file)]
     override = project.folder(settings[NAME]) / OVERRIDE
+    check_files(project.root, project.compose, override)
     name = "" if project.owns_env else settings[NAME]
     return Compose(gateway, files, keys, project.compose, override, name)
 

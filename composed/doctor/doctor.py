@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from composed.compose_files import check_files
 from composed.contract import PENDING, UNKNOWN
 from composed.data.migrations import few, unapplied
 from composed.docker import engine
@@ -32,7 +33,8 @@ def examine(project: Project, gateway: Gateway) -> list[Finding]:
     python = f"{platform.python_version()} ({sys.executable})"
     rows = [Finding("Python", "ok", python), _disk(project), *_folder(project)]
     try:
-        project.compose  # noqa: B018  # everything else needs the folder of the Compose file
+        # Everything else needs the folder of the Compose file.
+        check_files(project.root, project.compose)
     except ComposedError as error:
         return [*rows, Finding.of("Compose file", error)]
     if project.owns_env and not os.path.lexists(

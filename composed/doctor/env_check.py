@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding
 
+from composed.compose_files import check_files
 from composed.docker.compose import Compose
 from composed.doctor.env_form import check_environ, check_form, check_readings
 from composed.env.settings import (
@@ -64,6 +65,10 @@ def check_env(
     Compares ``.env.example``, the env files, the Compose files and the project's
     ``settings_files``. No finding holds a secret.
     """
+    try:
+        check_files(project.root, project.compose)
+    except ComposedError as error:  # Compose would never answer
+        return [Finding.of("Compose file", error)]
     files, rows = env_files(project, environ), []
     if not project.owns_env:  # Compose takes a missing .env for an empty one
         files = tuple(file for file in files if os.path.lexists(file))

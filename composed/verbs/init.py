@@ -62,10 +62,12 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
 
 def model_of(project: Project, gateway: Gateway) -> Model | ComposedError:
     """Return the model of the Compose files; the error where Compose gives none."""
+    from composed.compose_files import check_files
     from composed.docker.compose import Compose
     from composed.env.settings import env_files
 
     try:
+        check_files(project.root, project.compose)
         there = [file for file in env_files(project) if os.path.lexists(file)]
         return Compose(gateway, there, None, project.compose).model()
     except ComposedError as error:
