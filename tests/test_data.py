@@ -609,6 +609,21 @@ def test_a_failed_restore_leaves_no_new_database(mine: Path, inv: Inv, recorder:
     assert problem in inv.err()
 
 
+@pytest.mark.parametrize("kind", ["--latest", "--from"])
+def test_a_restart_beside_a_restore_is_named(
+    kind: str, mine: Path, inv: Inv, recorder: Recorder, project: Project
+) -> None:
+    (project.root / "dump").write_bytes(b"PGDMP...")
+    recorder.on("--exit-on-error").say(code=137)
+    words = [str(project.root / "dump")] if kind == "--from" else []
+
+    assert inv("db.restore", kind, *words, "--no-snapshot", "--yes") == 74
+
+    err = inv.err()
+    assert "A first try failed" not in err
+    assert "as it was: the database was stopped meanwhile.\n  Type the same command again." in err
+
+
 def test_the_next_verb_heals_a_cut_off_swap(inv: Inv, recorder: Recorder, project: Project) -> None:
     swaps = project.root / ".composed/shop/swaps"
     swaps.mkdir(parents=True)

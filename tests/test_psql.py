@@ -68,6 +68,18 @@ def test_an_error_shows_the_lines_from_the_reason_on(gateway: Gateway) -> None:
     assert error.hints == ("pg_restore: error: COPY failed: ERROR:  no", *"123456789")
 
 
+@pytest.mark.parametrize(
+    ("code", "what"), [(137, "the database"), (143, "the database"), (-9, "the command")]
+)
+def test_a_database_that_is_stopped_beside_is_named(code: int, what: str, gateway: Gateway) -> None:
+    error = client(gateway, note="all is as before").error("psql", Answer(code, "", "\n"))
+
+    assert error.problem == (
+        f"psql ended with {code}; all is as before: {what} was stopped meanwhile."
+    )
+    assert error.hints == ("Type the same command again.",)
+
+
 @pytest.mark.parametrize("secret", ["plain", "it's a 'secret'"])
 def test_no_error_shows_the_password(secret: str, gateway: Gateway) -> None:
     stderr = f"FATAL: {secret}\nLINE 1: ALTER ROLE anna PASSWORD {literal(secret)};\n"

@@ -12,7 +12,14 @@ from composed.calls import Calls
 from composed.data import misfits
 from composed.data.dump_file import DumpFile, sql_version
 from composed.data.moment import FACTS, LOCALE, at_a_moment, of_moment, read_facts
-from composed.data.psql import Psql, drop_database, last_lines, unless_exists
+from composed.data.psql import (
+    Psql,
+    drop_database,
+    last_lines,
+    stopped,
+    unless_exists,
+    was_stopped,
+)
 from composed.data.transfer import (
     copy,
     is_worth_a_second_try,
@@ -337,6 +344,8 @@ def _unreadable(dump: Dump, answer: Answer) -> ComposedError:
     """Blame a foreign file; the checksum of a snapshot was right, so the server is to blame."""
     name = dump.file if dump.foreign else dump.title
     problem = f"{name} cannot be restored; the database is as it was:"
+    if was_stopped(answer):
+        return stopped(problem, answer)
     if isinstance(dump, DumpFile):
         return DataError(problem, *last_lines(answer.err), *misfits.cures(dump, answer.err))
     return InputOutputError(problem, *last_lines(answer.err))

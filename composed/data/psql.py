@@ -23,6 +23,7 @@ DROP DATABASE IF EXISTS {name} WITH (FORCE);
 """
 
 _NO_ROLE = re.compile(r'FATAL: +role ".*" does not exist')
+_KILLED = (137, 143)  # exit codes of a program in a container that ends: SIGKILL, SIGTERM
 _OTHER_USER = "The volume was made for another user. For the ways out: inv up"
 
 
@@ -97,8 +98,25 @@ def failure(program: str, answer: Answer, note: str = "", secret: str = "") -> I
     for form in (secret, literal(secret)[1:-1]) if secret else ():
         hidden = hidden.replace(form, "[secret]")
     problem = f"{program} ended with {answer.code}{note and f'; {note}'}:"
+    if was_stopped(answer):
+        return stopped(problem, answer)
     cures = [_OTHER_USER] if _NO_ROLE.search(answer.err) else []
     return InputOutputError(problem, *last_lines(hidden), *cures)
+
+
+def was_stopped(answer: Answer) -> bool:
+    """Return whether a signal ended a program before it could say anything.
+
+    That is so where its container is stopped, as by `inv restart` beside this verb.
+    """
+    return (answer.code < 0 or answer.code in _KILLED) and not answer.err.strip()
+
+
+def stopped(problem: str, answer: Answer) -> InputOutputError:
+    """Return the error of such a program; ``problem`` ends with a colon."""
+    what = "the database" if answer.code > 0 else "the command"  # `docker` of this machine
+    problem = f"{problem} {what} was stopped meanwhile."
+    return InputOutputError(problem, "Type the same command again.")
 
 
 def last_lines(text: str) -> list[str]:

@@ -8,7 +8,7 @@ a dump is loaded as SQL, with the path of its own database.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from composed.data.psql import Psql, last_lines
+from composed.data.psql import Psql, last_lines, was_stopped
 from composed.database import CHUNK, literal
 from composed.gateway import Answer
 from composed.terminal import Progress, say
@@ -84,7 +84,9 @@ def is_worth_a_second_try(first: Answer) -> bool:
 
     A server in another language than English writes no ERROR.
     """
-    return first.code != 0 and ("does not exist" in first.err or "ERROR:" not in first.err)
+    if not first.code or was_stopped(first):
+        return False
+    return "does not exist" in first.err or "ERROR:" not in first.err
 
 
 def say_second_try(first: Answer, path: str) -> None:
