@@ -1,12 +1,17 @@
 """The question to Django for its database, and the record of the answer."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from composed.data.connection import SCRIPT, read
+from composed.data.connection import MARK, SCRIPT, Connection, connection, fresh, read, recorded
+from composed.gateway import Answer, Gateway
+from composed.project import Project
 
 SETTINGS = """\
 from django.conf import settings
@@ -42,3 +47,24 @@ def file_of_django(folder: Path, name: str) -> str:
 def test_django_names_the_file_of_sqlite(name: str, file: str, tmp_path: Path) -> None:
     assert file_of_django(tmp_path, name) == file.replace("HERE", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def stack_of(folder: Path, mode: str, name: str) -> Any:
+    """Return a stack whose Django uses the SQLite file ``name``."""
+    shown = MARK + json.dumps({"vendor": "sqlite", "name": name, "host": ""})
+    inside = SimpleNamespace(ask_one_off=lambda *_: Answer(0, shown, ""))
+    project, gateway = Project(folder), Gateway(folder)
+    return SimpleNamespace(
+        mode=mode, project=project, folder=folder / "own", gateway=gateway, inside=inside
+    )
+
+
+def test_a_record_of_one_mode_is_none_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "manage.py").touch()
+    (tmp_path / "own").mkdir()
+    local, docker = stack_of(tmp_path, "local", "/here"), stack_of(tmp_path, "docker", "/app/db")
+
+    assert connection(local, "same").name == "/here"
+    assert (fresh(docker, "same"), recorded(docker)) == (None, None)
+    assert connection(docker, "same").name == "/app/db"
+    assert fresh(local, "same") == Connection("sqlite", "/here", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from composed.errors import printable
 from composed.gateway import Answer
@@ -32,7 +33,7 @@ answer = {{"vendor": connection.vendor, "name": name}}
 answer.update(host=str(found["HOST"] or ""), hosts=list(settings.ALLOWED_HOSTS))
 print("{MARK}" + json.dumps(answer))
 """
-FILE = "django.json"
+FILE = "django-{mode}.json"  # of a stack in one mode: the path on this machine is none inside
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def connection(stack: Stack, about: str) -> Connection:
         return kept
     seen = _fingerprint(stack, about)  # before the answer: a file may change meanwhile
     found = _answered(stack.inside.ask_one_off("shell", "--command", SCRIPT))
-    stack.gateway.write(stack.folder / FILE, json.dumps(asdict(found) | {"seen": seen}, indent=2))
+    stack.gateway.write(_file(stack), json.dumps(asdict(found) | {"seen": seen}, indent=2))
     return found
 
 
@@ -84,9 +85,9 @@ def in_container(stack: Stack) -> Connection | None:
 
 
 def recorded(stack: Stack) -> tuple[Connection, str] | None:
-    """Return the answer that Django gave before, and the fingerprint of that time."""
+    """Return the answer that Django gave before in this mode, and the fingerprint of that time."""
     try:
-        data = read_object(stack.folder / FILE)
+        data = read_object(_file(stack))
         return record(Connection, data), str(data["seen"])
     except (OSError, ValueError, KeyError):
         return None
@@ -96,6 +97,10 @@ def read(out: str) -> Connection:
     """Return the database that the output of ``SCRIPT`` names; raise ValueError for none."""
     lines = [line for line in out.splitlines() if line.startswith(MARK)]
     return record(Connection, json.loads(lines[-1].removeprefix(MARK)) if lines else {})
+
+
+def _file(stack: Stack) -> Path:
+    return stack.folder / FILE.format(mode=stack.mode)
 
 
 def _answered(answer: Answer) -> Connection:
