@@ -151,10 +151,34 @@ def test_a_named_folder_of_tasks_is_taken(clone: Path) -> None:
     assert run(clone, "--search-root", "other", "seed") == (0, "1\n", "")
 
 
-def test_the_door_imports_little_before_it_handles_signals() -> None:
-    code = "import composed.door, sys; sys.exit('invoke' in sys.modules)"
+# What is imported once the first of our modules comes after the door, and the answer to Ctrl-C.
+FIRST_IMPORT = """\
+import signal, sys
+from composed.door import main
 
-    assert run(ROOT, program=(sys.executable, "-c", code))[0] == 0
+class Watch:
+    def find_spec(self, name, *_):
+        if name != "_signal":
+            handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+            sys.exit(f"{name} {[int(handler) for handler in handlers]}")
+
+sys.meta_path.insert(0, Watch())
+main()
+"""
+
+
+@pytest.mark.parametrize(("ignored", "hangup"), [("", 0), ("trap '' HUP; ", 1)])
+def test_the_door_handles_signals_before_it_imports_anything(ignored: str, hangup: int) -> None:
+    shell = ("sh", "-c", f'{ignored}exec "$@"', "sh", sys.executable, "-c", FIRST_IMPORT)
+
+    assert run(ROOT, program=shell)[2] == f"composed.signals [0, 0, {hangup}]\n"
+
+
+def test_the_door_itself_imports_nothing() -> None:
+    code = "import sys; a = {*sys.modules}; import composed.door; print(sorted({*sys.modules} - a))"
+
+    shown = run(ROOT, program=(sys.executable, "-c", code))[1]
+    assert shown == "['composed', 'composed.door']\n"
 
 
 @pytest.mark.usefixtures("called")
