@@ -16,7 +16,17 @@ from composed import files
 from composed.compose_files import ComposeFiles, compose_files, sub_folders, text_of
 from composed.errors import SettingError
 
-__all__ = ["MOST", "Project", "folders_of_clone", "has_tasks", "root_of", "tasks_folder", "text_of"]
+__all__ = [
+    "DEPTH",
+    "MOST",
+    "NAME_SOURCE",
+    "Project",
+    "folders_of_clone",
+    "has_tasks",
+    "root_of",
+    "tasks_folder",
+    "text_of",
+]
 
 _VALID: dict[type[Any], str] = {
     str: 'a text, as in "web"',
@@ -24,7 +34,7 @@ _VALID: dict[type[Any], str] = {
     dict: 'names with texts, as in { DATABASE_ENGINE = "sqlite" }',
 }
 
-_DEPTH = 3  # sub folders of sub folders, for a manage.py that no key names
+DEPTH = 3  # sub folders of sub folders, for a manage.py that no key names
 
 _ASKS = r"^COMPOSE_PROJECT_NAME=[ \t]*(?:\"\"|'')?[ \t\r]*(?:#.*)?$"  # for a name, in .env.example
 
@@ -35,7 +45,7 @@ _IMPORTS = r"(?m)^\s*(?:from|import)\s+(?:[\w.]+\s*,\s*)*"
 _IMPORTS_INVOKE = re.compile(rf"{_IMPORTS}(?:invoke|composed)\b")
 _IMPORTS_VERBS = re.compile(rf"{_IMPORTS}composed(?:\.verbs\b|\s+import\b.*\bverbs\b)")
 
-_NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
+NAME_SOURCE = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,22 @@ class Project:
             return _nearest(self.root)
         if (tree := self.root / self.source).is_dir():
             return tree
-        raise SettingError(f"There is no folder {self.source!r} in {self.root}.", _NAME_SOURCE)
+        raise SettingError(f"There is no folder {self.source!r} in {self.root}.", NAME_SOURCE)
+
+    @property
+    def has_source(self) -> bool:
+        """Whether there is a ``manage.py``, or more than one, or a key that replaces the file."""
+        if self.source:
+            return bool(self.manage) or (self.root / self.source / "manage.py").is_file()
+        return bool(self.manage) or _has_manage(self.root)
+
+    @property
+    def has_compose_file(self) -> bool:
+        """Whether there is a Compose file, or several of which one could be meant."""
+        try:
+            return bool(self.compose.all())
+        except SettingError:
+            return True
 
     @functools.cached_property
     def settings_module(self) -> str:
@@ -263,16 +288,16 @@ def _nearest(root: Path) -> Path:
     named = _all_nearest(root)
     if len(named) > 1:
         files = ", ".join(os.path.relpath(folder / "manage.py", root) for folder in named)
-        raise SettingError(f"More than one manage.py is in {root}: {files}.", _NAME_SOURCE)
+        raise SettingError(f"More than one manage.py is in {root}: {files}.", NAME_SOURCE)
     if not named:
-        raise SettingError(f"There is no manage.py in {root}.", _NAME_SOURCE)
+        raise SettingError(f"There is no manage.py in {root}.", NAME_SOURCE)
     return named[0]
 
 
 def _all_nearest(root: Path) -> list[Path]:
     """Return the folders with a ``manage.py`` that are the least deep below ``root``."""
     folders = [root]
-    for _ in range(_DEPTH + 1):
+    for _ in range(DEPTH + 1):
         if named := [folder for folder in folders if (folder / "manage.py").is_file()]:
             return named
         folders = [child for folder in folders for child in sub_folders(folder)]

@@ -132,6 +132,7 @@ def test_tasks_of_celery_are_not_run(clone: Path, file: str, text: str, is_found
 
 def test_init_runs_no_tasks(clone: Path) -> None:
     (clone / "tasks.py").write_text("from composed import verbs\nraise SystemExit(9)\n")
+    (clone / "manage.py").touch()
 
     assert run(clone, "init", "--check")[0] == 0
     assert run(clone, "--help", "init")[0] == 0

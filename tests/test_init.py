@@ -751,6 +751,61 @@ def test_init_leaves_a_name_of_the_project_alone(shop: Project, file: str, name:
     assert {found.name for found in shop.root.glob("tasks*")} == {name}
 
 
+KEY = 'Name yours in pyproject.toml: [tool.composed] source = "FOLDER"'
+NO_FILE = "Composed looks for compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml."
+
+
+@pytest.mark.parametrize(
+    ("files", "lines"),
+    [
+        ({}, (", and no Compose file.", KEY, NO_FILE)),
+        ({"compose.yml": COMPOSE}, (".", KEY)),
+        ({"compose.yml": COMPOSE, "a/b/c/d/manage.py": MANAGE}, (".", KEY)),
+    ],
+)
+def test_init_writes_nothing_where_no_verb_could_start_anything(
+    files: dict[str, str], lines: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    write_files(folder, files)
+    before, expected = contents(folder), "\n  ".join(lines)
+
+    code, out, err = init(folder, "--yes")
+
+    problem = f"There is no manage.py in {folder} and 3 folders deep below{expected}\n"
+    assert (code, out, err) == (66, "", problem)
+    code, out, err = init(folder, "--check")
+    assert (code, err) == (66, problem)
+    assert "COULD NOT TELL" in out
+    assert contents(folder) == before
+
+
+def test_init_names_the_folder_of_the_key_where_it_has_no_source(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_files(tmp_path / "in", {"pyproject.toml": '[tool.composed]\nsource = "x"\n'})
+    write_files(tmp_path / "in", {"manage.py": MANAGE, "compose.yml": COMPOSE})
+
+    code, _out, err = init(tmp_path / "in", "--yes")
+
+    where = f"{tmp_path}/in/x, the folder of the key source."
+    assert (code, err) == (66, f"There is no manage.py in {where}\n  {KEY}\n")
+
+
+@pytest.mark.parametrize(
+    "keys", ["", '[tool.composed]\nsource = "a/b/c/d"\n', '[tool.composed]\nmanage = ["x"]\n']
+)
+def test_init_goes_on_where_a_verb_could_start_something(keys: str, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    write_files(folder, {"a/b/c/d/manage.py": MANAGE} if keys else {"manage.py": MANAGE})
+    write_files(folder, {"pyproject.toml": keys} if keys else {})
+
+    code, out, _err = init(folder, "--yes")
+
+    assert (code, (folder / "tasks.py").is_file()) == (0, True)
+    assert out.endswith("\nThen type: COMPOSED_MODE=local composed up\n")
+
+
 @pytest.mark.parametrize(
     ("files", "code"),
     [

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from composed.compose_files import STANDARD
 from composed.docker import detection
 from composed.docker.django import manage_command
 from composed.docker.model import ComposeService, Model
-from composed.errors import ComposedError
+from composed.errors import ComposedError, NotFoundError
 from composed.init.places import (
     code_of,
     key_place,
@@ -19,7 +20,7 @@ from composed.init.places import (
 )
 from composed.init.report import Fact, Report
 from composed.init.warnings import warnings
-from composed.project import Project
+from composed.project import DEPTH, NAME_SOURCE, Project
 
 _HOST = re.compile("HOST|URL|URI|DSN|SERVER")
 _URL_READERS = re.compile(r"dj_database_url\.config|env\.db\(|dj_db_url")
@@ -43,6 +44,22 @@ def examine(project: Project, model: Model | ComposedError) -> Report:
         _examine_database(project, model, report, backend, database)
     report.warnings += warnings(project, model, backend, database)
     return report
+
+
+def missing(project: Project) -> NotFoundError | None:
+    """Return the error of a folder where no verb could start anything; None for a project.
+
+    A ``manage.py`` without a Compose file is a project too: of local mode.
+    """
+    if project.has_source:
+        return None
+    looked = f"in {project.root} and {DEPTH} folders deep below"
+    if project.source:
+        looked = f"in {project.root / project.source}, the folder of the key source"
+    if project.has_compose_file:
+        return NotFoundError(f"There is no manage.py {looked}.", NAME_SOURCE)
+    problem = f"There is no manage.py {looked}, and no Compose file."
+    return NotFoundError(problem, NAME_SOURCE, f"Composed looks for {', '.join(STANDARD)}.")
 
 
 def _examine_files(project: Project, report: Report) -> None:

@@ -30,15 +30,20 @@ ROLES = {"backend": "runs Django", "database": "is the database of Django"}
 def init(c: Context, check: bool = False, yes: bool = False) -> None:
     """Write tasks.py, and show what is found in the project; run none of its code."""
     from composed.init.drafts import drafts, install_command, needs_two_lines, own_tasks
-    from composed.init.facts import examine
+    from composed.init.facts import examine, missing
     from composed.init.report import as_text
     from composed.init.templates import TWO_LINES
     from composed.init.writing import write
 
     project, gateway = Project.of(c), gateway_of(c)
-    is_trial = check or gateway.dry
+    is_trial, fault = check or gateway.dry, missing(project)
+    if fault and not is_trial:  # the next verb would only fail
+        raise fault
     model = model_of(project, gateway)
     report = examine(project, model)
+    if fault:
+        show(as_text(report))
+        raise fault
     keys = {} if is_trial else chosen(report)
     wanted = drafts(project, gateway, keys)
     if is_trial:
@@ -56,7 +61,9 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
         backend, database = (keys.get(key) or getattr(project, key) for key in ROLES)
         report = examine(replace(project, backend=backend, database=database), model)
     show(as_text(report))
-    show(f"\nInstall the verbs: {install_command(project)}\nThen type: inv up")
+    # Beside an engine, `inv up` would look for a Compose file.
+    start = "inv up" if project.has_compose_file else "COMPOSED_MODE=local inv up"
+    show(f"\nInstall the verbs: {install_command(project)}\nThen type: {start}")
     end_with(1 if check and wanted else 0)
 
 
