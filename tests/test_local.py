@@ -220,6 +220,79 @@ def test_a_taken_port_is_changed_for_good(recorder: Recorder, inv: Inv, daemon: 
     assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8001"] * 2
 
 
+@pytest.fixture
+def foreign(project: Project, monkeypatch: MonkeyPatch) -> Project:
+    """A project that does not ask Composed for an env file, and has none."""
+    project.example.unlink()
+    (project.root / ".env").unlink()
+    foreign = dataclasses.replace(project, backend_port="WEB_PORT")
+    monkeypatch.setattr(Project, "of", lambda _c: foreign)
+    return foreign
+
+
+@pytest.mark.parametrize("env", [None, "SECRET=1\n"])
+def test_a_chosen_port_is_kept_beside_an_env_file_of_the_project(
+    env: str | None, recorder: Recorder, inv: Inv, daemon: FakeDaemon, foreign: Project
+) -> None:
+    file = foreign.root / ".env"
+    if env:
+        file.write_text(env)
+    take(recorder, 8000)
+
+    assert inv("up") == 0
+
+    [kept] = foreign.root.glob(".composed/*/port")
+    assert f"using 8001, kept in {foreign.relative(kept)}.\n" in inv.err()
+    take(recorder)
+    assert inv("restart") == 0
+    assert [argv[-1] for argv in daemon.started] == ["127.0.0.1:8001"] * 2
+    inv("doctor")
+    assert "port 8001 (backend)" in inv.out()
+    take(recorder, 8001)
+    assert (inv("down"), inv("up"), kept.read_text()) == (0, 0, "8002\n")
+    assert (file.read_text() if file.exists() else None) == env
+
+
+@pytest.mark.parametrize("text", ["", "no port", "0", "65536", "-1"])
+def test_a_kept_port_that_is_none_does_not_count(
+    text: str, inv: Inv, daemon: FakeDaemon, foreign: Project
+) -> None:
+    assert (inv("up"), inv("down")) == (0, 0)
+    [folder] = foreign.root.glob(".composed/*/")
+    (folder / "port").write_text(text)
+
+    assert inv("up") == 0
+
+    assert daemon.started[-1][-1] == "127.0.0.1:8000"
+
+
+def test_a_port_of_the_project_wins_over_the_kept_one(
+    recorder: Recorder, inv: Inv, daemon: FakeDaemon, foreign: Project
+) -> None:
+    take(recorder, 8000)
+    assert (inv("up"), inv("down")) == (0, 0)
+    (foreign.root / ".env").write_text("WEB_PORT=8000\n")
+
+    assert inv("up") == 73
+
+    message = "Use another: WEB_PORT=8001 inv up\n  Or take WEB_PORT out of .env"
+    assert message in inv.err()
+
+
+@pytest.mark.parametrize("words", ["up --strict-ports", "up", "up --migrate"])
+def test_without_an_env_file_a_taken_port_in_ci_is_73(
+    words: str, recorder: Recorder, inv: Inv, foreign: Project, monkeypatch: MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true" if "strict" not in words else "")
+    take(recorder, 8000)
+
+    assert inv(*words.split()) == 73
+
+    assert "Port 8000, for backend, is taken by other (PID 7)." in inv.err()
+    assert not any("migrate" in call.argv for call in recorder.of("run"))
+    assert not [*foreign.root.glob(".composed/*/port")]
+
+
 @pytest.mark.parametrize(("wanted", "same"), [("", True), ("0", True), ("8077", False)])
 def test_a_restart_hands_the_socket_over_unless_the_port_changes(
     wanted: str, same: bool, inv: Inv, daemon: FakeDaemon, monkeypatch: MonkeyPatch

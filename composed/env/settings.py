@@ -53,8 +53,9 @@ class Settings:
         raise SettingError(f"{name} has no value in {self.files[-1].name}.", cure)
 
     def file_of(self, name: str) -> Path:
-        """Return the last env file that sets the name, else the first env file."""
-        naming = [file for file in self.files if name in assignments(read_text(file))]
+        """Return the last env file that sets the name, else the first, which may not be there."""
+        there = [file for file in self.files if os.path.lexists(file)]
+        naming = [file for file in there if name in assignments(read_text(file))]
         return naming[-1] if naming else self.files[0]
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ from composed.errors import NotFoundError, PortTakenError, ValueWrongError
 from composed.health.waiting import Look, log_of_this_start, not_ready, settled, wait
 from composed.local.daemon import Daemon, Start
 from composed.local.inside import HOST, LocalInside
+from composed.local.port import keep, wanted
 from composed.machine import free_port
 from composed.ports.published import Published, in_the_way
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
@@ -57,6 +58,8 @@ class LocalRunner(Runner):
         if is_first and self._stack.settings["COMPOSED_MODE"] == "auto":
             say(UNASKED)
         if options.migrate:
+            if not (listener or self._gateway.dry or self._daemon.running()):
+                self._port(strict=options.strict_ports)  # a taken port migrates nothing
             options.migrate()
         self._gateway.end_dry_run()
         with self._stack.locked():
@@ -100,7 +103,7 @@ class LocalRunner(Runner):
         return self._gateway.listening_socket(self._daemon.pids(), start.port)
 
     def _keeps_port(self, start: Start) -> bool:
-        return int(self._stack.settings[self._project.backend_port]) in (0, start.port)
+        return wanted(self._stack, self._stack.settings) in (0, start.port)
 
     def down(self, *, volumes: bool = False) -> int:
         self._gateway.end_dry_run()
@@ -184,17 +187,22 @@ class LocalRunner(Runner):
         return self._daemon.last()
 
     def _port(self, *, strict: bool) -> int:
-        name = self._project.backend_port
-        port = int(load_settings(self._project)[name])  # read anew: perhaps just chosen
+        name, settings = self._project.backend_port, load_settings(self._project)
+        port = wanted(self._stack, settings)  # read anew: perhaps just chosen
         if not port:
             return free_port(HOST)
-        wanted = Published(self._project.backend, HOST, port)
-        taken = dict.fromkeys(in_the_way(self._gateway, [wanted]), name)
+        published = Published(self._project.backend, HOST, port)
+        taken = dict.fromkeys(in_the_way(self._gateway, [published]), name)
         if not taken:
             return port
         from composed.ports.choice import give_way  # noqa: PLC0415  # rarely taken
 
-        chosen = give_way(self._gateway, self._stack.settings, taken, strict=strict)
+        chosen = give_way(
+            *(self._gateway, settings, taken),
+            strict=strict,
+            override=lambda ports: keep(self._stack, ports.values()),
+            writes_env=self._project.owns_env,
+        )
         return chosen.get(name, port)
 
     def _wait(self, start: Start | None, timeout: int, log: Log) -> bool:

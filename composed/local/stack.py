@@ -17,6 +17,7 @@ from composed.findings import Finding
 from composed.gateway import Gateway
 from composed.local.daemon import LOG_BYTES, Daemon
 from composed.local.inside import HOST, LocalInside
+from composed.local.port import wanted
 from composed.local.runner import LocalRunner
 from composed.ports.published import Published
 from composed.project import Project
@@ -139,13 +140,13 @@ class LocalReport(Report):
         from composed.ports.choice import findings as port_rows  # noqa: PLC0415
 
         project, services = self._stack.project, self._stack.runner.ps()
-        port = int(self._stack.settings[project.backend_port])
+        port = wanted(self._stack, self._stack.settings)
         ours = {host for service in services for host in service.ports.values()}
-        wanted = [Published(project.backend, HOST, port)] if port else []
+        published = [Published(project.backend, HOST, port)] if port else []
         inside = self._stack.inside
         return [
             Finding.of("server", inside.problem(), f"{inside.server_name} of {sys.executable}"),
-            *port_rows(self._stack.gateway, wanted, ours),
+            *port_rows(self._stack.gateway, published, ours),
             *service_rows(services),
         ]
 

@@ -1,4 +1,4 @@
-"""Taken ports: the process that has the port, and a free port kept in the env file instead."""
+"""Taken ports: the process that has the port, and a free port kept in a file instead."""
 
 import contextlib
 import os
@@ -50,12 +50,14 @@ def give_way(
     avoid: Collection[int] = (),
     strict: bool = False,
     override: Override | None = None,
+    writes_env: bool = True,
 ) -> dict[str, int]:
     """Choose the next free port for each taken port; return the chosen ports by setting.
 
     ``taken`` maps each port to the setting that governs the port, or to "": then ``override``
-    gets the chosen port, and returns where the choice is kept. Raises :class:`PortTakenError`
-    when ``strict``, with ``CI=true``, and for a port that the user set.
+    gets the chosen port, and returns where the choice is kept, as it does for each port unless
+    this function ``writes_env``. Raises :class:`PortTakenError` when ``strict``, with ``CI=true``,
+    and for a port that the user set.
     """
     strict = strict or os.environ.get("CI") == "true"
     fixed = {
@@ -72,11 +74,11 @@ def give_way(
     ]
     if any(conflict.published in fixed for conflict in conflicts):
         raise _refusal(conflicts, settings)
-    unnamed = {conflict.published: conflict.free for conflict in conflicts if not conflict.setting}
-    kept = override(unnamed) if override and unnamed else ""
+    elsewhere = {c.published: c.free for c in conflicts if not (c.setting and writes_env)}
+    kept = override(elsewhere) if override and elsewhere else ""
     for conflict in conflicts:
         port, name, _, free = conflict
-        if name:
+        if name and writes_env:
             file = settings.file_of(name)
             edit_env(file, partial(with_choice, name=name, taken=port.port, free=free))
             kept = f"as {name} in {file.name}"
@@ -90,7 +92,8 @@ def _is_set_by_user(name: str, settings: Settings) -> bool:
 
 def _written_by_user(name: str, settings: Settings) -> str:
     """Return the port that the user wrote into the env file; "" for a port that ``inv`` chose."""
-    text = read_text(settings.file_of(name))
+    file = settings.file_of(name)
+    text = read_text(file) if os.path.lexists(file) else ""
     port = assignments(text).get(name) or ""
     choice = re.search(_CHOICE.format(name=name), text, re.MULTILINE)
     return "" if choice and choice[1] == port else port
