@@ -1,8 +1,10 @@
 """Every verb in local mode: the processes and the messages."""
 
+import contextlib
 import dataclasses
 import itertools
 import socket
+import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -574,3 +576,21 @@ def test_build_has_nothing_to_do(inv: Inv, recorder: Recorder) -> None:
     assert inv("build") == 0
 
     assert recorder.ran == []
+
+
+@pytest.mark.parametrize(("verb", "title"), [("db.restore", "one"), ("db.reset", "")])
+def test_a_server_that_cannot_start_on_the_new_data_is_an_error(
+    verb: str, title: str, recorder: Recorder, inv: Inv, daemon: FakeDaemon, file: Path
+) -> None:
+    words = ["--name", title] if title else []
+    with contextlib.closing(sqlite3.connect(file)) as live:
+        live.executescript("CREATE TABLE a (x); INSERT INTO a VALUES (1)")
+    assert (inv("db.snapshot", "--name", "one"), inv("up", "--strict-ports")) == (0, 0)
+    recorder.pids = lambda port: {7: "other"}  # is quicker at each start
+
+    assert inv(verb, *words, "--yes") == 73
+
+    problem = "The data is replaced, but the server is stopped: Each port was taken"
+    assert problem in (err := inv.err())
+    assert err.count("Type: inv up") == 1
+    assert "To bring the data back: inv db.restore --name 2" in err

@@ -123,17 +123,19 @@ def _replace(
     only_rows: bool = False,
 ) -> Facts:
     """Prepare the new data, close the live data, take a snapshot of the live data, swap."""
-    guarded, taken = safety and stack.store.has_data(), None
-    with database.prepared(dump) as facts, database.closed():
-        if guarded and (not only_rows or database.has_rows()):
-            of = dump.database if dump else ""
-            taken = _take(stack, database, "", f"before {verb}", verify=verify, of=of)
-        database.swap()
+    guarded, taken, is_done = safety and stack.store.has_data(), None, False
     try:
+        with database.prepared(dump) as facts, database.closed():
+            if guarded and (not only_rows or database.has_rows()):
+                of = dump.database if dump else ""
+                taken = _take(stack, database, "", f"before {verb}", verify=verify, of=of)
+            database.swap()
+            is_done = True
         if workers := stack.restart_workers():
             say(f"Restarted, since their data was replaced: {', '.join(workers)}")
-    finally:  # the data was replaced, whether or not the workers start
-        _say_the_way_back(taken)
+    finally:  # the data was replaced, whether or not the server and the workers start
+        if is_done:
+            _say_the_way_back(taken)
     return facts
 
 

@@ -94,17 +94,22 @@ class FileStore(Store, Belongings):
                 say("The server is stopped. Type: inv up")
                 raise
             except BaseException:
-                self._start_again(listener, runs=runs)
+                try:
+                    self._start_again(listener, "The server is stopped", runs=runs)
+                except ComposedError as error:
+                    say(str(error))  # the fault that ended the block is raised
                 raise
-            self._start_again(listener, runs=runs and not for_good)
+            deed = "The data is replaced, but the server is stopped"
+            self._start_again(listener, deed, runs=runs and not for_good)
 
-    def _start_again(self, listener: socket.socket | None, *, runs: bool) -> None:
-        """Start the server if it ran; a start that fails does not undo what is done to the data."""
+    def _start_again(self, listener: socket.socket | None, deed: str, *, runs: bool) -> None:
+        """Start the server if it ran; a start that fails undoes nothing, and is an error."""
         try:
             if runs:
                 self._stack.runner.up_on(listener, UpOptions())
         except ComposedError as error:
-            say(f"The server is stopped: {error.problem}\n  See all: inv up")
+            hints = dict.fromkeys((*error.hints, "Type: inv up"))
+            raise type(error)(f"{deed}: {error.problem}", *hints) from None
 
     def has_data(self) -> bool:
         return bool(self.holdings())
