@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import json
 import socket
 import sqlite3
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from composed.data.connection import MARK
 from composed.gateway import Gateway
 from composed.local import inside, stack
 from composed.local import runner as local
@@ -557,6 +559,25 @@ def test_the_doctor_names_the_server(inv: Inv, project: Project, monkeypatch: Mo
     inv("doctor")
 
     assert f"http of {PYTHON}" in inv.out()
+
+
+def test_the_doctor_shows_a_database_that_local_mode_has_not(
+    inv: Inv, foreign: Project, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    other = dataclasses.replace(foreign, sqlite="")
+    monkeypatch.setattr(Project, "of", lambda _c: other)
+    answer = {"vendor": "postgresql", "name": "shop", "host": "db"}
+    recorder.on("shell", "--command").say(f"{MARK}{json.dumps(answer)}\n")
+    before = sorted(foreign.root.rglob("*"))
+
+    assert inv("doctor", "--json") == 75
+
+    [wrong] = [row for row in json.loads(inv.out())["findings"] if row["state"] == "wrong"]
+    assert wrong["what"] == "database"
+    assert wrong["seen"] == "Django uses postgresql, and local mode has SQLite."
+    assert sorted(foreign.root.rglob("*")) == before
+    assert inv("up") == 78
+    assert f"{wrong['seen']}\n  {wrong['cure']}\n" in inv.err()
 
 
 def test_ps_shows_a_running_and_an_exited_server(inv: Inv, daemon: FakeDaemon) -> None:

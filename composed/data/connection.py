@@ -53,16 +53,19 @@ class UnknownError(Exception):
     """Django gave no answer; the text is the last line of the reason."""
 
 
-def connection(stack: Stack, about: str) -> Connection:
+def connection(stack: Stack, about: str, *, keeps: bool = True) -> Connection:
     """Return the database of Django, from the record where ``about`` and the settings are the same.
 
-    ``about`` is all that decides on the container, as a text. Raises :class:`UnknownError`.
+    ``about`` is all that decides on the container, as a text; with ``keeps`` an answer is recorded.
+    Raises :class:`UnknownError`.
     """
     if kept := fresh(stack, about):
         return kept
     seen = _fingerprint(stack, about)  # before the answer: a file may change meanwhile
     found = _answered(stack.inside.ask_one_off("shell", "--command", SCRIPT))
-    stack.gateway.write(_file(stack), json.dumps(asdict(found) | {"seen": seen}, indent=2))
+    if keeps:
+        text = json.dumps(asdict(found) | {"seen": seen}, indent=2)
+        stack.gateway.write(_file(stack), text)
     return found
 
 

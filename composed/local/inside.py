@@ -37,6 +37,17 @@ class LocalInside(Inside):
 
         Raises :class:`SettingError` where Django uses another kind of database.
         """
+        return self._database()
+
+    def database_problem(self) -> SettingError | None:
+        """Return the error of :attr:`database`, else None; record nothing."""
+        try:
+            self._database(keeps=False)
+        except SettingError as error:
+            return error
+        return None
+
+    def _database(self, *, keeps: bool = True) -> Path:
         settings, project = self._stack.settings, self._project
         if chosen := settings.values.get("SQLITE_PATH") or settings.defaults["SQLITE_PATH"]:
             return project.root / chosen
@@ -44,9 +55,8 @@ class LocalInside(Inside):
         if project.owns_env or self.problem():
             return default
         try:
-            found = connection(
-                self._stack, json.dumps(dict(self._stack.of_compose), sort_keys=True)
-            )
+            about = json.dumps(dict(self._stack.of_compose), sort_keys=True)
+            found = connection(self._stack, about, keeps=keeps)
         except UnknownError:  # the start explains more
             return default
         if found.vendor == "sqlite":

@@ -149,8 +149,10 @@ class LocalReport(Report):
         ours = {host for service in services for host in service.ports.values()}
         published = [Published(project.backend, HOST, port)] if port else []
         inside = self._stack.inside
+        problem = inside.database_problem()
         return [
             Finding.of("server", inside.problem(), f"{inside.server_name} of {sys.executable}"),
+            *([Finding.of("database", problem)] if problem else []),
             *port_rows(self._stack.gateway, published, ours),
             *service_rows(services),
         ]
