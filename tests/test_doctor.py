@@ -9,8 +9,9 @@ import pytest
 
 from composed.docker import engine
 from composed.docker.images import LABEL
+from composed.gateway import Answer
 from composed.project import Project
-from tests.recorder import Recorder
+from tests.recorder import Call, Recorder
 from tests.samples import ENV, PS_ROW, Capsys, Inv, MonkeyPatch, ps_answer
 
 
@@ -157,11 +158,29 @@ def test_a_table_and_a_bundle_hold_the_findings(inv: Inv, project: Project, caps
 
 def test_a_service_that_is_not_there_is_a_finding(doctor: Doctor, recorder: Recorder) -> None:
     recorder.on("config", "--format").say(json.dumps({"services": {"web": {}, "db": {}}}))
+    recorder.on("config", "--services").say("web\ndb\n")
 
     code, rows = doctor()
 
     assert code == 75
     assert rows["service backend"]["seen"] == "no service 'backend'; there are: db, web"
+
+
+def test_a_service_of_a_profile_is_a_finding(doctor: Doctor, recorder: Recorder) -> None:
+    services = {"backend": {"profiles": ["web"]}, "db": {}}
+    every = json.dumps({"services": services})
+    active = json.dumps({"services": {"db": {}}})
+
+    def answer(call: Call) -> Answer:
+        return Answer(0, every if "COMPOSE_PROFILES" in call.env else active, "")
+
+    recorder.on("config", "--format").do(answer)
+
+    _, rows = doctor()
+
+    row = rows["service backend"]
+    assert row["seen"] == "Service 'backend' belongs to a profile that is not active"
+    assert row["cure"] == "Type: COMPOSE_PROFILES=web inv up"
 
 
 def test_several_compose_files_are_a_finding(doctor: Doctor, project: Project) -> None:

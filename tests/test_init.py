@@ -1,5 +1,6 @@
 """`composed init`: what it finds, what it warns of, and the files that it writes."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from composed.docker.model import Model
+from composed.docker.profiles import Inactive
 from composed.docker.volatile import keeps_data
 from composed.errors import EngineError, RefusedError, SettingError
 from composed.gateway import Gateway
@@ -380,6 +382,30 @@ def test_an_example_without_an_env_file_is_a_warning(
     write_files(shop.root, files)
 
     assert len(warnings(Project(shop.root), model(web=WEB, db=DB), "web", "db")) == count
+
+
+def test_services_of_profiles_that_are_not_active_are_told(shop: Project) -> None:
+    write_files(shop.root, {".env.example": "COMPOSE_PROFILES=web\n"})
+    every = model(web=WEB | {"profiles": ["web"]}, db=DB)
+    others = Inactive(("db", "web"), every, (), "cp .env.example .env")
+
+    report = examine(Project.at(shop.root), model(), others)
+
+    why = "Each service belongs to a profile that is not active: db, web"
+    cure = "Type: cp .env.example .env; Then: inv up"
+    assert report.unknown == [Fact("backend", why, cure), Fact("database", why, cure)]
+    seen = "no service is active without .env, although there is .env.example"
+    assert report.warnings == [Fact(".env", seen, ".env.example")]
+
+
+def test_a_named_service_of_a_profile_is_told_apart(shop: Project) -> None:
+    every = model(web=WEB | {"profiles": ["web"]}, db=DB)
+    project = dataclasses.replace(shop, backend="web")
+
+    report = examine(project, model(db=DB), Inactive(("web",), every, ("db",)))
+
+    why = "Service 'web' belongs to a profile that is not active"
+    assert report.unknown == [Fact("backend", why, "Type: COMPOSE_PROFILES=web inv up")]
 
 
 def test_the_lists_are_shown_in_their_order() -> None:

@@ -17,9 +17,9 @@ from composed.docker.runner import parse_ps
 from composed.env.file import complete_env, generated
 from composed.env.settings import NAME, load_settings
 from composed.errors import SettingError
-from composed.gateway import Gateway
+from composed.gateway import Answer, Gateway
 from composed.project import Project
-from tests.recorder import Recorder
+from tests.recorder import Call, Recorder
 from tests.samples import DB_ROW, DC, EXEC, ONE_OFF, PS_ROW, ROOT, Inv, model, ps_answer
 
 Of = Callable[..., Project]
@@ -412,6 +412,60 @@ def test_the_error_for_an_unknown_service_names_the_key(
         f"  Services: {known}.\n"
         f'  Name yours in pyproject.toml: [tool.composed] {key} = "SERVICE"\n'
     )
+
+
+IN_PROFILES = {
+    "app": {"command": "gunicorn x", "build": ".", "profiles": ["app"], "depends_on": ["cache"]},
+    "cache": {"image": "redis", "profiles": ["cache", "all"]},
+    "js": {"image": "node", "profiles": ["js"]},
+}
+NONE_ACTIVE = "Each service belongs to a profile that is not active: app, cache, js."
+
+
+@pytest.mark.parametrize(
+    ("key", "active", "example", "message"),
+    [
+        ("", [], "", f"{NONE_ACTIVE}\n  Type: COMPOSE_PROFILES=app,cache inv up\n"),
+        (
+            *("app", ["js"], ""),
+            "Service 'app' belongs to a profile that is not active.\n"
+            "  Type: COMPOSE_PROFILES=js,app,cache inv up\n",
+        ),
+        ("app", [], "", f"{NONE_ACTIVE}\n  Type: COMPOSE_PROFILES=app,cache inv up\n"),
+        (
+            *("", [], "export COMPOSE_PROFILES=app,cache\n"),
+            f"{NONE_ACTIVE}\n  Type: cp .env.example .env\n  Then: inv up\n",
+        ),
+    ],
+)
+def test_a_service_of_a_profile_that_is_not_active_is_explained(
+    key: str,
+    active: list[str],
+    example: str,
+    message: str,
+    shop: Project,
+    inv: Inv,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = replace(shop, backend=key, database="")
+    monkeypatch.setattr(Project, "of", lambda _c: project)
+    (shop.root / ".env").unlink()
+    if example:
+        (shop.root / ".env.example").write_text(example)
+
+    def answer(call: Call) -> Answer:
+        names = IN_PROFILES if "COMPOSE_PROFILES" in call.env else active
+        if "--services" in call.argv:
+            return Answer(0, "\n".join(names), "")
+        return Answer(0, json.dumps({"services": {n: IN_PROFILES[n] for n in names}}), "")
+
+    recorder.on("config").do(answer)
+    recorder.on("up").say(code=1)
+
+    assert inv("up") == 66
+
+    assert inv.err().endswith(message)
 
 
 @pytest.mark.usefixtures("shop")

@@ -46,7 +46,7 @@ class Compose:
     """Runs Compose with the env files ``files``, and with ``compose_files``, which may be none.
 
     ``keys`` has the ``[tool.composed]`` key of a service. ``override`` is a Compose file of ours.
-    ``name`` is the project's, "" where the env files name it.
+    ``name`` is the project's, "" where the env files name it. ``project`` explains profiles.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class Compose:
         compose_files: ComposeFiles | None = None,
         override: Path | None = None,
         name: str = "",
+        project: Project | None = None,
     ) -> None:
+        self._project = project
         self.gateway, self._files, self._keys = gateway, files, keys or {}
         self._compose_files, self._override = compose_files, override
         self._name, self._is_checked = name, False
@@ -94,7 +96,8 @@ class Compose:
         return True
 
     def _without_override(self) -> Compose:
-        return Compose(self.gateway, self._files, self._keys, self._compose_files, None, self._name)
+        files, name = self._compose_files, self._name
+        return Compose(self.gateway, self._files, self._keys, files, None, name, self._project)
 
     def state(self) -> str:
         """Return a hash of all that the ports of the Compose files depend on."""
@@ -127,6 +130,8 @@ class Compose:
             if error := engine.problem(self.gateway):
                 raise error
             self.check(services)
+            if args[0] == "up" and not services and not self.services():
+                self._check_profiles("", {})
         if code in CONFIGURATION_FAILED:  # or the exit code of a command in a container
             self.ask("config", "--quiet")
         return code
@@ -220,11 +225,17 @@ class Compose:
         """Return the id of a running container of a service; "" for none."""
         return "".join(self.gateway.ask(self.argv("ps", "--quiet", service)).out.split()[:1])
 
-    def check(self, services: Iterable[str], known: Collection[str] = ()) -> None:
-        """Raise :class:`NotFoundError` for an unknown service; asks Compose unless ``known``."""
+    def check(self, services: Iterable[str], known: Collection[str] | None = None) -> None:
+        """Raise :class:`NotFoundError` for an unknown service; asks Compose unless ``known``.
+
+        The ``known`` are active; with none of them, a service can still be started by its name.
+        """
+        active = known
         for name in services:
             known = known or self.services(EVERY_PROFILE)
             if name not in known:
+                if active is not None:
+                    self._check_profiles(name, active)
                 key = self._keys.get(name)
                 setting = f'Name yours in pyproject.toml: [tool.composed] {key} = "SERVICE"'
                 raise NotFoundError(
@@ -232,6 +243,17 @@ class Compose:
                     f"Services: {', '.join(sorted(known))}.",
                     *([setting] if key else []),
                 )
+
+    def _check_profiles(self, name: str, active: Collection[str]) -> None:
+        """Raise :class:`NotFoundError` for a service, or all, of profiles that are not active."""
+        from composed.docker.profiles import inactive, problem  # noqa: PLC0415  # only for an error
+
+        if not self._project:
+            return
+        found = inactive(self._project, self, self.model())
+        if found.names and (name in found.names or not active):
+            words, cures = problem(self._project, found, name)
+            raise NotFoundError(f"{words}.", *cures)
 
     def volumes(self) -> dict[str, str]:
         """Return the project of every volume on the engine, by name; "" for none."""
@@ -283,7 +305,7 @@ def compose_of(
     override = project.folder(settings[NAME]) / OVERRIDE
     check_files(project.root, project.compose, override)
     name = "" if project.owns_env else settings[NAME]
-    return Compose(gateway, files, keys, project.compose, override, name)
+    return Compose(gateway, files, keys, project.compose, override, name, project)
 
 
 def refuses_env_file(err: str) -> bool:

@@ -85,6 +85,7 @@ class ComposeService(NamedTuple):
     awaits: Sequence[str] = ()
     aliases: Sequence[str] = ()
     health_check: bool = False
+    profiles: Sequence[str] = ()
 
     @property
     def hosts(self) -> set[str]:
@@ -194,6 +195,7 @@ class Model:
             [] if isinstance(needs.data, list) else _awaited(needs),
             _aliases(service["networks"]),
             bool(service["healthcheck"].data) and not service["healthcheck"]["disable"].data,
+            tuple(profile.text() for profile in service["profiles"].entries()),
         )
 
     def _secret(self, secret: _Value) -> tuple[str, Path]:

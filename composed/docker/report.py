@@ -9,6 +9,7 @@ from composed.docker.database import DatabaseService
 from composed.docker.detection import dangers
 from composed.docker.images import recipe, stale_rows
 from composed.docker.model import Model
+from composed.docker.profiles import inactive, problem
 from composed.docker.volatile import keeps_data, volatile
 from composed.findings import Finding, State, any_wrong
 from composed.ports.choice import findings as port_rows
@@ -54,8 +55,15 @@ class EngineReport(Report):
     def _names(self, model: Model) -> Iterator[Finding]:
         """Yield each service that the project needs and the Compose file does not have."""
         project = self._stack.project
-        for key, name in (("backend", project.backend), ("database", project.database)):
-            if name and name not in model.services:
+        needed = (("backend", project.backend), ("database", project.database))
+        if all(name in model.services for _, name in needed if name):
+            return
+        found = inactive(project, self._dc, model)
+        for key, name in needed:
+            if name in found.names or (name and found.names and not model.services):
+                seen, cures = problem(project, found, name)
+                yield Finding(f"service {key}", "wrong", seen, "; ".join(cures))
+            elif name and name not in model.services:
                 seen = f"no service {name!r}; there are: {', '.join(sorted(model.services))}"
                 cure = f'[tool.composed] {key} = "SERVICE" in pyproject.toml'
                 yield Finding(f"service {key}", "wrong", seen, cure)

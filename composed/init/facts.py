@@ -9,6 +9,7 @@ from composed.compose_files import STANDARD
 from composed.docker import detection
 from composed.docker.django import manage_command
 from composed.docker.model import ComposeService, Model
+from composed.docker.profiles import Inactive, problem
 from composed.errors import ComposedError, NotFoundError
 from composed.init.places import (
     code_of,
@@ -26,10 +27,12 @@ _HOST = re.compile("HOST|URL|URI|DSN|SERVER")
 _URL_READERS = re.compile(r"dj_database_url\.config|env\.db\(|dj_db_url")
 
 
-def examine(project: Project, model: Model | ComposedError) -> Report:
+def examine(
+    project: Project, model: Model | ComposedError, others: Inactive | None = None
+) -> Report:
     """Return all that the files of a project and its Compose model tell; change nothing.
 
-    The model is an error where Compose gave none.
+    The model is an error where Compose gave none; ``others`` are services of other profiles.
     """
     report = Report()
     _examine_files(project, report)
@@ -39,6 +42,7 @@ def examine(project: Project, model: Model | ComposedError) -> Report:
         return report
     backend = _service(project, model, report, "backend")
     database = _service(project, model, report, "database", backend)
+    _examine_profiles(project, model, report, others or Inactive())
     _examine_backend(project, model.service(backend), report)
     if database:
         _examine_database(project, model, report, backend, database)
@@ -143,6 +147,17 @@ def _service(project: Project, model: Model, report: Report, key: str, backend: 
     kind = report.found if is_sure else report.guessed
     kind.append(Fact(key, name, service_place(project, name)))
     return str(name)
+
+
+def _examine_profiles(project: Project, model: Model, report: Report, others: Inactive) -> None:
+    """Replace what is not known of a service that only belongs to a profile that is not active."""
+    if not others.names:
+        return
+    for index, fact in enumerate(report.unknown):
+        is_named = fact.value in others.names
+        if fact.what in ("backend", "database") and (is_named or not model.services):
+            why, cures = problem(project, others, fact.value)
+            report.unknown[index] = Fact(fact.what, why, "; ".join(cures))
 
 
 def _examine_backend(project: Project, service: ComposeService, report: Report) -> None:

@@ -36,7 +36,7 @@ def warnings(project: Project, model: Model, backend: str, database: str) -> lis
         for service in services
         if detection.runs_postgresql(service) and not keeps_data(service)
     ]
-    facts += _of_env(project)
+    facts += _of_env(project, bool(services))
     facts += [
         Fact(
             service.name,
@@ -104,8 +104,9 @@ def is_checked(service: ComposeService) -> bool:
     return service.health_check or bool(checks and checks[-1].upper() != "NONE")
 
 
-def _of_env(project: Project) -> Iterator[Fact]:
+def _of_env(project: Project, runs: bool) -> Iterator[Fact]:
     runs_without = not any(map(os.path.lexists, env_files(project)))
     if os.path.lexists(project.example) and runs_without and not project.owns_env:
         name = project.relative(project.example)
-        yield Fact(".env", f"the project runs without .env, although there is {name}", name)
+        why = "the project runs" if runs else "no service is active"  # each has a profile
+        yield Fact(".env", f"{why} without .env, although there is {name}", name)

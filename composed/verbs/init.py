@@ -15,6 +15,7 @@ from composed.terminal import choose, say, show
 
 if TYPE_CHECKING:
     from composed.docker.model import Model
+    from composed.docker.profiles import Inactive
     from composed.gateway import Gateway
     from composed.init.report import Report
 
@@ -39,8 +40,8 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
     is_trial, fault = check or gateway.dry, missing(project)
     if fault and not is_trial:  # the next verb would only fail
         raise fault
-    model = model_of(project, gateway)
-    report = examine(project, model)
+    model, others = model_of(project, gateway)
+    report = examine(project, model, others)
     if fault:
         show(as_text(report))
         raise fault
@@ -59,7 +60,7 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
         say(f"No tasks.py for inv: {name} is the project's own. Type: composed VERB")
     if keys:
         backend, database = (keys.get(key) or getattr(project, key) for key in ROLES)
-        report = examine(replace(project, backend=backend, database=database), model)
+        report = examine(replace(project, backend=backend, database=database), model, others)
     show(as_text(report))
     # Beside an engine, `inv up` would look for a Compose file.
     start = "inv up" if project.has_compose_file else "COMPOSED_MODE=local inv up"
@@ -67,18 +68,27 @@ def init(c: Context, check: bool = False, yes: bool = False) -> None:
     end_with(1 if check and wanted else 0)
 
 
-def model_of(project: Project, gateway: Gateway) -> Model | ComposedError:
-    """Return the model of the Compose files; the error where Compose gives none."""
+def model_of(project: Project, gateway: Gateway) -> tuple[Model | ComposedError, Inactive | None]:
+    """Return the model of the Compose files, and the services of profiles that are not active.
+
+    The model is the error where Compose gives none.
+    """
     from composed.compose_files import check_files
     from composed.docker.compose import Compose
+    from composed.docker.profiles import inactive
     from composed.env.settings import env_files
 
     try:
         check_files(project.root, project.compose)
         there = [file for file in env_files(project) if os.path.lexists(file)]
-        return Compose(gateway, there, None, project.compose).model()
+        dc = Compose(gateway, there, None, project.compose)
+        model = dc.model()
     except ComposedError as error:
-        return error
+        return error, None
+    try:
+        return model, inactive(project, dc, model)
+    except ComposedError:
+        return model, None
 
 
 def chosen(report: Report) -> dict[str, str]:
