@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from invoke import Config, Context
@@ -382,14 +383,94 @@ def test_verbs_use_the_project_names(verb: str, command: str, inv: Inv, recorder
 def test_without_an_app_uid_files_are_written_as_the_owner(
     rootless: str, user: str, inv: Inv, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    somebody = os.stat_result((0o40755, 1, 1, 1, 1001, 1002, 0, 0, 0, 0))
-    monkeypatch.setattr(Project, "owner", somebody)
+    monkeypatch.setattr(Project, "owner", SOMEBODY)
     recorder.on("docker", "info").say(rootless)
 
     inv("makemigrations")
 
     argv = recorder.ran[-1]
     assert argv[argv.index("--user") + 1] == user
+
+
+SOMEBODY = os.stat_result((0o40755, 1, 1, 1, 1001, 1002, 0, 0, 0, 0))
+
+
+def container_user(recorder: Recorder, tmp_path: Path, compose: str, image: str | None) -> None:
+    """Prepare a backend of this user; with an ``image`` of None, the build alone is known."""
+    service: dict[str, Any] = {"build": {"context": str(tmp_path)}, "user": compose}
+    recorder.on("config", "--format").say(json.dumps({"name": "n", "services": {"web": service}}))
+    inspected = recorder.on("docker", "image", "inspect", "--format", "{{.Config.User}}", "n-web")
+    inspected.say(f"{image or ''}\n", code=int(image is None))
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("compose", "image", "is_owner"),
+    [
+        ("", "", True),
+        ("", "root", True),
+        ("", "0:0", True),
+        ("0", "app", True),
+        ("", "app", False),
+        ("", "1000:1000", False),
+        ("1000:1000", "", False),
+        ("", None, False),
+    ],
+)
+def test_only_in_place_of_root_a_command_runs_as_the_owner(
+    compose: str,
+    image: str | None,
+    is_owner: bool,
+    inv: Inv,
+    recorder: Recorder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A user of the image's own may have the packages in a home."""
+    monkeypatch.setattr(Project, "owner", SOMEBODY)
+    (tmp_path / "Dockerfile").write_text("FROM python\nUSER root\nRUN true\nUSER app\n")
+    container_user(recorder, tmp_path, compose, image)
+
+    inv("manage", "--", "check")
+
+    assert ("--user" in recorder.ran[-1]) == is_owner
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("written", "cure"),
+    [
+        (
+            {},
+            'Let that user write there, or give web the key user: "1001:1002" in the Compose file.',
+        ),
+        ({"user": "${ME:-1}:1"}, "Write ME=1001 into .env, then type: inv build"),
+        (
+            {"build": {"context": ".", "args": ["A=${A}", "UID=${UID:-1000}"]}},
+            "Write UID=1001 into .env, then type: inv build",
+        ),
+    ],
+)
+@pytest.mark.parametrize("verb", ["makemigrations", "manage -- check"])
+def test_a_user_that_may_not_write_migrations_is_named(
+    written: dict[str, Any],
+    cure: str,
+    verb: str,
+    inv: Inv,
+    recorder: Recorder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Project, "owner", SOMEBODY)
+    container_user(recorder, tmp_path, "", "app")
+    recorder.on("config", "--no-interpolate").say(json.dumps({"services": {"web": written}}))
+    recorder.on("run").say(code=1)
+    recorder.on("--entrypoint", "sh").say("1000\n")
+
+    assert inv(*verb.split()) == 1
+
+    said = f"web runs as user 1000, who may not write to {tmp_path}.\n  {cure}\n"
+    assert inv.err() == (said if verb == "makemigrations" else "")
 
 
 @pytest.mark.usefixtures("shop")

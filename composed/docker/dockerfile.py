@@ -59,6 +59,11 @@ class Dockerfile:
         return self._last("CMD")
 
     @property
+    def user(self) -> str:
+        """The last USER, as written; "" where only the base image knows."""
+        return self._last("USER").strip("\"'")
+
+    @property
     def workdir(self) -> str:
         """The folder in which the container starts; "" where only the base image knows."""
         return next((folder for folder, _ in reversed([*self._in_folders()])), "")

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import posixpath
 import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,9 +23,18 @@ from composed.docker.follow import only_in_container
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer, Typed
 from composed.stack import Inside, Stack
-from composed.terminal import is_plain, plain_environment
+from composed.terminal import is_plain, plain_environment, say
 
 NO_COLOR = {"--no-color", "--force-color"}  # Django takes neither with the other
+
+# Commands of Django that write files of the source.
+WRITERS = ("makemigrations", "squashmigrations", "optimizemigration", "makemessages", "startapp")
+# Prints the uid if a folder that gets the files cannot be written; "*" alone is no folder.
+_UNABLE = """
+for folder in "$1" "$1"/migrations "$1"/*/migrations "$1"/*/*/migrations; do
+  [ ! -d "$folder" ] || [ -w "$folder" ] || { id -u; exit; }
+done
+"""
 
 
 class ContainerInside(Inside):
@@ -39,7 +49,11 @@ class ContainerInside(Inside):
         return self._manage(args, env or {})
 
     def manage_as_owner(self, *args: str) -> int:
-        return self._manage(args, {}, *self._owner())
+        options = self._owner()
+        code = self._manage(args, {}, *options)
+        if code and not options and args[0] in WRITERS and (user := self._unable_to_write()):
+            say(self._about_writing(user))
+        return code
 
     def _manage(self, args: Sequence[str], env: Mapping[str, str], *user: str) -> int:
         if only_in_container(self._stack, self._dc):  # a one-off container would not have the file
@@ -162,15 +176,50 @@ class ContainerInside(Inside):
         """Return the options that run a command as the owner of the source.
 
         With ``APP_UID`` only a source of root needs them: the backend runs as 1000 there.
-        On a rootless engine the container's 0 is the user. Without ``APP_UID`` the user of
-        the backend is unknown.
+        On a rootless engine the container's 0 is the user. Without ``APP_UID`` only a backend of
+        root needs them: another user of an image may have the packages in a home of its own.
         """
         owner, app = self._project.owner, self._stack.settings.values.get("APP_UID")
-        if app == "0" or (app and owner.st_uid):
+        if app == "0" or (app and owner.st_uid) or (not app and not self._is_of_root()):
             return []
         if not app and engine.is_rootless(self._gateway):
             return ["--user", "0:0"]
         return ["--user", f"{owner.st_uid}:{owner.st_gid}"]
+
+    def _is_of_root(self) -> bool:
+        """Return whether the backend starts as root: by the Compose file, the image or its build.
+
+        An entrypoint may change over to another user, but none runs here.
+        """
+        model = self._dc.model()
+        service = model.service(self._project.backend)
+        user = service.user
+        if not user:
+            ask = ["docker", "image", "inspect", "--format", "{{.Config.User}}"]
+            answer = self._gateway.ask([*ask, model.image(service)])
+            not_built = answer.code and service.build
+            user = service.build.read().user if not_built and service.build else answer.out.strip()
+        return user.partition(":")[0] in ("", "0", "root")
+
+    def _unable_to_write(self) -> str:
+        """Return the uid of the backend if that user may not write to the tree, else ""."""
+        manage, backend = self._manage_command, self._project.backend
+        folder = posixpath.dirname(manage.words[-1]) or "."
+        with self._call() as call:
+            run = ["run", "--rm", "--no-deps", "--no-TTY", "--label", f"{LABEL}={call}"]
+            run += [*manage.options, "--entrypoint", "sh", backend, "-c", _UNABLE, "sh", folder]
+            answer = self._gateway.ask(self._dc.argv(*run))
+        return answer.out.strip() if answer.out.strip().isdecimal() else ""
+
+    def _about_writing(self, user: str) -> str:
+        """Return the sentence, with the variable or key that chooses another user."""
+        project, backend = self._project, self._project.backend
+        uid, gid = project.owner.st_uid, project.owner.st_gid
+        problem = f"{backend} runs as user {user}, who may not write to {project.base}."
+        if setting := self._dc.written_model().service(backend).setting_of_user:
+            return f"{problem}\n  Write {setting}={uid} into .env, then type: inv build"
+        key = f'give {backend} the key user: "{uid}:{gid}" in the Compose file.'
+        return f"{problem}\n  Let that user write there, or {key}"
 
     @contextlib.contextmanager
     def _call(self, service: str = "") -> Iterator[str]:

@@ -22,6 +22,8 @@ _SETTING = re.compile(r"(?<!\$)(?:\$\$)*\$\{?([A-Za-z_]\w*)(?::?-([^}]*))?")
 # The fields of a port or mount in short form; a ${NAME:-default} or an [IPv6] stays whole.
 _FIELD = re.compile(r"(?:\$\{[^}]*\}|\[[^]]*\]|[^:])+")
 
+_UID = re.compile(r"(?i)uid|user_?id")
+
 _KINDS: Mapping[type, str] = {dict: "a mapping", list: "a list"}
 
 
@@ -86,6 +88,8 @@ class ComposeService(NamedTuple):
     aliases: Sequence[str] = ()
     health_check: bool = False
     profiles: Sequence[str] = ()
+    user: str = ""
+    build_args: Mapping[str, str] = {}
 
     @property
     def hosts(self) -> set[str]:
@@ -103,6 +107,12 @@ class ComposeService(NamedTuple):
     def folder(self) -> str:
         """The folder in which the container starts; "" where only the base image knows."""
         return self.working_dir or (self.build.read().workdir if self.build else "")
+
+    @property
+    def setting_of_user(self) -> str:
+        """The setting that chooses the user, of a written model; of a build, by the name UID."""
+        chosen = [text for name, text in self.build_args.items() if _UID.search(name)]
+        return next(filter(None, map(setting_of, [self.user, *chosen])), "")
 
     def on_host(self, path: str) -> Path | None:
         """Return the project's file that is at a path of the container; None for no such file."""
@@ -196,6 +206,8 @@ class Model:
             _aliases(service["networks"]),
             bool(service["healthcheck"].data) and not service["healthcheck"]["disable"].data,
             tuple(profile.text() for profile in service["profiles"].entries()),
+            service["user"].text(),
+            build["args"].pairs() if isinstance(build.data, dict) else {},
         )
 
     def _secret(self, secret: _Value) -> tuple[str, Path]:
