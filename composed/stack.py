@@ -269,6 +269,13 @@ class Belongings(ABC):
     def holdings(self) -> list[str]:
         """Return the names of the volumes or files with data that :meth:`destroy` removes."""
 
+    def unsaved(self, *, all_of_it: bool) -> list[str]:  # noqa: ARG002  # of containers alone
+        """Return those that the removal of the data takes away and that no snapshot has.
+
+        With ``all_of_it``, :meth:`destroy` is meant, which removes more.
+        """
+        return []
+
     @abstractmethod
     def destroy(self) -> int:
         """Remove the services, data, networks and images of the stack; return the exit code."""

@@ -818,6 +818,43 @@ def test_a_verb_that_destroys_data_asks_then_takes_a_snapshot(
     assert inv.err().endswith(f"To bring the data back: inv db.restore --name {safety}\n")
 
 
+@pytest.mark.parametrize(
+    ("verb", "unsaved"),
+    [
+        ("down --volumes", "shop_backups, shop_media, /app/up of backend"),
+        ("destroy", "shop_backups, shop_media, shop_old, /app/up of backend"),
+    ],
+)
+def test_a_removal_names_the_volumes_that_are_in_no_snapshot(
+    verb: str, unsaved: str, inv: Inv, recorder: Recorder
+) -> None:
+    configured = json.loads(model(backend=0, db=0))
+    mounts = [("db-data", "/var/lib/postgresql/data"), ("backups", "/backups")]
+    configured["services"]["db"] |= {
+        "image": "postgres:15",
+        "volumes": [{"type": "volume", "source": name, "target": at} for name, at in mounts],
+    }
+    names = ("db-data", "backups", "media", "away")
+    configured["volumes"] = {name: {"name": f"shop_{name}"} for name in names}
+    configured["volumes"]["away"]["external"] = True
+    recorder.on("config", "--format").say(json.dumps(configured))
+    volumes = [*(f"shop_{name} shop" for name in ("db-data", "backups", "media", "old"))]
+    recorder.on("volume", "ls", "--format").say("\n".join([*volumes, "shop_away ", "x y", ""]))
+    mount = {"Type": "volume", "Name": "0a" * 32, "Destination": "/app/up"}
+    row = {"service": "backend", "image": "x", "env": [], "mounts": [mount]}
+    recorder.on("docker", "ps", "--all", "--quiet").say("c1\n")
+    recorder.on("docker", "inspect", "--format", '{"service"…').say(
+        json.dumps(row | {"declared": {"/app/up": {}}})
+    )
+
+    assert inv(*verb.split()) == 77
+    assert inv.err().startswith(f"In no snapshot: {unsaved}. Remove ")
+    assert recorder.ran == []
+
+    inv(*verb.split(), "--yes")
+    assert f"In no snapshot: {unsaved}\n" in inv.err()
+
+
 @pytest.mark.parametrize("verb", ["down --volumes", "destroy", "db.reset"])
 def test_no_snapshot_takes_none(verb: str, inv: Inv, recorder: Recorder, project: Project) -> None:
     assert inv(*verb.split(), "--no-snapshot", "--yes") == 0

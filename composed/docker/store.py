@@ -10,7 +10,7 @@ from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.follow import at_stake, check_not_lost
-from composed.docker.volatile import volatile
+from composed.docker.volatile import holds_data, volatile
 from composed.errors import Interrupted, OtherDatabaseError, RefusedError
 from composed.stack import Belongings, Stack, Store
 
@@ -144,6 +144,18 @@ class VolumeStore(Store, Belongings):
     def holdings(self) -> list[str]:
         """Return the volumes of the project, with the old volumes of upgrades."""
         return [name for name, owner in self._dc.volumes().items() if owner == self._stack.name]
+
+    def unsaved(self, *, all_of_it: bool) -> list[str]:
+        model = self._dc.model()
+        going = {volume.name for volume in model.volumes.values() if not volume.external}
+        service = model.service(self._database.name)
+        mounts = [mount for mount in service.mounts if mount.volume]
+        saved = {m.volume for m in mounts if holds_data(m, service)} or {m.volume for m in mounts}
+        names = [name for name in self.holdings() if all_of_it or name in going]
+        found = volatile(self._stack.gateway, self._stack.name, self._stack.project.backend)
+        others = [one for one in found if one.volume and one.service != service.name]
+        nameless = [f"{one.path} of {one.service}" for one in others]
+        return [*(name for name in names if name not in saved), *nameless]
 
     def destroy(self) -> int:
         """Raise :class:`InputOutputError` when the engine refuses; see :class:`Store`."""

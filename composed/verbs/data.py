@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, task
@@ -138,7 +139,8 @@ def destroy(
     stack = prepare_stack(c)
     names = ", ".join(stack.belongings.holdings())
     question = f"Remove {stack.name}, with all its data{names and f' ({names})'} and images?"
-    confirm(stack, question, "destroy", yes, no_snapshot, no_verify)
+    unsaved = stack.belongings.unsaved(all_of_it=True)
+    confirm(stack, question, "destroy", yes, no_snapshot, no_verify, unsaved)
     end_with(data.destroy(stack, safety=not no_snapshot, verify=not no_verify))
 
 
@@ -177,8 +179,17 @@ def confirm(
     yes: bool,
     no_snapshot: bool = False,
     no_verify: bool = False,
+    unsaved: Sequence[str] = (),
 ) -> None:
-    """Ask the user; the error without a terminal names ``again``, the verb with its options."""
+    """Ask the user; the error without a terminal names ``again``, the verb with its options.
+
+    Who does not want to be asked is told as well what is ``unsaved``: nothing brings that back.
+    """
+    if unsaved:
+        told = f"In no snapshot: {', '.join(unsaved)}"
+        question = f"{told}. {question}"
+        if yes:
+            terminal.say(told)
     omitted = f"{' --no-snapshot' * no_snapshot}{' --no-verify' * no_verify}"
     again = f"inv {again}{omitted} --yes"
     terminal.ask(question, yes=yes or stack.gateway.dry, again=again)

@@ -85,6 +85,7 @@ def down(
             yes,
             no_snapshot,
             no_verify,
+            stack.belongings.unsaved(all_of_it=False),
         )
         stop = partial(down_volumes, stack, safety=not no_snapshot, verify=not no_verify)
     end_with(stop())
