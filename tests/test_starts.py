@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from composed.docker.detection import dangers
+from composed.docker.detection import dangers, script_files
 from composed.docker.engine import buildx_problem
 from composed.docker.model import Model
 from composed.docker.runner import parse_ps
@@ -81,6 +81,52 @@ def test_a_script_that_a_script_calls_is_read_too(line: str, is_read: bool, tmp_
     found = dangers(Model({"services": {"web": web}}).service("web"), Project(tmp_path))
 
     assert [danger.place for danger in found] == (["other.sh:1"] if is_read else [])
+
+
+HOOK = "[uwsgi]\n; hook = exec:manage.py flush\nhook-pre-app = exec:./manage.py migrate\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "place"),
+    [
+        ({"docker/uwsgi.ini": HOOK}, "uwsgi /opt/app/docker/uwsgi.ini", "docker/uwsgi.ini:3"),
+        ({"docker/uwsgi.ini": HOOK}, "uwsgi --ini=docker/uwsgi.ini", "docker/uwsgi.ini:3"),
+        (
+            {"uwsgi.ini": HOOK},
+            "bash -c 'while ! nc db 5432; do sleep 1; done; echo a b c; uwsgi /opt/app/uwsgi.ini'",
+            "uwsgi.ini:3",
+        ),
+        ({"start.sh": "exec uwsgi /opt/app/uwsgi.ini\n", "uwsgi.ini": HOOK}, "./start.sh",
+         "uwsgi.ini:3"),
+        ({"conf.py": 'def on_starting(_):\n    call_command("migrate")\n'},
+         "gunicorn -c conf.py x", "conf.py:2"),
+        ({"conf.py": 'run(["python", "manage.py", "migrate"])\n'}, "gunicorn -c conf.py x",
+         "conf.py:1"),
+        ({"s.conf": "command=/opt/app/run.sh\n", "run.sh": "python manage.py migrate\n"},
+         "supervisord -c /opt/app/s.conf", "run.sh:1"),
+        ({"p.yml": "a: python manage.py migrate\n"}, "honcho -f p.yml start", "p.yml:1"),
+        ({"uwsgi.ini": HOOK}, "uwsgi $PLACE/uwsgi.ini", ""),
+        ({"uwsgi.ini": HOOK}, "uwsgi other.ini", ""),
+        ({"manage.py": '"""manage.py migrate"""\n'}, "python manage.py runserver", ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_file_of_settings_that_migrates_is_named(
+    files: dict[str, str], command: str, place: str, mounted: bool, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "Dockerfile").write_text("FROM python\nCOPY . /opt/app\nWORKDIR /opt/app\n")
+    mounts = [{"type": "bind", "source": str(tmp_path), "target": "/opt/app"}]
+    web: dict[str, Any] = {"command": command, "working_dir": "/opt/app"}
+    web |= {"volumes": mounts} if mounted else {"build": {"context": str(tmp_path)}}
+    service = Model({"services": {"web": web}}).service("web")
+
+    found = dangers(service, Project(tmp_path))
+
+    assert found == ([(place, "migrate")] if place else [])
+    assert "uwsgi.ini" not in [file.name for file in script_files(service)]
 
 
 @pytest.mark.parametrize(

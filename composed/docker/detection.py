@@ -27,9 +27,12 @@ _WORKERS = re.compile(
 )
 # Management commands at every start that change data, as shells, lists and Dockerfiles write them.
 CHANGE = re.compile(
-    r"""(?:manage\.py|django-admin|\bdjango)["',\s]+(?:-[\w-]+[\s"',]+)*"""
-    r"(flush|reset_db|migrate|loaddata)\b"
+    r"""(?:(?:manage\.py|django-admin|\bdjango)["',\s]+(?:-[\w-]+[\s"',]+)*"""
+    r"""|\bcall_command\(\s*["'])(flush|reset_db|migrate|loaddata)\b"""
 )
+# A file from which a server gets commands, such as the hooks of uWSGI; no path of a variable's.
+_SETTINGS = re.compile(r"(?<![\w$}./-])[\w./-]+\.(?:ini|toml|py|cfg|conf|ya?ml)(?![\w.])")
+_SCRIPT = re.compile(r"(?<![\w$}./-])[\w./-]+\.sh\b")
 # The first word of a command in a line of a script, after words that only start another command.
 _CALLED = re.compile(
     r"""(?:^|[;&|(){])\s*"""
@@ -113,19 +116,37 @@ def script_files(service: ComposeService) -> list[Path]:
     return list(dict.fromkeys([*first, *_scripts_at(service, called)]))
 
 
+def _settings_files(service: ComposeService, scripts: Iterable[Path]) -> list[Path]:
+    """Return the files of settings that the command or the ``scripts`` name, and their scripts.
+
+    Without ``manage.py``, of which only the command that it gets matters.
+    """
+    texts = [service.starts, *_texts(scripts)]
+    named = dict.fromkeys(word for text in texts for word in _SETTINGS.findall(text))
+    found = map(service.on_host, named)
+    files = [file for file in found if file and file.name != "manage.py"]
+    called = [word for text in _texts(files) for word in _SCRIPT.findall(text)]
+    return [*files, *_scripts_at(service, called)]
+
+
+def _texts(files: Iterable[Path]) -> list[str]:
+    return [line for file in files for _, line in _commands(file)]
+
+
 def _scripts_at(service: ComposeService, paths: Iterable[str]) -> list[Path]:
     found = map(service.on_host, dict.fromkeys(paths))
     return [file for file in found if file and file.suffix in ("", ".sh")]
 
 
 def _commands(file: Path) -> list[tuple[int, str]]:
-    """Return the numbered lines of a script, without lines of comment."""
+    """Return the numbered lines of a script or of settings, without lines of comment."""
+    marks = ("#", ";") if file.suffix in (".ini", ".cfg", ".conf") else ("#",)
     lines = enumerate(text_of(file).splitlines(), 1)
-    return [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
+    return [(number, line) for number, line in lines if not line.lstrip().startswith(marks)]
 
 
 class Danger(NamedTuple):
-    """A management command that changes data at each start, in ``FILE:LINE`` of a script.
+    """A management command that changes data at each start, in ``FILE:LINE`` of a file.
 
     The place is empty for the command of the service itself.
     """
@@ -136,8 +157,8 @@ class Danger(NamedTuple):
 
 def dangers(service: ComposeService, project: Project) -> list[Danger]:
     """Return the commands at the start of a service that flush, migrate or load data."""
-    found = []
-    for file in script_files(service):
+    found, scripts = [], script_files(service)
+    for file in dict.fromkeys([*scripts, *_settings_files(service, scripts)]):
         for number, line in _commands(file):
             place = f"{project.relative(file)}:{number}"
             found += [Danger(place, name) for name in CHANGE.findall(line)]
