@@ -171,6 +171,33 @@ def test_createsuperuser_passes_the_password_in_the_environment(
 
 
 @pytest.mark.parametrize(
+    ("typed", "password", "added"),
+    [
+        ("--noinput --username x --email y", "", ""),
+        ("--username x --no-input", "", ""),
+        ("--username x --email=y", "hush", " --noinput"),
+        ("--database other", "", None),
+        ("--username x --email y", "", None),
+    ],
+)
+def test_createsuperuser_passes_words_on_to_django(
+    typed: str,
+    password: str,
+    added: str | None,
+    inv: Inv,
+    recorder: Recorder,
+    monkeypatch: MonkeyPatch,
+) -> None:
+    """Of the variables, only those without an option are needed; after --noinput, none."""
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+
+    assert inv("createsuperuser", "--", *typed.split()) == (78 if added is None else 0)
+
+    ran = [] if added is None else [f"createsuperuser {typed}{added}"]
+    assert [line.partition("manage.py ")[2] for line in recorder.lines("run")] == ran
+
+
+@pytest.mark.parametrize(
     ("options", "last"),
     [
         ("[--noinput] [--no-color]  --noinput, --no-input", "--noinput"),

@@ -11,6 +11,7 @@ from composed.modes import prepare_stack
 from composed.stack import Stack
 
 SUPERUSER = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD")
+NO_INPUT = {"--noinput", "--no-input"}
 
 
 @task(
@@ -78,9 +79,12 @@ def createsuperuser(c: Context) -> None:
     """Make an administrator: asks, or takes DJANGO_SUPERUSER_* without a terminal."""
     stack = prepare_stack(c)
     given = {name: os.environ[name] for name in SUPERUSER if name in os.environ}
-    words = ["createsuperuser", *after_dashes()]
-    if not sys.stdin.isatty():
-        if missing := [name for name in SUPERUSER if not given.get(name)]:
+    own = after_dashes()
+    words = ["createsuperuser", *own]
+    if not sys.stdin.isatty() and not NO_INPUT.intersection(own):
+        options = {word.partition("=")[0] for word in own}
+        missing = [name for name in SUPERUSER if not given.get(name)]
+        if missing := [name for name in missing if _option(name) not in options]:
             cure = f"Type: {' '.join(f'{name}=…' for name in SUPERUSER)} inv createsuperuser"
             raise SettingError(f"Without a terminal, {' and '.join(missing)} must be set.", cure)
         # A command of the project's own may not ask, nor know the option.
@@ -122,6 +126,11 @@ def dc(c: Context) -> None:
         problem = "This stack runs without Docker: local mode."
         raise EngineError(problem, "Change over: inv down, then COMPOSED_MODE=docker inv up")
     end_with(compose(words))
+
+
+def _option(variable: str) -> str:
+    """Return the option of `createsuperuser` that takes the place of a variable."""
+    return "--" + variable.rpartition("_")[2].lower()
 
 
 def _noinput(stack: Stack) -> list[str]:
