@@ -85,6 +85,17 @@ def test_a_stack_without_services_is_ok(doctor: Doctor, recorder: Recorder) -> N
     assert doctor()[1]["services"]["state"] == "ok"
 
 
+@pytest.mark.parametrize(("command", "state"), [("migrate", "ok"), ("loaddata x", "warning")])
+def test_migrations_at_each_start_are_fine(
+    command: str, state: str, recorder: Recorder, doctor: Doctor
+) -> None:
+    """And no warning of `composed init`."""
+    backend = {"command": f"sh -c 'python manage.py {command} && gunicorn x'"}
+    recorder.on("config", "--format").say(json.dumps({"services": {"backend": backend}}))
+
+    assert doctor()[1]["at each start"]["state"] == state
+
+
 def test_a_complaint_of_the_backend_is_a_warning(recorder: Recorder, doctor: Doctor) -> None:
     recorder.http = lambda _: (503, '{"pending": ["app.0002_more"]}')
 

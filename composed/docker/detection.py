@@ -154,6 +154,11 @@ class Danger(NamedTuple):
     place: str
     command: str
 
+    @property
+    def is_harmful(self) -> bool:
+        """Whether data may go: migrations that are applied at each start are the plan."""
+        return self.command != "migrate"
+
 
 def dangers(service: ComposeService, project: Project) -> list[Danger]:
     """Return the commands at the start of a service that flush, migrate or load data."""

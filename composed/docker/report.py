@@ -47,7 +47,7 @@ class EngineReport(Report):
     def _at_each_start(self, model: Model) -> Iterator[Finding]:
         project = self._stack.project
         for danger in dangers(model.service(project.backend), project):
-            state: State = "ok" if "migrate" in danger.command else "warning"
+            state: State = "warning" if danger.is_harmful else "ok"
             seen = f"{danger.command}, in {danger.place or 'the command of the service'}"
             cure = "Take it out: it changes data at each start" if state == "warning" else ""
             yield Finding("at each start", state, seen, cure)

@@ -20,7 +20,7 @@ from composed.init.places import (
     settings_files,
 )
 from composed.init.report import Fact, Report
-from composed.init.warnings import warnings
+from composed.init.warnings import changes, warnings
 from composed.project import DEPTH, NAME_SOURCE, Project
 
 _HOST = re.compile("HOST|URL|URI|DSN|SERVER")
@@ -46,6 +46,7 @@ def examine(
     _examine_backend(project, model.service(backend), report)
     if database:
         _examine_database(project, model, report, backend, database)
+    report.found += changes(project, model, backend, harmful=False)
     report.warnings += warnings(project, model, backend, database)
     return report
 

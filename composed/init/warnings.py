@@ -25,8 +25,7 @@ def warnings(project: Project, model: Model, backend: str, database: str) -> lis
     """Return the warnings, the dangers for data first."""
     services = list(model.services.values())
     workers = detection.same_image(model, backend) if backend else []
-    django = [model.service(name) for name in (backend, *workers) if name]
-    facts = [fact for service in django for fact in changes(project, service)]
+    facts = changes(project, model, backend, harmful=True)
     facts += [
         Fact(
             service.name,
@@ -76,23 +75,30 @@ def warnings(project: Project, model: Model, backend: str, database: str) -> lis
     return facts
 
 
-def changes(project: Project, service: ComposeService) -> Iterator[Fact]:
-    """Yield the management commands that change data at each start of a service."""
-    for danger in detection.dangers(service, project):
-        where = danger.place or _written(project, service, danger.command)
-        yield Fact(service.name, _in_words(danger.command), where)
+def changes(project: Project, model: Model, backend: str, *, harmful: bool) -> list[Fact]:
+    """Return the commands that change data at each start of the services that run Django.
+
+    Either the ``harmful`` ones, which are warnings, or the others: `inv doctor` judges alike.
+    """
+    names = [backend, *detection.same_image(model, backend)] if backend else []
+    return [
+        Fact(name, _in_words(danger.command), danger.place or _written(project, service, danger))
+        for name, service in ((name, model.service(name)) for name in names)
+        for danger in detection.dangers(service, project)
+        if danger.is_harmful == harmful
+    ]
 
 
 def _in_words(command: str) -> str:
     return f"{command}: {_EFFECTS[command]}"
 
 
-def _written(project: Project, service: ComposeService, command: str) -> str:
+def _written(project: Project, service: ComposeService, danger: detection.Danger) -> str:
     """Return the line of the Compose files or of the Dockerfile that has a command."""
     built = [service.build.dockerfile] if service.build else []
     for file in (*project.compose.all(), *built):
         for number, line in code_of(file):
-            if any(match[1] == command for match in detection.CHANGE.finditer(line)):
+            if any(match[1] == danger.command for match in detection.CHANGE.finditer(line)):
                 return f"{project.relative(file)}:{number}"
     return service_place(project, service.name)
 
