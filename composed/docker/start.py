@@ -69,9 +69,9 @@ class Start:
         check_names(self._dc, self._model, self._stack.name, self._stack.project.compose.folder)
         before = self._seen()
         self._give_way(self._model, before)
+        how = recreate or self._keep()  # first: the check may start the database
         self._database.check(self._model, services)
         current = recipe(self._model)
-        how = recreate or self._keep()
         if self._start_database_first(current, how):  # and now all others
             services = sorted({*(services or self._model.services)} - {self._database.name})
             how = (*how, "--no-deps")
