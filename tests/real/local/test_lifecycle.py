@@ -109,7 +109,10 @@ def test_no_request_is_lost(change: str, kept: bool, copy: Copy) -> None:
         over = threading.Event()
         failures = threads.submit(failures_of_clients, url, over, kept=kept)
         for number in range(3):
-            extra.write_text(f"VALUE = 'edit {number}'\n")
+            # As an editor saves: a server that loads a file half written would be right to fail.
+            saved = extra.with_suffix(".new")
+            saved.write_text(f"VALUE = 'edit {number}'\n")
+            saved.replace(extra)
             if change == "restart":
                 copy.ok("restart")
             wait_until(served(url, f"edit {number}"), "the edit")
