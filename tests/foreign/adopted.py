@@ -40,6 +40,7 @@ class Foreign:
     notes: str = "notes"  # the folder of the app
     migrates: bool = False  # each start of the backend applies the migrations
     empties: bool = False  # each start of the backend empties the database
+    second: str = ""  # a database that Django does not use, so no verb saves its rows
     compose: str = ""  # the folder of the Compose file, after which Compose names the stack
 
 
@@ -48,7 +49,7 @@ FOREIGN = {
     "beside": Foreign(),
     "cookie": Foreign(backend="django", notes="notice_board/notes", migrates=True),
     "modern": Foreign(),
-    "monorepo": Foreign(backend="api", notes="apps/api/notes", compose="infra"),
+    "monorepo": Foreign("api", "apps/api/notes", second="reports_db", compose="infra"),
 }
 
 Adopt = Callable[..., "Adopted"]
