@@ -293,6 +293,20 @@ def test_a_new_container_without_the_rows_is_not_made(
     assert ("inv dc -- start db && inv db.snapshot" in inv.err()) == is_lost
 
 
+@pytest.mark.parametrize("verb", ["down --volumes", "destroy"])
+def test_no_volume_without_a_name_is_left(verb: str, inv: Inv, recorder: Recorder) -> None:
+    say(recorder, "postgresql", "task_db")
+    recorder.on("docker", "ps", "--all", "--quiet").say("c1\n")
+    mount = {"Type": "volume", "Name": NAMELESS, "Destination": POSTGRESQL}
+    named = {"Type": "volume", "Name": "shop_rows", "Destination": "/rows"}
+    row = {"service": "db", "image": "postgres:15", "mounts": [mount, named]}
+    recorder.on("docker", "inspect", "--format", "…mounts…").say(json.dumps(row))
+
+    assert inv(*verb.split(), "--no-snapshot", "--yes") == 0
+
+    assert ["docker", "volume", "rm", "--force", NAMELESS] in [call.argv for call in recorder.calls]
+
+
 def test_down_keeps_a_file_in_a_volume_without_a_name(inv: Inv, nameless: Recorder) -> None:
     ask_django(inv, nameless)
 

@@ -12,7 +12,7 @@ from composed.docker.compose import EVERY_PROFILE, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.follow import asked_of_container, written_in
 from composed.docker.store import check_owners
-from composed.docker.volatile import volatile
+from composed.docker.volatile import nameless, volatile
 from composed.ports.published import url_of
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
 from composed.terminal import ERASE_LINE, is_plain, say
@@ -40,9 +40,13 @@ class ComposeRunner(Runner):
         elif any(found := self._with_data()):
             return self._down_without(*found)
         with self._stack.locked(), self._stack.stopping():
+            left = nameless(self._stack.gateway, self._stack.name) if volumes else []
             if strays := self._strays():
                 self._dc.run_or_end("rm", "--stop", "--force", *strays)
-            return self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+            code = self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+            if left and not code:
+                self._dc.output(["docker", "volume", "rm", "--force", *left], effect=True)
+            return code
 
     def _with_data(self) -> tuple[set[str], set[str]]:
         """Return the services whose containers have data that nothing else has, and that may."""

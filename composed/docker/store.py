@@ -10,7 +10,7 @@ from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
 from composed.docker.follow import at_stake, check_not_lost
-from composed.docker.volatile import holds_data, volatile
+from composed.docker.volatile import holds_data, nameless, volatile
 from composed.errors import Interrupted, OtherDatabaseError, RefusedError
 from composed.stack import Belongings, Stack, Store
 
@@ -161,8 +161,11 @@ class VolumeStore(Store, Belongings):
         """Raise :class:`InputOutputError` when the engine refuses; see :class:`Store`."""
         check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
+            left = nameless(self._stack.gateway, self._stack.name)
             if code := self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local"):
                 return code
+            if left:
+                self._dc.output(["docker", "volume", "rm", "--force", *left], effect=True)
             label = f"label={PROJECT_LABEL}={self._stack.name}"
             for listing, removal in KINDS:
                 if ids := self._dc.output(["docker", *listing, "--filter", label]).split():

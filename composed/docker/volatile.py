@@ -58,13 +58,27 @@ def volatile(gateway: Gateway, project: str, backend: str = "") -> list[Volatile
     With ``backend``, also that service where its image declares a volume, for uploads, which the
     Compose file does not name.
     """
+    found = [_in_container(row) or _uploads(row, backend) for row in _containers(gateway, project)]
+    return [one for one in found if one]
+
+
+def nameless(gateway: Gateway, project: str) -> list[str]:
+    """Return the volumes without a name of a stack's containers.
+
+    A container that Compose makes anew gets such a volume by its digits. From then on the engine
+    takes the digits for a name, and ``docker compose down --volumes`` leaves the volume.
+    """
+    mounts = [mount for row in _containers(gateway, project) for mount in row.get("mounts") or ()]
+    names = dict.fromkeys(mount.get("Name") or "" for mount in mounts)
+    return [name for name in names if ANONYMOUS.fullmatch(name)]
+
+
+def _containers(gateway: Gateway, project: str) -> list[Mapping[str, Any]]:
     label = f"label={PROJECT_LABEL}={project}"
     lasting = ("--filter", "label=com.docker.compose.oneoff=False")
     ids = gateway.ask(["docker", "ps", "--all", "--quiet", "--filter", label, *lasting]).out.split()
     lines = gateway.ask(["docker", "inspect", "--format", _FORMAT, *ids]).out if ids else ""
-    rows = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    found = [_in_container(row) or _uploads(row, backend) for row in rows]
-    return [one for one in found if one]
+    return [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
 
 
 def _uploads(row: Mapping[str, Any], backend: str) -> Volatile | None:
