@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from composed.data.connection import Connection
-from composed.docker.follow import check, ends_with_container, file_on_host
+from composed.docker.follow import check, file_on_host
 from composed.docker.model import Model
+from composed.docker.only_copy import ends_with_container
 from composed.errors import ComposedError
 from composed.project import Project
 from tests.recorder import Recorder
@@ -151,14 +152,19 @@ def test_migrations_of_mysql_run_without_a_snapshot(inv: Inv, detected: Recorder
     assert inv("db.snapshot") == 66
 
 
-def test_a_sqlite_file_in_a_mount_is_saved_and_restored(
-    inv: Inv, detected: Recorder, project: Project
-) -> None:
-    say(detected, vendor="sqlite", name="/app/db.sqlite3")
+def file_with_a_note(project: Project) -> Path:
     file = project.root / "server/db.sqlite3"
     with closing(sqlite3.connect(file)) as live, live:
         live.execute("CREATE TABLE note (text)")
         live.execute("INSERT INTO note VALUES ('milk')")
+    return file
+
+
+def test_a_sqlite_file_in_a_mount_is_saved_and_restored(
+    inv: Inv, detected: Recorder, project: Project
+) -> None:
+    say(detected, vendor="sqlite", name="/app/db.sqlite3")
+    file = file_with_a_note(project)
 
     assert inv("db.snapshot", "--name", "one") == 0
     with closing(sqlite3.connect(file)) as live, live:
@@ -183,9 +189,7 @@ def test_without_an_answer_of_django_its_last_answer_counts(
     inv: Inv, detected: Recorder, project: Project
 ) -> None:
     say(detected, vendor="sqlite", name="/app/db.sqlite3")
-    file = project.root / "server/db.sqlite3"
-    with closing(sqlite3.connect(file)) as live, live:
-        live.execute("CREATE TABLE note (text)")
+    file_with_a_note(project)
     assert inv("db.snapshot", "--name", "one") == 0
     detected.on("shell", "--command").say("", code=1, err="Traceback\nKeyError: 'X'\n")
     (project.root / "server/.env").write_text("A=1\n")

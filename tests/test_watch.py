@@ -41,7 +41,7 @@ def looks(recorder: Recorder, monkeypatch: MonkeyPatch) -> Looks:
         next_look()
 
     monkeypatch.setattr("composed.health.waiting.time.sleep", next_look)
-    monkeypatch.setattr("composed.docker.start.time.time", lambda: 7200.0)
+    monkeypatch.setattr("composed.docker.watch.time.time", lambda: 7200.0)
     return prepare
 
 
@@ -81,7 +81,7 @@ def test_a_build_after_the_start_of_the_database_is_not_a_wait(
 ) -> None:
     recorder.on("ps", "--all").say(ps_answer({**PS_ROW, "Health": "starting"}, DB_ROW))
     passed = [0.0]
-    monkeypatch.setattr("composed.docker.start.time.monotonic", lambda: 9000.0 + passed[0])
+    monkeypatch.setattr("composed.docker.watch.time.monotonic", lambda: 9000.0 + passed[0])
 
     def build(_: Call) -> Answer:
         passed[0] = 300.0
@@ -206,7 +206,7 @@ def test_an_old_log_line_does_not_end_the_wait(inv: Inv, looks: Looks, recorder:
 def test_an_old_failure_of_a_silent_server_ends_the_wait(
     new: str, inv: Inv, looks: Looks, recorder: Recorder, monkeypatch: MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composed.docker.start.SECONDS_OF_SILENCE", 0)
+    monkeypatch.setattr("composed.docker.watch.SECONDS_OF_SILENCE", 0)
     looks(*[container(Log=[OLD])] * 12, container(Health="healthy"))
     recorder.on("--timestamps", "--tail", "1").say("2026-01-31T12:00:01.5Z last\n")
     recorder.on("--since", "2026-01-31T12:00:00Z").say("WORKER TIMEOUT (pid:7)\nlast\n")

@@ -19,7 +19,7 @@ from composed.docker.django import (
     server_variables,
 )
 from composed.docker.file_store import MountedFileStore
-from composed.docker.follow import only_in_container
+from composed.docker.only_copy import only_in_container
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer, Typed
 from composed.stack import Inside, Stack

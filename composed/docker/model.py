@@ -42,6 +42,11 @@ class Mount(NamedTuple):
     target: str
     volume: str
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the mount is a folder of this machine, or a volume with a name."""
+        return self.type in ("bind", "volume") and bool(self.source)
+
 
 class Port(NamedTuple):
     """A published port as written: a number, a range, a ``${NAME}``, or "" for any number."""
@@ -125,6 +130,12 @@ class ComposeService(NamedTuple):
         context = self.build.context if self.build else Path()
         sources = self.build.read().sources(whole) if self.build else ()
         return next((context / name for name in sources if (context / name).is_file()), None)
+
+
+def innermost(mounts: Iterable[Mount], path: str) -> Mount | None:
+    """Return the innermost mount at or above a path."""
+    above = [mount for mount in mounts if PurePosixPath(path).is_relative_to(mount.target)]
+    return max(above, key=lambda mount: len(mount.target), default=None)
 
 
 class Model:

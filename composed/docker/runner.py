@@ -10,9 +10,9 @@ from composed.data.connection import recorded
 from composed.docker import engine
 from composed.docker.compose import EVERY_PROFILE, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.follow import asked_of_container, written_in
-from composed.docker.store import check_owners
-from composed.docker.volatile import nameless, volatile
+from composed.docker.only_copy import asked_of_container, written_in
+from composed.docker.store import check_owners, down_with_volumes
+from composed.docker.volatile import volatile
 from composed.ports.published import url_of
 from composed.stack import BuildOptions, Runner, Service, Stack, UpOptions
 from composed.terminal import ERASE_LINE, is_plain, say
@@ -40,13 +40,11 @@ class ComposeRunner(Runner):
         elif any(found := self._with_data()):
             return self._down_without(*found)
         with self._stack.locked(), self._stack.stopping():
-            left = nameless(self._stack.gateway, self._stack.name) if volumes else []
+            if volumes:
+                return down_with_volumes(self._dc, self._stack.name, strays=self._strays())
             if strays := self._strays():
                 self._dc.run_or_end("rm", "--stop", "--force", *strays)
-            code = self._dc.run("down", "--remove-orphans", *(["--volumes"] if volumes else []))
-            if left and not code:
-                self._dc.output(["docker", "volume", "rm", "--force", *left], effect=True)
-            return code
+            return self._dc.run("down", "--remove-orphans")
 
     def _with_data(self) -> tuple[set[str], set[str]]:
         """Return the services whose containers have data that nothing else has, and that may."""
@@ -70,10 +68,9 @@ class ComposeRunner(Runner):
         return [service for service in found if service.service not in known]
 
     def _down_without(self, kept: set[str], unknown: set[str]) -> int:
-        found, lasting = self.ps(), kept | unknown
-        known = {*self._dc.services(EVERY_PROFILE)}
-        others = sorted({service.service for service in found} & known - lasting)
-        gone = [service for service in found if service.service not in known]
+        lasting, gone = kept | unknown, self._orphans()
+        known = {service.service for service in self.ps()} - {service.service for service in gone}
+        others = sorted(known - lasting)
         with self._stack.locked(), self._stack.stopping():
             if others:
                 self._dc.run_or_end("rm", "--stop", "--force", *others)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
 from composed.docker.compose import PROJECT_LABEL, Compose
 from composed.docker.database import DatabaseService
-from composed.docker.follow import at_stake, check_not_lost
+from composed.docker.only_copy import at_stake, check_not_lost
 from composed.docker.volatile import holds_data, nameless, volatile
 from composed.errors import Interrupted, OtherDatabaseError, RefusedError
 from composed.stack import Belongings, Stack, Store
@@ -154,23 +154,34 @@ class VolumeStore(Store, Belongings):
         names = [name for name in self.holdings() if all_of_it or name in going]
         found = volatile(self._stack.gateway, self._stack.name, self._stack.project.backend)
         others = [one for one in found if one.volume and one.service != service.name]
-        nameless = [f"{one.path} of {one.service}" for one in others]
-        return [*(name for name in names if name not in saved), *nameless]
+        unnamed = [f"{one.path} of {one.service}" for one in others]
+        return [*(name for name in names if name not in saved), *unnamed]
 
     def destroy(self) -> int:
         """Raise :class:`InputOutputError` when the engine refuses; see :class:`Store`."""
         check_owners(self._dc, self._stack.name)
         with self._stack.locked(), self._stack.stopping():
-            left = nameless(self._stack.gateway, self._stack.name)
-            if code := self._dc.run("down", "--remove-orphans", "--volumes", "--rmi", "local"):
+            if code := down_with_volumes(self._dc, self._stack.name, "--rmi", "local"):
                 return code
-            if left:
-                self._dc.output(["docker", "volume", "rm", "--force", *left], effect=True)
             label = f"label={PROJECT_LABEL}={self._stack.name}"
             for listing, removal in KINDS:
                 if ids := self._dc.output(["docker", *listing, "--filter", label]).split():
                     self._dc.output(["docker", *removal, *dict.fromkeys(ids)], effect=True)
         return 0
+
+
+def down_with_volumes(dc: Compose, project: str, *options: str, strays: Sequence[str] = ()) -> int:
+    """Remove containers and volumes, those without a name too; return the exit code of Compose.
+
+    ``strays`` are services that the active profiles do not have.
+    """
+    left = nameless(dc.gateway, project)
+    if strays:
+        dc.run_or_end("rm", "--stop", "--force", *strays)
+    code = dc.run("down", "--remove-orphans", "--volumes", *options)
+    if left and not code:
+        dc.output(["docker", "volume", "rm", "--force", *left], effect=True)
+    return code
 
 
 def check_owners(dc: Compose, project: str) -> None:

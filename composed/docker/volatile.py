@@ -140,7 +140,7 @@ def keeps_data(service: ComposeService) -> bool:
 
 
 def _keeps(mount: Mount, service: ComposeService) -> bool:
-    if mount.type not in ("bind", "volume") or not mount.source:
+    if not mount.is_lasting:
         return False
     target, data = PurePosixPath(mount.target), PurePosixPath(data_folder(service))
     version = re.search(r":(\d+)", service.image)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from composed.docker import detection
 from composed.docker.model import ComposeService, Model
@@ -24,55 +24,36 @@ _EFFECTS = {
 def warnings(project: Project, model: Model, backend: str, database: str) -> list[Fact]:
     """Return the warnings, the dangers for data first."""
     services = list(model.services.values())
-    workers = detection.same_image(model, backend) if backend else []
     facts = changes(project, model, backend, harmful=True)
-    facts += [
-        Fact(
-            service.name,
-            f"no volume has {data_folder(service)}: docker compose down loses the data",
-            service_place(project, service.name),
-        )
-        for service in services
-        if detection.runs_postgresql(service) and not keeps_data(service)
-    ]
+    facts += _facts(project, _of_volumes(services))
     facts += _of_env(project, bool(services))
-    facts += [
-        Fact(
-            service.name,
-            f"container_name {service.container_name}: only one copy of the project can run",
-            service_place(project, service.name),
-        )
-        for service in services
-        if service.container_name
-    ]
-    facts += [
-        Fact(
-            service.name,
-            f"another database: snapshots are of {database} alone",
-            service_place(project, service.name),
-        )
-        for service in services
-        if database and service.name != database and detection.is_database(service)
-    ]
-    facts += [
-        Fact(
-            name,
-            f"runs the image of {backend}: after a change of the code, inv restart",
-            service_place(project, name),
-        )
-        for name in workers
-    ]
-    asked = {backend: "an answer over HTTP", database: "a connection"}
-    facts += [
-        Fact(
-            name,
-            f"no health check: inv up waits for {answer}, inv ps shows no later failure",
-            service_place(project, name),
-        )
-        for name, answer in asked.items()
-        if name and not is_checked(model.service(name))
-    ]
-    return facts
+    return facts + _facts(project, _of_services(model, backend, database))
+
+
+def _facts(project: Project, told: Iterable[tuple[str, str]]) -> list[Fact]:
+    return [Fact(name, text, service_place(project, name)) for name, text in told]
+
+
+def _of_volumes(services: Iterable[ComposeService]) -> Iterator[tuple[str, str]]:
+    for service in services:
+        if detection.runs_postgresql(service) and not keeps_data(service):
+            folder = data_folder(service)
+            yield service.name, f"no volume has {folder}: docker compose down loses the data"
+
+
+def _of_services(model: Model, backend: str, database: str) -> Iterator[tuple[str, str]]:
+    services = model.services.values()
+    for name, container in ((service.name, service.container_name) for service in services):
+        if container:
+            yield name, f"container_name {container}: only one copy of the project can run"
+    for service in services:
+        if database and service.name != database and detection.is_database(service):
+            yield service.name, f"another database: snapshots are of {database} alone"
+    for name in detection.same_image(model, backend) if backend else ():
+        yield name, f"runs the image of {backend}: after a change of the code, inv restart"
+    for name, answer in {backend: "an answer over HTTP", database: "a connection"}.items():
+        if name and not is_checked(model.service(name)):
+            yield name, f"no health check: inv up waits for {answer}, inv ps shows no later failure"
 
 
 def changes(project: Project, model: Model, backend: str, *, harmful: bool) -> list[Fact]:
