@@ -90,11 +90,14 @@ class Stack(ABC):
         self.of_compose: Mapping[str, str] = {}  # variables of the backend, for local mode
         self.stop_mark = self.folder / "stopping"  # exists while services are being stopped
 
-    def explain(self, text: str, *, loading: bool = False) -> Explanation | None:
+    def explain(
+        self, text: str, *, loading: bool = False, ended: bool = False
+    ) -> Explanation | None:
         """Return the explanation: see :func:`composed.health.explanations.explain`."""
         from composed.health.explanations import explain  # noqa: PLC0415  # only a failure needs it
 
-        return explain(text, self.project, local=self.mode == "local", loading=loading)
+        local = self.mode == "local"
+        return explain(text, self.project, local=local, loading=loading, ended=ended)
 
     def check_owner(self) -> None:  # noqa: B027  # only containers have owners
         """Raise :class:`RefusedError` where another folder's stack has this name."""

@@ -277,6 +277,18 @@ def test_an_error_names_the_file_from_the_root(shop: Project) -> None:
     assert explained(text, shop) == f"{sentence}\ninv up"
 
 
+def test_the_last_traceback_of_a_program_that_ended_is_the_reason(shop: Project) -> None:
+    traceback = LOADING.partition("\n")[2]
+    old = f'{traceback}  File "/app/shop/models.py", line 1, in x\nKeyError: 1\nserving again\n'
+    text = f"{old}{traceback}{FRAMES}NameError: name 'x' is not defined".replace("task_api", "shop")
+
+    found = explain(text, shop, ended=True)
+
+    assert found
+    assert found.sentence == "Correct shop/urls.py:12: NameError: name 'x' is not defined"
+    assert explain(text, shop) is None
+
+
 def test_no_further_message_names_a_service_file_or_setting_of_this_repository() -> None:
     settings = declared(OURS.example.read_text()).keys() - {"COMPOSED_MODE", "DATABASE_ENGINE"}
     settings -= {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME"}  # of Compose

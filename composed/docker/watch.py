@@ -137,7 +137,7 @@ class Watch:
         ended = look.state.startswith("ended")
         log = self._new_log(first, whole=True) if ended else self._log_so_far(first)
         killed = "\nOOMKilled" if "out of memory" in look.state else ""
-        cause = self._explain(look.output) or self._explain(log + killed)
+        cause = self._explain(look.output) or self._explain(log + killed, ended=ended)
         return not_ready(step, self._began, look, self._log(look.service), cause)
 
     def _is_new(self, first: Container) -> bool:

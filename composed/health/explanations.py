@@ -87,6 +87,8 @@ _LOADING = (
     r"|Exception in thread django-main-thread:"  # of runserver, which then waits for a change
 )
 
+_TRACEBACK = "Traceback (most recent call last):"
+
 # The answers of a running backend show these three causes too.
 PENDING_MIGRATIONS = Cause(
     "pending migrations",
@@ -209,16 +211,18 @@ CAUSES = (
 
 
 def explain(
-    text: str, project: Project, *, local: bool = False, loading: bool = False
+    text: str, project: Project, *, local: bool = False, loading: bool = False, ended: bool = False
 ) -> Explanation | None:
     """Return the explanation of the cause that ``text`` shows, None for no known cause.
 
     ``text`` is the output of a health check or the last lines of a log; with
-    ``loading``, the answer of an application that does not load.
+    ``loading``, the answer of an application that does not load. The log of a program that has
+    ``ended`` shows the reason in its last traceback.
     """
     text = text.replace('\\"', '"')  # a health check may quote JSON
     start = None if loading else re.search(_LOADING, text, re.MULTILINE)
-    traceback = text if loading else text[start.end() :] if start else ""
+    last = text.rpartition(_TRACEBACK)[2] if ended and _TRACEBACK in text else ""
+    traceback = text if loading else text[start.end() :] if start else last
     for cause in CAUSES:
         match = re.search(rf"(?s:.*)^{cause.error}", traceback, re.M) if cause.error else None
         if not match and cause.pattern:
@@ -240,7 +244,7 @@ def _place(traceback: str, project: Project) -> str:
 def _name_here(path: str, project: Project) -> str:
     """Return the source file, from the root, that a path here or in a container names; else ""."""
     parts = Path(path).parts
-    if "site-packages" in parts or parts[:1] != ("/",):
+    if {"site-packages", "dist-packages"} & {*parts} or parts[:1] != ("/",):
         return ""
     ends = (project.base.joinpath(*parts[start:]) for start in range(1, len(parts)))
     return next((project.relative(end) for end in ends if os.path.lexists(end)), "")

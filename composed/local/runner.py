@@ -214,7 +214,8 @@ class LocalRunner(Runner):
         if look and look.state != PORT_LOST:
             step = f"Waiting for {look.service} to become healthy"
             explain = self._stack.explain
-            cause = explain(look.output, loading=True) or explain(self._words(log))
+            cause = explain(look.output, loading=True)
+            cause = cause or explain(self._words(log), ended=not self._daemon.running())
             raise not_ready(step, began, look, self._daemon.log_after(0), cause)
         return not look
 
