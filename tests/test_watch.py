@@ -248,6 +248,28 @@ def test_a_program_that_ended_without_the_tables_starts_again(
     assert words == ["up", "migrate", "restart", *(["up"] if code else [])]
 
 
+def test_a_probe_of_before_the_end_of_the_migration_does_not_count(
+    inv: Inv, looks: Looks, recorder: Recorder, monkeypatch: MonkeyPatch
+) -> None:
+    passed = [0.0]
+    monkeypatch.setattr("composed.docker.watch.time.monotonic", lambda: 9000.0 + passed[0])
+    monkeypatch.setattr("composed.docker.watch.time.time", lambda: 7200.0 + passed[0])
+
+    def migrate(_: Call) -> Answer:
+        passed[0] = 3.0
+        recorder.on("docker", "info").say("1970-01-01T02:00:03Z\n")
+        return Answer(0, "", "")
+
+    recorder.on("manage.py", "migrate").do(migrate)
+    # The third probe began before the end of the migration, and fails after the first look.
+    probes = [probe(f"1970-01-01T02:00:0{n}Z", BROKEN) for n in range(3)]
+    failing = container(StartedAt=STARTED, Log=probes[:2])
+    marked = container(StartedAt=STARTED, Log=probes, Health="unhealthy")
+    looks(failing, failing, marked, container(StartedAt=STARTED, Health="healthy"))
+
+    assert inv("up", "--migrate") == 0
+
+
 def test_a_start_that_fails_for_another_reason_is_not_migrated(
     inv: Inv, recorder: Recorder
 ) -> None:

@@ -95,7 +95,8 @@ def _container(row: Mapping[str, Any]) -> Container:
         service=row["service"],
         state=state["Status"],
         health="" if health.get("Status") == "none" else health.get("Status", ""),
-        probes=[probe for probe in log if not _is_before(probe.start, state["StartedAt"])],
+        # The engine keeps the probes of an earlier start.
+        probes=[probe for probe in log if not is_before(probe.start, state["StartedAt"])],
         started=state["StartedAt"],
         restarts=row["restarts"],
         code=state["ExitCode"],
@@ -111,9 +112,9 @@ def _seconds(check: Mapping[str, Any]) -> float:
     return min(interval, at_start) if check.get("StartPeriod") else interval
 
 
-def _is_before(probe: str, started: str) -> bool:
-    """Return whether a probe is from an earlier start: the engine keeps such probes."""
+def is_before(earlier: str, later: str) -> bool:
+    """Return whether the first of two times of the engine is earlier; False for another text."""
     try:
-        return datetime.fromisoformat(probe) < datetime.fromisoformat(started)
+        return datetime.fromisoformat(earlier) < datetime.fromisoformat(later)
     except (ValueError, TypeError):
         return False

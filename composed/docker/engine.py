@@ -198,6 +198,11 @@ def buildx_problem(gateway: Gateway) -> EngineError | None:
     return EngineError(problem, INSTALL_BUILDX)
 
 
+def clock(gateway: Gateway) -> str:
+    """Return the engine's time, as it writes times; "" where the engine does not answer."""
+    return gateway.ask(["docker", "info", "--format", "{{.SystemTime}}"]).out.strip()
+
+
 def disk_problem(gateway: Gateway) -> EngineError | None:
     """Return the error where the engine's disk is full; None for a disk of another machine."""
     root = gateway.ask(["docker", "info", "--format", "{{.DockerRootDir}}"]).out.strip()

@@ -119,6 +119,7 @@ class Start:
         if code in (BUILD_FAILED, PULL_FAILED) or (code and not self._failed()):
             return code
         migrate()
+        self._began = time.monotonic()  # what a container said without the tables does not count
         if not (failed := self._failed()):
             return code
         with self._stack.locked():

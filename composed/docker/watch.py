@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 
 from composed.contract import HEALTH_CHECK, SERVER_ENDED
+from composed.docker import engine
 from composed.docker.compose import Compose
-from composed.docker.containers import Container, Probe, inspect
+from composed.docker.containers import Container, Probe, inspect, is_before
 from composed.docker.database import DatabaseService
 from composed.docker.readiness import Readiness, age
 from composed.errors import NotReadyError
@@ -35,9 +36,9 @@ _BROKEN = re.compile(
 class Watch:
     """Looks at containers; old probes and log lines do not count: their cause may be corrected.
 
-    Old are those of the first look, unless this ``up`` has started the container. Their times
-    are the engine's, and never compared with the clock of this machine. ``began`` is the
-    ``time.monotonic`` at which this ``up`` began.
+    Old are those of before the first look, and a probe that ran meanwhile, unless the container
+    was started since ``began``: the ``time.monotonic`` of this start, or of its migration. The
+    times of probes are the engine's, and never compared with the clock of this machine.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Watch:
         self._first = {container.id: container for container in inspect(dc.gateway, ids)}
         old = [container for container in self._first.values() if not self._is_new(container)]
         self._log_ends = {container.id: self._log_end(container) for container in old}
+        self._since = engine.clock(dc.gateway) if old else ""
 
     def wait(self, timeout: int) -> None:
         """Return when all containers are ready; raise :class:`NotReadyError` when one fails.
@@ -101,8 +103,7 @@ class Watch:
         ]
 
     def _compare(self, first: Container, current: Container) -> Look:
-        old = () if self._is_new(first) else {probe.start for probe in first.probes}
-        new = [probe for probe in current.probes if probe.start not in old]
+        new = [probe for probe in current.probes if not self._is_old(probe, first)]
         if self._answers(current):
             return Look(current.service, current.in_words(hopeless=False), ready=True)
         fault = self._readiness.fault(current)
@@ -140,8 +141,12 @@ class Watch:
         cause = self._explain(look.output) or self._explain(log + killed, ended=ended)
         return not_ready(step, self._began, look, self._log(look.service), cause)
 
+    def _is_old(self, probe: Probe, first: Container) -> bool:
+        seen = any(probe.start == one.start for one in first.probes)
+        return not self._is_new(first) and (seen or is_before(probe.start, self._since))
+
     def _is_new(self, first: Container) -> bool:
-        """Return whether this ``up`` has started the container."""
+        """Return whether the container was started since this ``up`` began, or migrated."""
         return 0 <= age(first) <= time.monotonic() - self._began
 
     def _log_so_far(self, first: Container) -> str:

@@ -59,7 +59,8 @@ services:
     depends_on: {db: {condition: service_healthy}}
     healthcheck:
       test: [CMD, python, -c, "import urllib.request as u; u.urlopen('http://localhost:8000')"]
-      interval: 1s
+      interval: 1s  # fails until the tables are there
+      retries: 60
   db:
     image: postgres:15
     container_name: NAME-db
