@@ -16,6 +16,7 @@ from typing import Any
 
 import pexpect
 
+from composed.env.file import project_name
 from composed.env.settings import assignments, declared
 from tests.stacks.waiting import wait_until
 from tests.web import Reply, request
@@ -210,6 +211,8 @@ def clone(folder: Path, mode: str = "") -> Copy:
     copy = Copy(folder, plain_environment(folder.parent))
     if mode:
         copy.env["COMPOSED_MODE"] = mode
+    elif shutil.which("docker"):  # a test run in the same folder that was killed left its volume
+        copy.run("sh", "-c", REMOVE, f"label=com.docker.compose.project={project_name(folder)}")
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
     for words in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "-qm", "all"]):
         assert copy.run("git", *words).returncode == 0
