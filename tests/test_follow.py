@@ -1,6 +1,7 @@
 """The database that Django uses: asked once, followed or refused."""
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from composed.data.connection import Connection
 from composed.docker.follow import check, file_on_host
+from composed.docker.inside import ContainerInside
 from composed.docker.model import Model
 from composed.docker.only_copy import ends_with_container
 from composed.errors import ComposedError
@@ -176,6 +178,28 @@ def test_a_sqlite_file_in_a_mount_is_saved_and_restored(
     assert [argv[-1] for argv in detected.ran] == ["stop", "db"]  # stopped, then started again
     assert [path.name for path in file.parent.iterdir()] == ["db.sqlite3"]
     assert (project.snapshots / ".gitignore").read_text() == "*\n"
+
+
+OWNER = os.stat_result((0o40755, 1, 1, 1, 1001, 1002, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("uid", [0, 999, 1001])
+def test_a_sqlite_file_that_root_made_gets_the_owner_of_the_project(
+    uid: int, inv: Inv, detected: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Project, "owner", OWNER)
+    monkeypatch.setattr("composed.docker.file_store._uid", lambda _: uid)
+    monkeypatch.setattr(ContainerInside, "_owner", lambda _: ["--user", "1001:1002"])
+    say(detected, vendor="sqlite", name="/app/db.sqlite3")
+    file_with_a_note(project)
+
+    for verb in (["db.snapshot"], ["manage", "--", "check"], ["dbshell"]):
+        detected.calls.clear()
+        inv(*verb)
+
+        changes = [argv[argv.index("chown") + 1 :] for argv in detected.asked if "chown" in argv]
+        given = ["backend", "1001:1002", "/app/db.sqlite3", "/app"]
+        assert changes == ([] if uid else [given]), verb
 
 
 def test_without_an_answer_of_django_the_service_counts(inv: Inv, detected: Recorder) -> None:

@@ -39,10 +39,15 @@ class MountedFileStore(Store):
                 yield database
             return
         self._stack.gateway.check_file(self.file)
+        self.take_over()
         yield self._sqlite()
 
     def has_data(self) -> bool:
         return self.file.exists()
+
+    def take_over(self) -> None:
+        """Give the file to the owner of the project: see :func:`take_over`."""
+        take_over(self._stack, self._dc, self.file, str(self._inside))
 
     def place_inside(self, place: str) -> str:
         """Return the path in the container of a file beside the database."""
@@ -75,3 +80,29 @@ class MountedFileStore(Store):
             finally:
                 if running:
                     self._dc.run("start", *running)
+
+
+def take_over(stack: Stack, dc: Compose, file: Path, inside: str) -> None:
+    """Give a file that root in a container has made to the owner of the project.
+
+    ``inside`` is the path in the containers. An ordinary user could not change the rows, or
+    restore them; root in the container still can. A folder that root has made goes with the file.
+    """
+    owner, root = stack.project.owner, stack.project.root
+    if stack.gateway.dry or not owner.st_uid or not file.is_relative_to(root):
+        return
+    places = {file: inside}
+    if file.parent != root:
+        places[file.parent] = str(PurePosixPath(inside).parent)
+    of_root = [name for place, name in places.items() if _uid(place) == 0]
+    if of_root:
+        run = ("run", "--rm", "--no-deps", "--no-TTY", "--user", "0:0", "--entrypoint", "chown")
+        ids = f"{owner.st_uid}:{owner.st_gid}"
+        stack.gateway.ask(dc.argv(*run, stack.project.backend, ids, *of_root))
+
+
+def _uid(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except OSError:  # no file yet, or in a folder of another user
+        return None

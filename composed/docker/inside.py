@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from composed.calls import Calls
+from composed.data.connection import recorded
 from composed.docker import engine
 from composed.docker.compose import LABEL, MARK, Compose
 from composed.docker.database import DatabaseService
@@ -18,7 +19,8 @@ from composed.docker.django import (
     manage_command,
     server_variables,
 )
-from composed.docker.file_store import MountedFileStore
+from composed.docker.file_store import MountedFileStore, take_over
+from composed.docker.follow import file_on_host
 from composed.docker.only_copy import only_in_container
 from composed.errors import Interrupted, NotFoundError
 from composed.gateway import Answer, Typed
@@ -50,6 +52,10 @@ class ContainerInside(Inside):
 
     def manage_as_owner(self, *args: str) -> int:
         options = self._owner()
+        if options and (kept := recorded(self._stack)) and kept[0].vendor == "sqlite":
+            service = self._dc.model().service(self._project.backend)
+            if file := file_on_host(service, kept[0].name):
+                take_over(self._stack, self._dc, file, kept[0].name)
         code = self._manage(args, {}, *options)
         if code and not options and args[0] in WRITERS and (user := self._unable_to_write()):
             say(self._about_writing(user))
@@ -164,6 +170,7 @@ class ContainerInside(Inside):
         if isinstance(store := self._stack.store, MountedFileStore):
             from composed.data.sqlite import client  # noqa: PLC0415  # few projects need it
 
+            store.take_over()
             return self._gateway.run(client(store.file, args, command))
         user, name = self._database.login
         options = ["--username", user, "--dbname", name]

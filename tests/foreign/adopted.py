@@ -44,6 +44,12 @@ class Foreign:
     compose: str = ""  # the folder of the Compose file, after which Compose names the stack
 
 
+# Adds a note, in the shell of Django.
+ADD = """\
+from django.apps import apps
+apps.get_model("notes", "Note").objects.create(text="Buy milk")
+"""
+
 FOREIGN = {
     "tutorial": Foreign(notes="app/notes", migrates=True, empties=True),
     "beside": Foreign(),

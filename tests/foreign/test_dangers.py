@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
-from tests.foreign.adopted import Adopt, write_migration
+from tests.foreign.adopted import ADD, Adopt, write_migration
 
 # Each line in app/starts is a run of the entrypoint, which could empty a database.
 ENTRYPOINT = """\
@@ -97,6 +98,19 @@ def test_manage_py_of_the_mount_runs_not_the_copy_in_the_image(adopt: Adopt) -> 
         columns = {name for _, name, *_ in database.execute("pragma table_info(notes_note)")}
     assert columns == {"id", "text", "place"}
     assert project.page().text == "Notes: 0"
+
+
+def test_a_sqlite_file_that_the_containers_root_made_can_be_written(adopt: Adopt) -> None:
+    project = adopt("beside")
+    if not os.getuid():  # the folder of an ordinary user, for whom `manage` runs
+        for path in (project.root, *project.root.rglob("*")):
+            os.chown(path, 1001, 1001)
+    project.ok("up", "--migrate")
+
+    project.ok("manage", "--", "shell", "--command", ADD)
+
+    assert project.page().text == "Notes: 1"
+    assert (project.root / "db.sqlite3").stat().st_uid == (os.getuid() or 1001)
 
 
 # Celery's beat does the same where the schedule is in the database.

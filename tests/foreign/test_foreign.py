@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.foreign.adopted import FOREIGN, Adopt, Adopted, write_migration
+from tests.foreign.adopted import ADD, FOREIGN, Adopt, Adopted, write_migration
 from tests.web import request
 
 ADMIN = {
@@ -16,11 +16,6 @@ ADMIN = {
     "DJANGO_SUPERUSER_EMAIL": "ada@example.org",
     "DJANGO_SUPERUSER_PASSWORD": "not-a-secret",
 }
-
-ADD = """\
-from django.apps import apps
-apps.get_model("notes", "Note").objects.create(text="Buy milk")
-"""
 
 SUPERUSERS = "auth_user where is_superuser"
 
