@@ -11,6 +11,9 @@ from composed.files import opened
 
 CHUNK = 1 << 20  # bytes of a file or a pipe that are read at once
 
+# The ends of the names of the files that SQLite has beside a database.
+SIDE_FILES = ("-wal", "-shm", "-journal")
+
 # The tables in which an empty database has rows after its migrations: worth no snapshot.
 MADE_BY_MIGRATE = ("django_migrations", "django_content_type", "auth_permission", "django_site")
 

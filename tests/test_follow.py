@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from composed.data.connection import Connection
+from composed.docker import file_store
 from composed.docker.follow import check, file_on_host
 from composed.docker.inside import ContainerInside
 from composed.docker.model import Model
@@ -188,17 +189,17 @@ def test_a_sqlite_file_that_root_made_gets_the_owner_of_the_project(
     uid: int, inv: Inv, detected: Recorder, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Project, "owner", OWNER)
-    monkeypatch.setattr("composed.docker.file_store._uid", lambda _: uid)
+    monkeypatch.setattr(file_store, "_uid", lambda path: uid if path.exists() else None)
     monkeypatch.setattr(ContainerInside, "_owner", lambda _: ["--user", "1001:1002"])
     say(detected, vendor="sqlite", name="/app/db.sqlite3")
-    file_with_a_note(project)
+    file_with_a_note(project).with_name("db.sqlite3-wal").touch()
 
     for verb in (["db.snapshot"], ["manage", "--", "check"], ["dbshell"]):
         detected.calls.clear()
         inv(*verb)
 
         changes = [argv[argv.index("chown") + 1 :] for argv in detected.asked if "chown" in argv]
-        given = ["backend", "1001:1002", "/app/db.sqlite3", "/app"]
+        given = ["backend", "1001:1002", "/app/db.sqlite3", "/app/db.sqlite3-wal", "/app"]
         assert changes == ([] if uid else [given]), verb
 
 

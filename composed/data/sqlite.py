@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from composed.calls import Calls
-from composed.database import MADE_BY_MIGRATE, Database, Dump, Facts, identifier
+from composed.database import MADE_BY_MIGRATE, SIDE_FILES, Database, Dump, Facts, identifier
 from composed.errors import DataError, InputOutputError, NotFoundError
 from composed.machine import users_of
 from composed.terminal import Progress
@@ -22,7 +22,6 @@ SECONDS_TO_WAIT = 20.0  # for a lock, as long as the server's own connections
 SECONDS_FOR_READERS = 1.0  # to close the file: the server has ended
 SECONDS_BETWEEN_LOOKS = 0.05
 PAGES_AT_ONCE = 4096
-SIDE_FILES = ("-wal", "-shm", "-journal")
 
 TABLES = """
 SELECT name FROM sqlite_master

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from composed.calls import Calls
+from composed.database import SIDE_FILES
 from composed.docker.compose import Compose
 from composed.docker.store import VolumeStore
 from composed.stack import Stack, Store
@@ -91,7 +92,8 @@ def take_over(stack: Stack, dc: Compose, file: Path, inside: str) -> None:
     owner, root = stack.project.owner, stack.project.root
     if stack.gateway.dry or not owner.st_uid or not file.is_relative_to(root):
         return
-    places = {file: inside}
+    # SQLite keeps these files open, and gives new ones the owner of the database.
+    places = {Path(f"{file}{end}"): f"{inside}{end}" for end in ("", *SIDE_FILES)}
     if file.parent != root:
         places[file.parent] = str(PurePosixPath(inside).parent)
     of_root = [name for place, name in places.items() if _uid(place) == 0]

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from composed.contract import MIGRATE_LOCK
 from composed.data.connection import UnknownError, connection
+from composed.database import SIDE_FILES
 from composed.errors import EngineError, NotFoundError, SettingError
 from composed.gateway import Answer
 from composed.stack import Inside, Stack, url_of
 from composed.terminal import plain_environment
 
 HOST = "127.0.0.1"
-SIDE_FILES = ("-wal", "-shm", "-journal")  # of SQLite
 # Local mode decides these settings; the server gets all others.
 _FIXED = re.compile(
     r"POSTGRES_.+|COMPOSED?_.+|APP_[UG]ID|PORT|DB_PORT|(BACKEND|DB)_MEMORY|MOST_PROCESSES"

@@ -100,13 +100,26 @@ def test_manage_py_of_the_mount_runs_not_the_copy_in_the_image(adopt: Adopt) -> 
     assert project.page().text == "Notes: 0"
 
 
+# The server keeps two further files of SQLite open, as with a connection of a thread.
+WAL = """
+import sqlite3
+KEPT = sqlite3.connect(BASE_DIR / "db.sqlite3")
+KEPT.execute("PRAGMA journal_mode=WAL")
+KEPT.execute("SELECT 1 FROM sqlite_master").fetchall()
+"""
+
+
 def test_a_sqlite_file_that_the_containers_root_made_can_be_written(adopt: Adopt) -> None:
     project = adopt("beside")
+    with (project.root / "starter/settings.py").open("a") as settings:
+        settings.write(WAL)
     if not os.getuid():  # the folder of an ordinary user, for whom `manage` runs
         for path in (project.root, *project.root.rglob("*")):
             os.chown(path, 1001, 1001)
-    project.ok("up", "--migrate")
+    project.ok("up")
+    assert project.page().status == 500  # the server has made the file
 
+    project.ok("manage", "--", "migrate")
     project.ok("manage", "--", "shell", "--command", ADD)
 
     assert project.page().text == "Notes: 1"
